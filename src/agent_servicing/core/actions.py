@@ -1,0 +1,60 @@
+"""What the engine may do to the world. Each is idempotent: doing it again after a crash changes nothing."""
+
+from dataclasses import dataclass
+
+from agent_servicing.core.routing import Routing
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PrepareRelease:
+    """Install one version's artifact; returns at once, progress is observed."""
+
+    agent: str
+    version: str
+    again: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartInstance:
+    agent: str
+    instance: str
+    generation: int
+    version: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StopInstance:
+    """Ask it to end (SIGTERM); `kill` when it did not within its grace."""
+
+    agent: str
+    instance: str
+    kill: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForgetInstance:
+    """Drop what the runtime keeps of an ended instance but its logs."""
+
+    agent: str
+    instance: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApplyRouting:
+    routing: Routing
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemoveRouting:
+    agent: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CollectReleases:
+    """Delete installed versions that are not in `keep`."""
+
+    agent: str
+    keep: frozenset[str]
+
+
+Action = PrepareRelease | StartInstance | StopInstance | ForgetInstance | ApplyRouting | RemoveRouting | CollectReleases

@@ -1,0 +1,54 @@
+"""What happened, as facts. Written in the transaction of the change; audit, timeline, live view and notifications all read the same log."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final
+
+SYSTEM: Final = "system"
+"""The actor of what nobody asked for: automatic decisions."""
+
+# Live events, under the names of the WebSocket contract.
+STAGE_STARTED: Final = "stage_started"
+STAGE_COMPLETED: Final = "stage_completed"
+STAGE_FAILED: Final = "stage_failed"
+METRICS_UPDATE: Final = "metrics_update"
+TRAFFIC_SHIFTED: Final = "traffic_shifted"
+PAUSED: Final = "paused"
+RESUMED: Final = "resumed"
+PROMOTED: Final = "promoted"
+ROLLBACK_TRIGGERED: Final = "rollback_triggered"
+ROLLBACK_COMPLETED: Final = "rollback_completed"
+COMPLETED: Final = "completed"
+CANCELLED: Final = "cancelled"
+FAILED: Final = "failed"
+STARTED: Final = "started"
+VERSION_AVAILABLE: Final = "version_available"
+INSTANCE_UNHEALTHY: Final = "instance_unhealthy"
+INSTANCE_READY: Final = "instance_ready"
+INSTANCE_STOPPED: Final = "instance_stopped"
+CRASH_LOOP: Final = "crash_loop"
+
+# Audit types: one closing entry for each act, written with its outcome, and one for each request and verb.
+AUDIT_UPGRADE: Final = "upgrade"
+AUDIT_ROLLBACK: Final = "rollback"
+AUDIT_INSTALL: Final = "install"
+AUDIT_RESTART: Final = "restart"
+AUDIT_REQUESTED: Final = "requested"
+
+EPHEMERAL: Final = frozenset({METRICS_UPDATE})
+"""Events that are replayed to reconnecting viewers but are no part of the audit chain and are pruned after a while."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """One fact. `audit` entries are hash-chained and kept; `data` holds plain JSON values only."""
+
+    type: str
+    at: datetime
+    agent: str | None = None
+    deployment: str | None = None
+    actor: str = SYSTEM
+    reason: str = ""
+    audit: bool = False
+    data: Mapping[str, object] = field(default_factory=dict)

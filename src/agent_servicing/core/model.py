@@ -1,0 +1,260 @@
+"""The nouns: agent, generation, instance, deployment, intent, and the snapshot of all of them that a decision is made from."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal
+
+from agent_servicing.core.analysis import Judgement, Policy, Sample
+from agent_servicing.core.manifest import Manifest
+from agent_servicing.core.metrics import Counters
+from agent_servicing.core.routing import RoutingView
+from agent_servicing.core.stages import StageRecord
+from agent_servicing.core.status import (
+    ACTIVE,
+    TERMINAL,
+    AgentStatus,
+    DeploymentKind,
+    DeploymentStatus,
+    GenerationStatus,
+    InstanceStatus,
+    PreparationStatus,
+    Verb,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Instance:
+    """One running copy. Its name is derived (`g7-2-1`: generation 7, second place, first restart), so that starting it twice is the same act."""
+
+    instance: str
+    generation: int
+    version: str
+    place: int
+    status: InstanceStatus = InstanceStatus.STARTING
+    host: str | None = None
+    port: int | None = None
+    pid: int | None = None
+    created_at: datetime
+    started_at: datetime | None = None
+    ready_at: datetime | None = None
+    healthy_in_a_row: int = 0
+    unhealthy_in_a_row: int = 0
+    probed_at: datetime | None = None
+    stopping_since: datetime | None = None
+    signalled_at: datetime | None = None
+    exit_code: int | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Generation:
+    """The instances of one version behind one agent. `number` counts up per agent and is never used again."""
+
+    number: int
+    version: str
+    created_at: datetime
+    status: GenerationStatus = GenerationStatus.LIVE
+    desired: int
+    attempts: int = 0
+    crashes: tuple[datetime, ...] = ()
+    crash_looping: bool = False
+    draining_since: datetime | None = None
+    conversations_moved: bool = False
+    warm_until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Agent:
+    """The service being operated. `stable` is the generation that serves; `candidate`, `share` and `redirects` are the routing wanted now."""
+
+    agent: str
+    manifest: Manifest
+    instances: int
+    created_at: datetime
+    status: AgentStatus = AgentStatus.ACTIVE
+    version: str | None = None
+    version_deployed_at: datetime | None = None
+    stable: int | None = None
+    candidate: int | None = None
+    share: float = 0.0
+    redirects: Mapping[int, int] = field(default_factory=dict)
+    next_generation: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeploymentSpec:
+    """What the operator asked for, complete: a strategy compiles it to stages without looking anywhere else. Times in seconds."""
+
+    strategy: str
+    steps: tuple[float, ...] = (25.0, 50.0, 100.0)
+    monitor_seconds: float = 180.0
+    bake_seconds: float = 0.0
+    keep_warm_seconds: float = 600.0
+    hold_seconds: float = 900.0
+    policy: Policy = field(default_factory=Policy)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RollbackTrigger:
+    """Why traffic was taken back, in numbers where there are any. `value` and `threshold` share a unit that `metric` names."""
+
+    reason: str
+    auto: bool
+    actor: str
+    at: datetime
+    metric: str | None = None
+    value: float | None = None
+    threshold: float | None = None
+    window_seconds: float | None = None
+    requests: int | None = None
+    stage: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Impact:
+    """What users noticed, from the data plane's counters between start and end.
+
+    `unserved` are our own 503s; `downtime_seconds` is the time in which any occurred. `candidate_errors` are errors of the newcomer.
+    """
+
+    requests: int = 0
+    candidate_requests: int = 0
+    candidate_errors: int = 0
+    stable_errors: int = 0
+    unserved: int = 0
+    downtime_seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deployment:
+    """One upgrade, rollback, installation or restart under way. `revision` counts every change, for `if_version`."""
+
+    deployment: str
+    agent: str
+    kind: DeploymentKind
+    from_version: str | None
+    to_version: str
+    spec: DeploymentSpec
+    reason: str
+    actor: str
+    requested_at: datetime
+    scheduled_at: datetime | None = None
+    status: DeploymentStatus = DeploymentStatus.QUEUED
+    revision: int = 0
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    paused_at: datetime | None = None
+    stages: tuple[StageRecord, ...] = ()
+    stable: int | None = None
+    candidate: int | None = None
+    baseline: Counters | None = None
+    latest: Counters | None = None
+    stage_baseline: Counters | None = None
+    samples: tuple[Sample, ...] = ()
+    judgement: Judgement | None = None
+    trigger: RollbackTrigger | None = None
+    impact: Impact = Impact()
+    message: str = ""
+
+    @property
+    def active(self) -> bool:
+        return self.status in ACTIVE
+
+    @property
+    def terminal(self) -> bool:
+        return self.status in TERMINAL
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Intent:
+    """An operator's wish, written by a service and consumed by the engine. `value` is the number for `scale`, 1 for a full promote."""
+
+    intent: int
+    agent: str
+    verb: Verb
+    actor: str
+    at: datetime
+    deployment: str | None = None
+    reason: str = ""
+    value: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Release:
+    """One installed or installable version. `ref` names the artifact for its source (a commit id, a package version, a folder)."""
+
+    agent: str
+    version: str
+    manifest: Manifest
+    ref: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentState:
+    """Everything the store knows about one agent that a decision may need. `rollback_points` are versions, newest first, at most five."""
+
+    agent: Agent
+    generations: tuple[Generation, ...] = ()
+    instances: tuple[Instance, ...] = ()
+    deployments: tuple[Deployment, ...] = ()
+    intents: tuple[Intent, ...] = ()
+    releases: Mapping[str, Release] = field(default_factory=dict)
+    rollback_points: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Process:
+    """One instance as the runtime sees it. Not alive with an exit code None: ended while nobody could wait for it."""
+
+    instance: str
+    generation: int
+    version: str
+    alive: bool
+    host: str
+    port: int
+    pid: int | None = None
+    started_at: datetime | None = None
+    exit_code: int | None = None
+    last_output: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Probe:
+    """One health check's answer."""
+
+    instance: str
+    healthy: bool
+    at: datetime
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preparation:
+    """How far the installation of one version is; `detail` holds its last output lines when it failed."""
+
+    status: PreparationStatus
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observation:
+    """The outside world at one moment. None means "could not be read", which is never the same as "nothing there"."""
+
+    at: datetime
+    processes: Mapping[str, Process] | None = None
+    probes: Mapping[str, Probe] = field(default_factory=dict)
+    routing: RoutingView | None = None
+    counters: Counters | None = None
+    preparations: Mapping[str, Preparation] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """Input of a decision: what the store knows and what the world shows."""
+
+    state: AgentState
+    world: Observation
+
+
+IfBusy = Literal["queue", "reject"]

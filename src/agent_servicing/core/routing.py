@@ -1,0 +1,82 @@
+"""Who gets which requests: the routing of one agent as a value, and the one function that decides the share actually set.
+
+The engine computes a `Routing`, a router driver makes the data plane equal to it and reads it back.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from agent_servicing.core.manifest import ConversationKey
+
+MAX_GENERATIONS = 3
+"""How many generations of one agent may be live at once."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backend:
+    """One instance in the data plane. `drain` finishes what it has and still serves when nothing else can."""
+
+    instance: str
+    host: str
+    port: int
+    state: Literal["ready", "drain"] = "ready"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GenerationRoute:
+    """The instances of one generation, ordered by name."""
+
+    generation: int
+    version: str
+    backends: tuple[Backend, ...] = ()
+
+    @property
+    def ready(self) -> int:
+        return sum(backend.state == "ready" for backend in self.backends)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Routing:
+    """The whole routing of one agent.
+
+    A request without a pin goes to `candidate` with `share` percent probability (by hash of the conversation when it has one, so that
+    raising the share moves nobody back), else to `stable`. A conversation stays with the generation that first answered it, unless
+    `redirects` sends that generation's conversations to another one. A pin to a generation that is not here is forgotten.
+    """
+
+    agent: str
+    conversation_key: ConversationKey | None = None
+    generations: tuple[GenerationRoute, ...] = ()
+    stable: int | None = None
+    candidate: int | None = None
+    share: float = 0.0
+    redirects: Mapping[int, int] = field(default_factory=dict)
+
+    def generation(self, number: int | None) -> GenerationRoute | None:
+        return next((g for g in self.generations if g.generation == number), None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoutingView:
+    """What the data plane says it does. `routing` is None when it does not know the agent; `epoch` changes when its counters start anew."""
+
+    routing: Routing | None
+    epoch: str = ""
+    in_flight: Mapping[str, int] = field(default_factory=dict)
+
+
+def effective_share(*, wanted: float, candidate_ready: int, stable_ready: int, needed: int) -> float:
+    """The share in percent that the candidate really gets: what is wanted, never more than its ready instances can carry.
+
+    `needed` is how many instances carry all of the traffic. No ready instance means no traffic, whatever was wanted; a side that
+    stands alone carries everything, because anything is better than an error. The stable side is not capped by its size: during an
+    upgrade it holds its full complement, and during a loss of instances the rest must carry the load anyway.
+    """
+    if not 0 <= wanted <= 100:
+        raise AssertionError(f"share {wanted} is not a percentage")
+    if candidate_ready <= 0:
+        return 0.0
+    if stable_ready <= 0:
+        return 100.0
+    return min(wanted, 100.0 * min(candidate_ready, needed) / needed) if needed > 0 else wanted

@@ -1,0 +1,75 @@
+"""The few primitives that every strategy compiles to, and the record of how far each has come."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from agent_servicing.core.status import StageStatus
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Launch:
+    """Install the candidate's artifact and start its instances; done when every one is running."""
+
+    name: str
+    kind: Literal["launch"] = "launch"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckHealth:
+    """Done when every instance of the candidate has been healthy for as long as its manifest asks."""
+
+    name: str
+    kind: Literal["check_health"] = "check_health"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetTraffic:
+    """Give the candidate `percent` of new requests; done when the data plane says so and the measured share agrees."""
+
+    name: str
+    percent: float
+    kind: Literal["set_traffic"] = "set_traffic"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Analyse:
+    """Watch for `seconds`, then go on only with a verdict that allows it. `bake` marks the watch after 100 %."""
+
+    name: str
+    seconds: float
+    bake: bool = False
+    kind: Literal["analyse"] = "analyse"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retire:
+    """Take the other generation out of service: no new conversations, verified by the counters; its instances leave when drained.
+
+    `target` says who leaves: `stable` at the end of an upgrade (the candidate becomes stable), `candidate` when rolling back.
+    """
+
+    name: str
+    target: Literal["stable", "candidate"]
+    kind: Literal["retire"] = "retire"
+
+
+Stage = Launch | CheckHealth | SetTraffic | Analyse | Retire
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageRecord:
+    """One stage and what became of it. `note` is for people: what it waits for, or what it found."""
+
+    stage: Stage
+    status: StageStatus = StageStatus.PENDING
+    started_at: datetime | None = None
+    completed_at: datetime | None = None
+    deadline_at: datetime | None = None
+    note: str = ""
+
+    @property
+    def duration_seconds(self) -> float | None:
+        if self.started_at is None or self.completed_at is None:
+            return None
+        return (self.completed_at - self.started_at).total_seconds()

@@ -1,0 +1,159 @@
+"""What the engine and the services need of the outside world. Drivers implement these; `testing` has the smallest implementation of each.
+
+Every method is asynchronous and idempotent. A driver raises `TemporaryError` or `PermanentError` and nothing else on purpose.
+"""
+
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Protocol
+
+from agent_servicing.core.events import Event
+from agent_servicing.core.manifest import Manifest
+from agent_servicing.core.metrics import Counters
+from agent_servicing.core.model import AgentState, Preparation, Probe, Process, Release
+from agent_servicing.core.routing import Routing, RoutingView
+from agent_servicing.core.versions import SourceVersion
+
+
+class Clock(Protocol):
+    """The only source of time. `now` is UTC and may jump; `monotonic` (seconds) may not; `sleep` is for loops outside reconciles."""
+
+    def now(self) -> datetime: ...
+    def monotonic(self) -> float: ...
+    async def sleep(self, seconds: float) -> None: ...
+
+
+class Ids(Protocol):
+    """The only source of randomness."""
+
+    def new(self, prefix: str) -> str:
+        """A sortable unique id such as `upg-01J…`."""
+        ...
+
+    def token(self) -> str:
+        """A secret of at least 128 bits, URL-safe."""
+        ...
+
+
+class Runtime(Protocol):
+    """Installs versions and runs instances. Instances outlive the server; `observe` finds them again."""
+
+    async def prepare(self, release: Release, *, again: bool = False) -> None:
+        """Begin to install `release` unless it is installed or under way; `again` discards a failed attempt first. Returns at once."""
+        ...
+
+    async def preparation(self, agent: str, version: str) -> Preparation:
+        """How far that installation is."""
+        ...
+
+    async def start(self, release: Release, *, instance: str, generation: int) -> None:
+        """Start this instance unless it was started before, even when it has ended since."""
+        ...
+
+    async def stop(self, agent: str, instance: str, *, kill: bool = False) -> None:
+        """Signal it to end. Does not wait; unknown or ended instances are fine."""
+        ...
+
+    async def observe(self, agent: str) -> Mapping[str, Process]:
+        """Every instance that was started and not yet forgotten, by name."""
+        ...
+
+    async def forget(self, agent: str, instance: str) -> None:
+        """Drop the record of an ended instance; its log stays readable for a while."""
+        ...
+
+    async def logs(self, agent: str, instance: str | None = None, *, lines: int = 200) -> Sequence[tuple[str, str]]:
+        """The last lines of one instance or of all of the agent's, as (instance, line), oldest first."""
+        ...
+
+    async def collect(self, agent: str, *, keep: Collection[str]) -> Sequence[str]:
+        """Delete installed versions of the agent that are not in `keep`; returns those deleted."""
+        ...
+
+
+class Router(Protocol):
+    """Moves traffic. `apply` makes the data plane equal to the value, `observe` tells the truth about it."""
+
+    async def observe(self, agent: str) -> RoutingView: ...
+    async def apply(self, routing: Routing) -> None: ...
+    async def remove(self, agent: str) -> None: ...
+
+
+class Metrics(Protocol):
+    """Reads what was counted. Missing data is an error or an absent key, never a zero."""
+
+    async def counters(self, agent: str) -> Counters: ...
+
+
+class AgentClient(Protocol):
+    """Talks to running instances."""
+
+    async def probe(self, manifest: Manifest, process: Process) -> Probe:
+        """One health check of this instance, as its manifest says; never raises, never takes longer than 2 s."""
+        ...
+
+
+class VersionSource(Protocol):
+    """Finds versions of one kind of source (git, PyPI, folder) and fetches their files."""
+
+    async def versions(self, manifest: Manifest) -> Sequence[SourceVersion]:
+        """Every version there is, in any order, with changelog where the source knows one. Raises `PermanentError` with what to do."""
+        ...
+
+    async def fetch(self, manifest: Manifest, version: str, ref: str, folder: Path) -> None:
+        """Put that version's files into the empty `folder`. A package source puts nothing there and leaves it to the install step."""
+        ...
+
+    def install_command(self, manifest: Manifest, version: str, folder: Path) -> Sequence[str] | None:
+        """The install step worked out from the source when the manifest names none; None when nothing is to be done."""
+        ...
+
+
+class EventBus(Protocol):
+    """Tells every server process that something was committed. A hint: whoever misses one finds the change by polling."""
+
+    async def publish(self, topic: str) -> None: ...
+    def subscribe(self, topic: str) -> AsyncIterator[None]: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lease:
+    """An engine's claim on one agent: only the holder of `token` may commit, and only until `expires_at`."""
+
+    agent: str
+    token: str
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Commit:
+    """The outcome of one reconcile: the next state, what happened, which intents are done, when to come back."""
+
+    state: AgentState
+    events: Sequence[Event]
+    intents_done: Sequence[int]
+    next_at: datetime
+
+
+class Store(Protocol):
+    """Durable state for the engine. Services use the database beneath it in transactions of their own."""
+
+    async def claim(self, now: datetime, *, lease_seconds: float, limit: int) -> Sequence[Lease]:
+        """Take the agents that are due and not leased, longest due first."""
+        ...
+
+    async def load(self, agent: str) -> AgentState: ...
+
+    async def commit(self, lease: Lease, commit: Commit, now: datetime) -> bool:
+        """Write state, events and the next time in one transaction and give the lease back; False and no change when it is stale."""
+        ...
+
+    async def release(self, lease: Lease, *, next_at: datetime) -> None:
+        """Give the lease back unchanged, due again at `next_at`; nothing happens when it is stale."""
+        ...
+
+    async def next_due(self) -> datetime | None:
+        """When the earliest agent without a lease is due."""
+        ...

