@@ -16,12 +16,19 @@ class FieldError:
 
 
 class ServicingError(Exception):
-    """Base of all: `code` is a stable slug, the message one sentence for people, `hint` what to do about it."""
+    """Base of all: `code` is a stable slug, the message one sentence for people, `hint` what to do about it.
 
-    code = "servicing_error"
+    The class gives the family's slug; `code=` on one error narrows it (`unknown_agent`). `details` are plain values for machines.
+    """
 
-    def __init__(self, message: str, *, hint: str = "", errors: Sequence[FieldError] = (), **details: object) -> None:
+    code: str = "servicing_error"
+
+    def __init__(
+        self, message: str, *, hint: str = "", errors: Sequence[FieldError] = (), code: str | None = None, **details: object
+    ) -> None:
         super().__init__(message)
+        if code is not None:
+            self.code = code
         self.message = message
         self.hint = hint
         self.errors = tuple(errors)
