@@ -1,0 +1,47 @@
+# Needs Debian or Ubuntu, Python 3.11 or newer and make; everything else is installed into this checkout (.venv). See `make help`.
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+BIN := .venv/bin
+STAMP := .venv/.installed
+export PYTHON
+.PHONY: help setup demo test unit check format bench wheel lock clean
+
+help: ## Show what can be made
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(STAMP) ## Install everything into .venv (every other target does it by itself)
+
+$(STAMP): requirements/dev.txt requirements/uv.txt pyproject.toml scripts/bootstrap.sh
+	@sh scripts/bootstrap.sh
+	@touch $@
+
+demo: $(STAMP) ## Run server, page, data plane and four sample agents under live traffic (ARGS=--quick for short stages)
+	@$(BIN)/servicing demo $(ARGS)
+
+test: $(STAMP) ## Run the whole test suite (ARGS goes to pytest)
+	@$(BIN)/python -m pytest $(ARGS)
+
+unit: $(STAMP) ## Run the fast tests only
+	@$(BIN)/python -m pytest tests/unit $(ARGS)
+
+check: $(STAMP) ## Lint, formatting, types and import contracts
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo
+
+format: $(STAMP) ## Format the code and mend what the linter can mend
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+bench: $(STAMP) ## Run the benchmarks behind BENCHMARKS.md
+	@for file in benchmarks/bench_*.py; do echo "== $$file"; $(BIN)/python "$$file" $(ARGS) || exit 1; done
+
+wheel: $(STAMP) ## Build the wheel, install it into an environment of its own and try it there
+	@sh scripts/try_wheel.sh
+
+lock: $(STAMP) ## Resolve pyproject.toml again into requirements/*.txt (hashes for every platform)
+	@sh scripts/lock.sh
+
+clean: ## Delete everything that make produced, the environment included; data directories stay
+	rm -rf .venv .venv-uv build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage .coverage.* htmlcov
