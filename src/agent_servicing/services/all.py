@@ -1,0 +1,55 @@
+"""All services in one value: `bootstrap` builds it, `web` is handed it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from agent_servicing.ports import Clock, EventBus, Ids, Metrics, Runtime, VersionSource
+from agent_servicing.services.access import Access
+from agent_servicing.services.agent_upgrade import AgentUpgrade
+from agent_servicing.services.audit_logger import AuditLogger
+from agent_servicing.services.events import EventLog
+from agent_servicing.services.fleet import Fleet
+from agent_servicing.services.idempotency import Idempotency
+from agent_servicing.services.rollback import Rollback
+from agent_servicing.services.version_manager import VersionManager
+from agent_servicing.settings import Settings
+from agent_servicing.store.database import Database
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    fleet: Fleet
+    versions: VersionManager
+    upgrades: AgentUpgrade
+    rollbacks: Rollback
+    audit: AuditLogger
+    access: Access
+    idempotency: Idempotency
+    events: EventLog
+
+
+def build_services(
+    *,
+    database: Database,
+    clock: Clock,
+    ids: Ids,
+    bus: EventBus,
+    settings: Settings,
+    runtime: Runtime,
+    metrics: Metrics,
+    sources: Mapping[str, VersionSource],
+) -> Services:
+    """Wire the services to one database and the drivers they read from."""
+    versions = VersionManager(database=database, clock=clock, ids=ids, bus=bus, settings=settings, sources=sources)
+    return Services(
+        fleet=Fleet(
+            database=database, clock=clock, ids=ids, bus=bus, settings=settings, versions=versions, runtime=runtime, metrics=metrics
+        ),
+        versions=versions,
+        upgrades=AgentUpgrade(database=database, clock=clock, ids=ids, bus=bus, settings=settings),
+        rollbacks=Rollback(database=database, clock=clock, ids=ids, bus=bus, settings=settings),
+        audit=AuditLogger(database=database),
+        access=Access(database=database, clock=clock, ids=ids),
+        idempotency=Idempotency(database=database, clock=clock),
+        events=EventLog(database=database),
+    )
