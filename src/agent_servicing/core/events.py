@@ -28,6 +28,8 @@ INSTANCE_UNHEALTHY: Final = "instance_unhealthy"
 INSTANCE_READY: Final = "instance_ready"
 INSTANCE_STOPPED: Final = "instance_stopped"
 CRASH_LOOP: Final = "crash_loop"
+AGENT_REMOVED: Final = "agent_removed"
+SCALED: Final = "scaled"
 
 # Audit types: one closing entry for each act, written with its outcome, and one for each request and verb.
 AUDIT_UPGRADE: Final = "upgrade"

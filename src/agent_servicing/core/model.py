@@ -41,6 +41,7 @@ class Instance:
     healthy_in_a_row: int = 0
     unhealthy_in_a_row: int = 0
     probed_at: datetime | None = None
+    draining_at: datetime | None = None
     stopping_since: datetime | None = None
     signalled_at: datetime | None = None
     exit_code: int | None = None
@@ -231,10 +232,11 @@ class Probe:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preparation:
-    """How far the installation of one version is; `detail` holds its last output lines when it failed."""
+    """How far the installation of one version is; `detail` holds its last output lines when it failed, `at` when that was."""
 
     status: PreparationStatus
     detail: str = ""
+    at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

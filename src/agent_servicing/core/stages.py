@@ -25,10 +25,14 @@ class CheckHealth:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SetTraffic:
-    """Give the candidate `percent` of new requests; done when the data plane says so and the measured share agrees."""
+    """Give the candidate `percent` of new requests; done when the data plane says so and the measured share agrees.
+
+    `move_conversations` takes the open conversations along at their next request: a rollback does, an upgrade lets them end where they began.
+    """
 
     name: str
     percent: float
+    move_conversations: bool = False
     kind: Literal["set_traffic"] = "set_traffic"
 
 

@@ -1,0 +1,119 @@
+"""Picks the deployment that comes next and gives it its candidate generation."""
+
+from dataclasses import replace
+
+from agent_servicing.core import events
+from agent_servicing.core.draft import Draft
+from agent_servicing.core.keep import stop_generation
+from agent_servicing.core.model import Deployment, Generation
+from agent_servicing.core.routing import MAX_GENERATIONS
+from agent_servicing.core.stages import StageRecord
+from agent_servicing.core.status import DeploymentKind, DeploymentStatus, GenerationStatus
+from agent_servicing.core.strategies import STRATEGIES
+
+
+def begin_next(draft: Draft) -> Deployment | None:
+    """The deployment that is now under way, None when nothing is due. Rollbacks first, then who is due longest."""
+    deployment = _next(draft)
+    if deployment is None:
+        return None
+    if _pointless(draft, deployment):
+        return None
+    candidate = _candidate(draft, deployment)
+    if candidate is None:
+        draft.wake_in(0.5)
+        return None
+    restart = deployment.kind is DeploymentKind.RESTART
+    strategy = "install" if draft.agent.stable is None else "restart" if restart else deployment.spec.strategy
+    started = replace(
+        deployment,
+        status=DeploymentStatus.IN_PROGRESS,
+        started_at=draft.now,
+        from_version=draft.agent.version,
+        stable=draft.agent.stable,
+        candidate=candidate.number,
+        stages=tuple(StageRecord(stage=s) for s in STRATEGIES[strategy](deployment.spec)),
+        baseline=draft.world.counters,
+        latest=draft.world.counters,
+        message="",
+    )
+    draft.put(started)
+    draft.tell(
+        events.STARTED,
+        deployment=started,
+        actor=started.actor,
+        reason=started.reason,
+        from_version=started.from_version,
+        to_version=started.to_version,
+        strategy=started.spec.strategy,
+        stages=[record.stage.name for record in started.stages],
+    )
+    return started
+
+
+def _next(draft: Draft) -> Deployment | None:
+    due = [d for d in draft.deployments.values() if d.status is DeploymentStatus.QUEUED]
+    due += [
+        d
+        for d in draft.deployments.values()
+        if d.status is DeploymentStatus.SCHEDULED and d.scheduled_at is not None and d.scheduled_at <= draft.now
+    ]
+    order = sorted(due, key=lambda d: (d.kind is not DeploymentKind.ROLLBACK, d.scheduled_at or d.requested_at, d.deployment))
+    return order[0] if order else None
+
+
+def _pointless(draft: Draft, deployment: Deployment) -> bool:
+    """While it waited, another deployment may have brought the agent there already."""
+    if deployment.kind is DeploymentKind.RESTART or draft.agent.version != deployment.to_version:
+        return False
+    done = deployment.kind is DeploymentKind.ROLLBACK
+    status = DeploymentStatus.COMPLETED if done else DeploymentStatus.CANCELLED
+    message = f"{deployment.to_version} is already running"
+    closed = replace(deployment, status=status, started_at=draft.now, finished_at=draft.now, message=message)
+    draft.put(closed)
+    draft.wake_in(0)
+    outcome = {"status": "success" if done else "cancelled", "from_version": draft.agent.version, "to_version": deployment.to_version}
+    live = events.COMPLETED if done else events.CANCELLED
+    draft.tell(live, deployment=closed, reason=message, status=status.value, version=deployment.to_version)
+    draft.tell(
+        deployment.kind.value,
+        deployment=closed,
+        actor=deployment.actor,
+        reason=deployment.reason,
+        audit=True,
+        strategy=deployment.spec.strategy,
+        duration_seconds=0.0,
+        note=message,
+        **outcome,
+    )
+    return True
+
+
+def _candidate(draft: Draft, deployment: Deployment) -> Generation | None:
+    """A generation of that version that still runs, else a new one; None while room for it is being made."""
+    if deployment.kind is DeploymentKind.ROLLBACK:
+        running = [
+            g
+            for g in draft.generations.values()
+            if g.version == deployment.to_version
+            and g.number != draft.agent.stable
+            and g.status in (GenerationStatus.WARM, GenerationStatus.DRAINING)
+            and len(draft.ready(g.number)) >= min(g.desired, draft.agent.instances)
+        ]
+        if running:
+            warm = replace(running[-1], status=GenerationStatus.LIVE, draining_since=None, conversations_moved=False)
+            draft.put(warm, replace(draft.agent, redirects={k: v for k, v in draft.agent.redirects.items() if k != warm.number}))
+            return warm
+    if len(draft.generations) >= MAX_GENERATIONS:
+        _make_room(draft)
+        return None
+    number = draft.agent.next_generation
+    created = Generation(number=number, version=deployment.to_version, created_at=draft.now, desired=0)
+    draft.put(created, replace(draft.agent, next_generation=number + 1))
+    return created
+
+
+def _make_room(draft: Draft) -> None:
+    leaving = [g for g in draft.generations.values() if g.number != draft.agent.stable]
+    if leaving and all(g.status is not GenerationStatus.STOPPING for g in leaving):
+        stop_generation(draft, min(g.number for g in leaving))

@@ -1,0 +1,226 @@
+"""Leads one deployment per agent: begins the next one, runs its guards and stages, measures while traffic is split, closes it."""
+
+from dataclasses import replace
+
+from agent_servicing.core import events, latency
+from agent_servicing.core.actions import CollectReleases
+from agent_servicing.core.analysis import SAMPLES_KEPT, Sample, judge
+from agent_servicing.core.begin import begin_next
+from agent_servicing.core.draft import Draft
+from agent_servicing.core.guards import guard
+from agent_servicing.core.interpret import deadline_seconds, enter, progress
+from agent_servicing.core.metrics import Counters, Counts
+from agent_servicing.core.model import Deployment, Impact
+from agent_servicing.core.retreat import describe
+from agent_servicing.core.spans import span
+from agent_servicing.core.stages import SetTraffic, StageRecord
+from agent_servicing.core.status import DeploymentKind, DeploymentStatus, StageStatus
+
+_GUARDED = (DeploymentStatus.IN_PROGRESS, DeploymentStatus.PAUSED, DeploymentStatus.BAKING)
+
+SAMPLE_SECONDS = 1.0
+"""One reading a second while traffic is split: what the live view promises, and fine enough for every window."""
+
+
+def conduct(draft: Draft) -> None:
+    if draft.removing:
+        _drop_all(draft)
+        return
+    deployment = draft.active or begin_next(draft)
+    if deployment is None:
+        return
+    draft.wake_in(0.5)
+    deployment = _measure(draft, deployment)
+    handed_over = draft.agent.stable == deployment.candidate and deployment.candidate is not None
+    if deployment.status in _GUARDED and not handed_over and guard(draft, deployment):
+        deployment = draft.deployments[deployment.deployment]
+    deployment = draft.deployments[deployment.deployment]
+    if deployment.status is not DeploymentStatus.PAUSED:
+        _advance(draft, deployment)
+
+
+def _advance(draft: Draft, deployment: Deployment) -> None:
+    """Enter the next stage or ask the present one how far it is; at most one step for each observation."""
+    index = next((n for n, s in enumerate(deployment.stages) if s.status in (StageStatus.PENDING, StageStatus.IN_PROGRESS)), None)
+    if index is None:
+        _finish(draft, deployment)
+        return
+    record = deployment.stages[index]
+    if record.status is StageStatus.PENDING:
+        entered = enter(draft, deployment, record.stage)
+        until = draft.now + span(deadline_seconds(draft, deployment, record.stage))
+        record = replace(record, status=StageStatus.IN_PROGRESS, started_at=draft.now, deadline_at=until)
+        draft.put(_with(entered, index, record))
+        draft.tell(events.STAGE_STARTED, deployment=entered, stage=record.stage.name, status="in_progress")
+        draft.wake_in(0)
+        return
+    outcome = progress(draft, deployment, record)
+    deployment = draft.deployments[deployment.deployment]
+    if not outcome.done:
+        draft.put(_with(deployment, index, replace(record, note=outcome.note)))
+        return
+    record = replace(record, status=StageStatus.COMPLETED, completed_at=draft.now, deadline_at=None, note=outcome.note)
+    draft.put(_with(deployment, index, record))
+    _tell_completed(draft, deployment, record)
+    draft.wake_in(0)
+
+
+def _tell_completed(draft: Draft, deployment: Deployment, record: StageRecord) -> None:
+    name, seconds = record.stage.name, round(record.duration_seconds or 0.0, 3)
+    draft.tell(events.STAGE_COMPLETED, deployment=deployment, stage=name, status="completed", duration_seconds=seconds, note=record.note)
+    if isinstance(record.stage, SetTraffic):
+        draft.tell(events.TRAFFIC_SHIFTED, deployment=deployment, stage=name, percent=record.stage.percent, note=record.note)
+
+
+def _with(deployment: Deployment, index: int, record: StageRecord) -> Deployment:
+    return replace(deployment, stages=(*deployment.stages[:index], record, *deployment.stages[index + 1 :]))
+
+
+def _measure(draft: Draft, deployment: Deployment) -> Deployment:
+    """Adds what was counted since the last reading; judges it while the candidate carries traffic."""
+    counters, latest = draft.world.counters, deployment.latest
+    if counters is None:
+        return deployment
+    if latest is None:
+        draft.put(started := replace(deployment, baseline=counters, latest=counters))
+        return started
+    seconds = (counters.at - latest.at).total_seconds()
+    if 0 <= seconds < SAMPLE_SECONDS:
+        return deployment
+    delta = counters.since(latest)
+    changed = replace(deployment, latest=counters, impact=_impact(deployment, delta, max(0.0, seconds)))
+    if draft.agent.candidate == deployment.candidate and deployment.candidate is not None and deployment.stable is not None:
+        changed = _sampled(draft, changed, delta, max(seconds, 0.001))
+    draft.put(changed)
+    return changed
+
+
+def _sampled(draft: Draft, deployment: Deployment, delta: Counters, seconds: float) -> Deployment:
+    sample = Sample(
+        at=draft.now,
+        seconds=seconds,
+        candidate=delta.generation(deployment.candidate).total,
+        stable=delta.generation(deployment.stable).total,
+    )
+    samples = (*deployment.samples, sample)[-SAMPLES_KEPT:]
+    judgement = judge(samples, deployment.spec.policy)
+    changed = replace(deployment, samples=samples, judgement=judgement)
+    metrics = {"blue": _side(sample.stable, seconds), "green": _side(sample.candidate, seconds)}
+    draft.tell(events.METRICS_UPDATE, deployment=changed, metrics=metrics, verdict=judgement.verdict, sentence=judgement.sentence)
+    draft.wake_in(SAMPLE_SECONDS)
+    return changed
+
+
+def _side(counts: Counts, seconds: float) -> dict[str, object]:
+    mean = latency.mean_ms(counts.histogram)
+    rate = counts.error_rate
+    return {
+        "error_rate": None if rate is None else round(rate, 2),
+        "latency_ms": None if mean is None else round(mean, 1),
+        "throughput": round(counts.answered / seconds, 1),
+        "requests": counts.answered,
+    }
+
+
+def _impact(deployment: Deployment, delta: Counters, seconds: float) -> Impact:
+    candidate = delta.generation(deployment.candidate).total
+    before = deployment.impact
+    return Impact(
+        requests=before.requests + sum(g.total.answered for g in delta.generations.values()),
+        candidate_requests=before.candidate_requests + candidate.answered,
+        candidate_errors=before.candidate_errors + candidate.errors,
+        stable_errors=before.stable_errors + delta.generation(deployment.stable).total.errors,
+        unserved=before.unserved + delta.unserved,
+        downtime_seconds=round(before.downtime_seconds + (seconds if delta.unserved else 0.0), 3),
+    )
+
+
+def _finish(draft: Draft, deployment: Deployment) -> None:
+    back = deployment.status is DeploymentStatus.ROLLING_BACK
+    if not back:
+        status = DeploymentStatus.COMPLETED
+    elif deployment.trigger is not None and not deployment.trigger.auto and _untouched(deployment):
+        status = DeploymentStatus.CANCELLED
+    elif deployment.stable is None:
+        status = DeploymentStatus.FAILED
+    else:
+        status = DeploymentStatus.ROLLED_BACK
+    _close(draft, deployment, status)
+
+
+def _untouched(deployment: Deployment) -> bool:
+    """No traffic ever reached the newcomer, so there was nothing to roll back."""
+    return not any(
+        isinstance(r.stage, SetTraffic | Analyse) and r.stage.name != "route_traffic_0" and r.started_at is not None
+        for r in deployment.stages
+    )
+
+
+def _close(draft: Draft, deployment: Deployment, status: DeploymentStatus) -> None:
+    closed = replace(deployment, status=status, finished_at=draft.now, stage_baseline=None, revision=deployment.revision + 1)
+    draft.put(closed)
+    duration = round(draft.since(closed.started_at), 3)
+    data: dict[str, object] = {
+        "from_version": closed.from_version,
+        "to_version": closed.to_version,
+        "strategy": closed.spec.strategy,
+        "status": "success" if status is DeploymentStatus.COMPLETED else status.value,
+        "duration_seconds": duration,
+        "downtime_seconds": closed.impact.downtime_seconds,
+        "impact": impact_view(closed.impact),
+    }
+    if closed.trigger is not None:
+        data["rollback"] = {"reason": closed.trigger.reason, **describe(closed.trigger)}
+        if status is DeploymentStatus.ROLLED_BACK:
+            _tell_rolled_back(draft, closed)
+    live = events.COMPLETED if status is DeploymentStatus.COMPLETED else status.value
+    if status is not DeploymentStatus.ROLLED_BACK:
+        draft.tell(
+            live, deployment=closed, reason=closed.message, status=status.value, version=closed.to_version, duration_seconds=duration
+        )
+    draft.tell(closed.kind.value, deployment=closed, actor=closed.actor, reason=closed.reason, audit=True, data=data)
+    _collect(draft)
+
+
+def _tell_rolled_back(draft: Draft, closed: Deployment) -> None:
+    """The traffic's own story: how long taking it back took, and whom it touched meanwhile."""
+    trigger = closed.trigger
+    if trigger is None:
+        return
+    data = {
+        **describe(trigger),
+        "status": "rolled_back",
+        "duration_seconds": round(draft.since(trigger.at), 3),
+        "impact": impact_view(closed.impact),
+        "from_version": closed.to_version,
+        "to_version": closed.from_version,
+    }
+    draft.tell(events.ROLLBACK_COMPLETED, deployment=closed, actor=trigger.actor, reason=trigger.reason, data=data)
+    if closed.kind is not DeploymentKind.ROLLBACK:
+        entry = {**data, "status": "success", "strategy": closed.spec.strategy}
+        draft.tell(events.AUDIT_ROLLBACK, deployment=closed, actor=trigger.actor, reason=trigger.reason, audit=True, data=entry)
+
+
+def impact_view(impact: Impact) -> dict[str, object]:
+    return {
+        "requests": impact.requests,
+        "candidate_requests": impact.candidate_requests,
+        "candidate_errors": impact.candidate_errors,
+        "stable_errors": impact.stable_errors,
+        "unserved": impact.unserved,
+        "downtime_seconds": impact.downtime_seconds,
+    }
+
+
+def _collect(draft: Draft) -> None:
+    """Installed versions that no generation, rollback point or waiting deployment needs are deleted."""
+    keep = {g.version for g in draft.generations.values()} | set(draft.before.rollback_points)
+    keep |= {v for d in draft.deployments.values() for v in (d.to_version, d.from_version) if v is not None and not d.terminal}
+    keep |= {v for v in (draft.agent.version, draft.before.agent.version) if v is not None}
+    draft.do(CollectReleases(agent=draft.agent.agent, keep=frozenset(keep)))
+
+
+def _drop_all(draft: Draft) -> None:
+    for deployment in list(draft.deployments.values()):
+        if not deployment.terminal:
+            _close(draft, replace(deployment, message="the agent is being removed"), DeploymentStatus.CANCELLED)

@@ -1,0 +1,80 @@
+"""Turns the operators' intents into state. Never refuses: a service already answered the operator; what makes no sense any more is dropped."""
+
+from dataclasses import replace
+
+from agent_servicing.core import events
+from agent_servicing.core.draft import Draft
+from agent_servicing.core.model import Deployment, Intent
+from agent_servicing.core.retreat import retreat
+from agent_servicing.core.stages import Analyse, SetTraffic
+from agent_servicing.core.status import AgentStatus, DeploymentStatus, StageStatus, Verb
+
+
+def intake(draft: Draft) -> None:
+    for intent in draft.before.intents:
+        draft.intents_done.append(intent.intent)
+        match intent.verb:
+            case Verb.SCALE:
+                _scale(draft, intent)
+            case Verb.REMOVE:
+                draft.put(replace(draft.agent, status=AgentStatus.REMOVING))
+            case Verb.PAUSE | Verb.RESUME | Verb.PROMOTE | Verb.CANCEL:
+                deployment = draft.deployments.get(intent.deployment or "")
+                if deployment is not None and deployment.active:
+                    _verb(draft, deployment, intent)
+
+
+def _scale(draft: Draft, intent: Intent) -> None:
+    if intent.value < 1:
+        return
+    draft.put(replace(draft.agent, instances=intent.value))
+    for number in {draft.agent.stable, draft.agent.candidate} - {None}:
+        generation = draft.generations.get(number or 0)
+        if generation is not None and generation.desired > 0:
+            draft.put(replace(generation, desired=intent.value))
+    draft.tell(events.SCALED, actor=intent.actor, reason=intent.reason, audit=True, instances=intent.value, status="success")
+
+
+def _verb(draft: Draft, deployment: Deployment, intent: Intent) -> None:
+    if deployment.status is DeploymentStatus.ROLLING_BACK:
+        return
+    match intent.verb:
+        case Verb.PAUSE if deployment.status is not DeploymentStatus.PAUSED:
+            draft.put(replace(deployment, status=DeploymentStatus.PAUSED, paused_at=draft.now, message="paused by " + intent.actor))
+            draft.tell(events.PAUSED, deployment=deployment, actor=intent.actor, reason=intent.reason, audit=True, status="success")
+        case Verb.RESUME if deployment.status is DeploymentStatus.PAUSED:
+            _resume(draft, deployment, intent)
+        case Verb.PROMOTE:
+            _promote(draft, deployment, intent)
+        case Verb.CANCEL:
+            why = intent.reason or "no reason given"
+            retreat(draft, deployment, reason=f"cancelled by {intent.actor}: {why}", actor=intent.actor, auto=False)
+        case _:
+            pass  # pausing what is paused, resuming what runs
+
+
+def _resume(draft: Draft, deployment: Deployment, intent: Intent) -> None:
+    """Deadlines stood still while paused."""
+    pause = draft.now - deployment.paused_at if deployment.paused_at else None
+    stages = tuple(
+        replace(s, deadline_at=s.deadline_at + pause) if pause and s.deadline_at and s.status is StageStatus.IN_PROGRESS else s
+        for s in deployment.stages
+    )
+    resumed = replace(deployment, status=DeploymentStatus.IN_PROGRESS, paused_at=None, message="", stages=stages)
+    draft.put(resumed)
+    draft.tell(events.RESUMED, deployment=resumed, actor=intent.actor, reason=intent.reason, audit=True, status="success")
+
+
+def _promote(draft: Draft, deployment: Deployment, intent: Intent) -> None:
+    """End the present wait; with `full`, everything that is only a wait or a smaller step is skipped. Readiness is never skipped."""
+    full = intent.value == 1
+    current = next((n for n, s in enumerate(deployment.stages) if s.status is StageStatus.IN_PROGRESS), 0)
+    stages = list(deployment.stages)
+    for n, record in enumerate(stages):
+        waiting = isinstance(record.stage, Analyse) and (n == current or (full and n > current))
+        smaller = full and n > current and isinstance(record.stage, SetTraffic) and record.stage.percent < 100
+        if (waiting or smaller) and record.status in (StageStatus.PENDING, StageStatus.IN_PROGRESS):
+            stages[n] = replace(record, status=StageStatus.SKIPPED, completed_at=draft.now, note=f"skipped: promoted by {intent.actor}")
+    status = DeploymentStatus.IN_PROGRESS
+    draft.put(replace(deployment, stages=tuple(stages), status=status, paused_at=None, message=""))
+    draft.tell(events.PROMOTED, deployment=deployment, actor=intent.actor, reason=intent.reason, audit=True, full=full, status="success")

@@ -1,0 +1,234 @@
+"""The one interpreter of stages: enters a stage, says how far it is. Every strategy runs through here, so safety is proved once."""
+
+from dataclasses import dataclass, replace
+from typing import assert_never
+
+from agent_servicing.core.actions import PrepareRelease
+from agent_servicing.core.analysis import judge
+from agent_servicing.core.draft import Draft
+from agent_servicing.core.keep import stop_generation
+from agent_servicing.core.limits import (
+    LAUNCH_SLACK_SECONDS,
+    RETIRE_DEADLINE_SECONDS,
+    SHARE_TOLERANCE_POINTS,
+    SHIFT_DEADLINE_SECONDS,
+    VERIFY_MIN_REQUESTS,
+    VERIFY_MIN_REQUESTS_WHOLE,
+    VERIFY_PATIENCE_SECONDS,
+    VERIFY_PATIENCE_WHOLE_SECONDS,
+)
+from agent_servicing.core.metrics import Counters
+from agent_servicing.core.model import Deployment, Generation
+from agent_servicing.core.spans import span
+from agent_servicing.core.stages import Analyse, CheckHealth, Launch, Retire, SetTraffic, Stage, StageRecord
+from agent_servicing.core.status import DeploymentStatus, GenerationStatus, InstanceStatus, PreparationStatus, Verdict
+from agent_servicing.core.traffic import desired_routing, in_force
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """Done or not, and why in words."""
+
+    done: bool
+    note: str = ""
+
+
+def deadline_seconds(draft: Draft, deployment: Deployment, stage: Stage) -> float:
+    health = draft.manifest(deployment.to_version).health
+    match stage:
+        case Launch():
+            return draft.limits.install_timeout_seconds + LAUNCH_SLACK_SECONDS
+        case CheckHealth():
+            return health.startup_timeout_seconds + health.healthy_after * health.interval_seconds + LAUNCH_SLACK_SECONDS
+        case SetTraffic():
+            return SHIFT_DEADLINE_SECONDS
+        case Analyse():
+            return stage.seconds + deployment.spec.hold_seconds
+        case Retire():
+            return RETIRE_DEADLINE_SECONDS
+        case _:
+            assert_never(stage)
+
+
+def enter(draft: Draft, deployment: Deployment, stage: Stage) -> Deployment:
+    """What a stage wants, written into the state; what must be done for it follows from there."""
+    status = DeploymentStatus.BAKING if isinstance(stage, Analyse) and stage.bake else deployment.status
+    if deployment.status is DeploymentStatus.BAKING and status is DeploymentStatus.BAKING and not isinstance(stage, Analyse):
+        status = DeploymentStatus.IN_PROGRESS
+    fresh = replace(deployment, status=status, stage_baseline=None)
+    match stage:
+        case SetTraffic():
+            _aim(draft, fresh, stage)
+        case Retire(target="stable"):
+            _hand_over(draft, fresh)
+        case Retire(target="candidate"):
+            _dismiss(draft, fresh)
+        case Launch() | CheckHealth() | Analyse():
+            pass
+        case _:
+            assert_never(stage)
+    return fresh
+
+
+def progress(draft: Draft, deployment: Deployment, record: StageRecord) -> Progress:
+    match record.stage:
+        case Launch():
+            return _launched(draft, deployment)
+        case CheckHealth():
+            return _healthy(draft, deployment)
+        case SetTraffic():
+            return _shifted(draft, deployment, record.stage)
+        case Analyse():
+            return _watched(draft, deployment, record, record.stage)
+        case Retire():
+            return _retired(draft, deployment, record.stage)
+        case _:
+            assert_never(record.stage)
+
+
+def _launched(draft: Draft, deployment: Deployment) -> Progress:
+    generation = draft.generations.get(deployment.candidate or 0)
+    if generation is None:
+        return Progress(done=False, note="its instances are gone")
+    preparation = draft.world.preparations.get(deployment.to_version)
+    if preparation is None or preparation.status is not PreparationStatus.READY:
+        return _preparing(draft, deployment)
+    if generation.desired != draft.agent.instances:
+        draft.put(replace(generation, desired=draft.agent.instances))
+        draft.wake_in(0)
+    running = [i for i in draft.of(generation.number, InstanceStatus.STARTING, InstanceStatus.READY) if i.started_at]
+    draft.wake_in(0.1)
+    return Progress(done=0 < draft.agent.instances <= len(running), note=f"{len(running)} of {draft.agent.instances} instances running")
+
+
+def _preparing(draft: Draft, deployment: Deployment) -> Progress:
+    preparation = draft.world.preparations.get(deployment.to_version)
+    if preparation is None or preparation.status is PreparationStatus.ABSENT:
+        draft.do(PrepareRelease(agent=draft.agent.agent, version=deployment.to_version))
+    elif (
+        preparation.status is PreparationStatus.FAILED
+        and preparation.at is not None
+        and preparation.at < (deployment.started_at or draft.now)
+    ):
+        # It failed for an earlier deployment; this one tries afresh.
+        draft.do(PrepareRelease(agent=draft.agent.agent, version=deployment.to_version, again=True))
+    draft.wake_in(0.1)
+    return Progress(done=False, note=f"installing {deployment.to_version}")
+
+
+def _healthy(draft: Draft, deployment: Deployment) -> Progress:
+    ready, wanted = len(draft.ready(deployment.candidate)), draft.agent.instances
+    draft.wake_in(0.25)
+    return Progress(done=ready >= wanted, note=f"{ready} of {wanted} instances healthy")
+
+
+def _aim(draft: Draft, deployment: Deployment, stage: SetTraffic) -> None:
+    agent = replace(draft.agent, candidate=deployment.candidate, share=stage.percent)
+    stable, candidate = deployment.stable, deployment.candidate
+    if stage.move_conversations and candidate is not None and stable is not None:
+        old, new = (stable, candidate) if stage.percent >= 100 else (candidate, stable)
+        agent = replace(agent, redirects={**{k: v for k, v in agent.redirects.items() if k != new}, old: new})
+    draft.put(agent)
+    draft.wake_in(0)
+
+
+def _shifted(draft: Draft, deployment: Deployment, stage: SetTraffic) -> Progress:
+    """Verified twice: read back from the data plane, then by the share of requests it really routed."""
+    if draft.generations.get(deployment.candidate or 0) is None:
+        return Progress(done=stage.percent == 0, note="its instances are gone")
+    draft.wake_in(0.1)
+    wanted = desired_routing(draft).share if draft.agent.candidate is not None else 0.0
+    if wanted < stage.percent:
+        return Progress(done=False, note=f"only {wanted:g} % of the traffic has ready instances to go to")
+    counters = draft.world.counters
+    if not in_force(draft) or counters is None:
+        return Progress(done=False, note="setting the share")
+    if deployment.stage_baseline is None:
+        draft.put(replace(deployment, stage_baseline=counters))
+        return Progress(done=False, note="share is set; measuring")
+    return _measured(draft, deployment, stage, counters, deployment.stage_baseline)
+
+
+def _measured(draft: Draft, deployment: Deployment, stage: SetTraffic, counters: Counters, baseline: Counters) -> Progress:
+    delta = counters.since(baseline)
+    candidate = delta.generation(deployment.candidate).new.routed
+    total = candidate + delta.generation(deployment.stable).new.routed
+    whole = stage.percent in (0, 100)
+    waited = draft.since(baseline.at)
+    if total >= (VERIFY_MIN_REQUESTS_WHOLE if whole else VERIFY_MIN_REQUESTS):
+        measured = 100 * candidate / total
+        sigma = 100 * (stage.percent / 100 * (1 - stage.percent / 100) / total) ** 0.5
+        note = f"measured {measured:.1f} % of {total} requests"
+        return Progress(done=abs(measured - stage.percent) <= max(SHARE_TOLERANCE_POINTS, 4 * sigma), note=note)
+    patience = VERIFY_PATIENCE_WHOLE_SECONDS if whole else VERIFY_PATIENCE_SECONDS
+    return Progress(done=waited >= patience, note=f"set; too little traffic to measure it ({total} requests in {waited:.0f} s)")
+
+
+def _watched(draft: Draft, deployment: Deployment, record: StageRecord, stage: Analyse) -> Progress:
+    """Only a passing verdict after the full time goes on; everything else holds until the deadline, which takes the deployment back."""
+    draft.wake_in(1.0)
+    start = record.started_at or draft.now
+    fresh = tuple(s for s in deployment.samples if s.at > start)
+    judgement = judge(fresh, replace(deployment.spec.policy, window_seconds=float("inf")))
+    left = stage.seconds - draft.since(start)
+    if left > 0:
+        return Progress(done=False, note=f"{judgement.sentence}; {left:.0f} s left")
+    if judgement.verdict is Verdict.PASSING:
+        return Progress(done=True, note=judgement.sentence)
+    return Progress(done=False, note=f"holding: {judgement.sentence}")
+
+
+def _hand_over(draft: Draft, deployment: Deployment) -> None:
+    """The candidate becomes the stable version: from here on, going back is a rollback of its own."""
+    old = draft.generations.get(deployment.stable or 0)
+    draft.put(
+        replace(
+            draft.agent,
+            stable=deployment.candidate,
+            candidate=None,
+            share=0.0,
+            version=deployment.to_version,
+            version_deployed_at=draft.now,
+            redirects={k: v for k, v in draft.agent.redirects.items() if k != deployment.candidate},
+        )
+    )
+    if old is not None:
+        warm_until = draft.now + span(deployment.spec.keep_warm_seconds)
+        draft.put(replace(old, status=GenerationStatus.DRAINING, draining_since=draft.now, warm_until=warm_until))
+    draft.wake_in(0)
+
+
+def _dismiss(draft: Draft, deployment: Deployment) -> None:
+    draft.put(replace(draft.agent, candidate=None, share=0.0))
+    generation = draft.generations.get(deployment.candidate or 0)
+    if generation is not None and generation.number != draft.agent.stable:
+        _send_off(draft, deployment, generation)
+    draft.wake_in(0)
+
+
+def _send_off(draft: Draft, deployment: Deployment, generation: Generation) -> None:
+    """A newcomer ends; a warm old version that a cancelled rollback had woken goes back to its rest."""
+    if generation.created_at >= (deployment.started_at or draft.now):
+        stop_generation(draft, generation.number)
+    else:
+        draft.put(replace(generation, status=GenerationStatus.WARM))
+
+
+def _retired(draft: Draft, deployment: Deployment, stage: Retire) -> Progress:
+    """Measured zero: between two readings after the routing was in force, nobody new was sent there."""
+    leaving = deployment.stable if stage.target == "stable" else deployment.candidate
+    if leaving is None or leaving not in draft.generations:
+        return Progress(done=True)
+    draft.wake_in(0.25)
+    counters = draft.world.counters
+    if not in_force(draft) or counters is None:
+        return Progress(done=False, note="taking it out of the data plane")
+    if deployment.stage_baseline is None:
+        draft.put(replace(deployment, stage_baseline=counters))
+        return Progress(done=False, note="waiting for its traffic to reach zero")
+    new = counters.since(deployment.stage_baseline).generation(leaving).new.routed
+    if new:
+        draft.put(replace(deployment, stage_baseline=counters))
+        return Progress(done=False, note=f"{new} new requests still went there")
+    done = draft.since(deployment.stage_baseline.at) >= 0.5
+    return Progress(done=done, note="no new request since the shift" if done else "waiting for its traffic to reach zero")

@@ -1,0 +1,231 @@
+"""Keeps what should run running and lets go of what should not: restarts, scaling, draining, warm generations, orphans.
+
+Knows nothing of stages. A deployment only says how many instances of which generation it wants and which generation leaves; everything
+that starts or ends a process is decided here.
+"""
+
+from dataclasses import replace
+
+from agent_servicing.core import events
+from agent_servicing.core.actions import CollectReleases, ForgetInstance, PrepareRelease, RemoveRouting, StartInstance, StopInstance
+from agent_servicing.core.draft import Draft
+from agent_servicing.core.limits import LONGEST_RESTART_DELAY_SECONDS
+from agent_servicing.core.model import Generation, Instance
+from agent_servicing.core.status import AgentStatus, GenerationStatus, InstanceStatus, PreparationStatus
+from agent_servicing.core.watch import unhealthy
+
+_LIVING = (InstanceStatus.STARTING, InstanceStatus.READY)
+
+
+def keep(draft: Draft) -> None:
+    if draft.world.processes is None:
+        return
+    for number in sorted(draft.generations):
+        generation = draft.generations[number]
+        if draft.removing:
+            generation = _stopping(draft, generation)
+        match generation.status:
+            case GenerationStatus.LIVE:
+                _fill(draft, generation)
+                _trim(draft, generation)
+            case GenerationStatus.DRAINING:
+                _fill(draft, generation)
+                _drained(draft, generation)
+            case GenerationStatus.WARM:
+                _warm(draft, generation)
+            case GenerationStatus.STOPPING:
+                _empty(draft, generation)
+    _begin(draft)
+    for instance in list(draft.instances.values()):
+        _leave(draft, instance)
+    _reap_orphans(draft)
+    _removed(draft)
+
+
+def stop_generation(draft: Draft, number: int) -> None:
+    """The generation takes no new conversation and its open ones move; its instances leave as they become idle."""
+    generation = draft.generations.get(number)
+    if generation is not None:
+        _stopping(draft, generation)
+
+
+def restart_delay_seconds(crashes: int) -> float:
+    """None after the first crash, then 1, 2, 4 … seconds: a lucky restart costs nothing, a broken program costs little."""
+    return 0.0 if crashes <= 1 else min(LONGEST_RESTART_DELAY_SECONDS, 2.0 ** (crashes - 2))
+
+
+def _stopping(draft: Draft, generation: Generation) -> Generation:
+    stopping = replace(generation, status=GenerationStatus.STOPPING, desired=0, conversations_moved=True)
+    draft.put(stopping)
+    _move_conversations(draft, generation.number)
+    return stopping
+
+
+def _move_conversations(draft: Draft, number: int) -> None:
+    stable = draft.agent.stable
+    if stable is not None and stable != number:
+        draft.put(replace(draft.agent, redirects={**draft.agent.redirects, number: stable}))
+
+
+def _fill(draft: Draft, generation: Generation) -> None:
+    """One living, healthy instance for each place; a place whose instance crashed waits its turn."""
+    places = range(1, generation.desired + 1)
+    taken = {i.place for i in draft.of(generation.number, *_LIVING) if not unhealthy(draft, i)}
+    empty = [place for place in places if place not in taken]
+    if not empty or not _startable(draft, generation):
+        return
+    wait = restart_delay_seconds(len(generation.crashes)) - draft.since(generation.crashes[-1]) if generation.crashes else 0.0
+    if wait > 0:
+        draft.wake_in(wait)
+        return
+    for place in empty:
+        generation = draft.generations[generation.number]
+        attempt = generation.attempts + 1
+        name = f"g{generation.number}-{place}-{attempt}"
+        draft.put(replace(generation, attempts=attempt))
+        draft.put(Instance(instance=name, generation=generation.number, version=generation.version, place=place, created_at=draft.now))
+        draft.wake_in(0)
+
+
+def _begin(draft: Draft) -> None:
+    """Ask for every instance that is wanted and not seen yet; asking twice is harmless, and after a crash of ours necessary."""
+    known = draft.world.processes or {}
+    for instance in draft.instances.values():
+        if instance.status is InstanceStatus.STARTING and instance.instance not in known:
+            draft.wake_in(0.25)
+            draft.do(
+                StartInstance(
+                    agent=draft.agent.agent,
+                    instance=instance.instance,
+                    generation=instance.generation,
+                    version=instance.version,
+                )
+            )
+
+
+def _startable(draft: Draft, generation: Generation) -> bool:
+    preparation = draft.world.preparations.get(generation.version)
+    if preparation is not None and preparation.status is PreparationStatus.READY:
+        return True
+    if preparation is not None and preparation.status is PreparationStatus.ABSENT:
+        draft.do(PrepareRelease(agent=draft.agent.agent, version=generation.version))
+    return False
+
+
+def _trim(draft: Draft, generation: Generation) -> None:
+    """Fewer places than instances: the surplus drains, unless that would leave nobody ready."""
+    for instance in draft.of(generation.number, *_LIVING):
+        surplus = instance.place > generation.desired
+        others = [i for i in draft.ready(generation.number) if i.place <= generation.desired and i is not instance]
+        if surplus and (others or instance.status is not InstanceStatus.READY):
+            draft.put(replace(instance, status=InstanceStatus.DRAINING))
+
+
+def _drained(draft: Draft, generation: Generation) -> None:
+    """Open conversations end where they began until their budget is spent, then they move at their next request."""
+    manifest = draft.manifest(generation.version)
+    budget = manifest.drain.conversation_timeout_seconds if manifest.conversation_key else 0.0
+    if draft.since(generation.draining_since) < budget:
+        return
+    _move_conversations(draft, generation.number)
+    draft.put(replace(draft.generations[generation.number], status=GenerationStatus.WARM, conversations_moved=True))
+    draft.wake_in(0)
+
+
+def _warm(draft: Draft, generation: Generation) -> None:
+    over = generation.warm_until is None or draft.now >= generation.warm_until
+    broken = len(draft.ready(generation.number)) < generation.desired
+    if (over or broken) and _may_leave(draft, generation):
+        _empty(draft, _stopping(draft, generation))
+
+
+def _may_leave(draft: Draft, generation: Generation) -> bool:
+    """Never the last healthy ones: an old generation stays while the stable one has nobody ready."""
+    return draft.removing or not draft.ready(generation.number) or bool(draft.ready(draft.agent.stable))
+
+
+def _empty(draft: Draft, generation: Generation) -> None:
+    if not _may_leave(draft, generation):
+        return
+    for instance in draft.of(generation.number, *_LIVING):
+        draft.put(replace(instance, status=InstanceStatus.DRAINING))
+    if draft.of(generation.number):
+        draft.wake_in(0.25)
+        return
+    del draft.generations[generation.number]
+    redirects = {old: new for old, new in draft.agent.redirects.items() if generation.number not in (old, new)}
+    draft.put(replace(draft.agent, redirects=redirects))
+    draft.wake_in(0)
+
+
+def _leave(draft: Draft, instance: Instance) -> None:
+    """The way out of one instance: out of new requests, idle, out of the data plane, signalled, killed if it will not go."""
+    if instance.status is InstanceStatus.DRAINING and instance.stopping_since is None:
+        instance = _idle(draft, instance)
+    elif instance.status not in (InstanceStatus.DRAINING, InstanceStatus.FAILED):
+        return
+    if instance.stopping_since is None or _routed(draft, instance):
+        draft.wake_in(0.25)
+        return
+    process = (draft.world.processes or {}).get(instance.instance)
+    if process is None or not process.alive:
+        return
+    draft.wake_in(0.25)
+    stop = StopInstance(agent=draft.agent.agent, instance=instance.instance)
+    if instance.signalled_at is None:
+        draft.put(replace(instance, signalled_at=draft.now))
+        draft.do(stop)
+    elif draft.since(instance.signalled_at) > draft.limits.stop_grace_seconds:
+        draft.do(replace(stop, kill=True))
+
+
+def _idle(draft: Draft, instance: Instance) -> Instance:
+    """`stopping_since` is set once nothing is in flight any more, or the budget for streams is spent."""
+    view = draft.world.routing
+    if view is None:
+        return instance
+    in_flight = view.in_flight.get(instance.instance, 0)
+    listed = _routed(draft, instance)
+    drains = _draining_in_data_plane(draft, instance)
+    drain = draft.manifest(instance.version).drain
+    budget = max(drain.timeout_seconds, drain.stream_timeout_seconds)
+    begun = instance.draining_at or draft.now
+    changed = replace(instance, draining_at=begun)
+    if not listed or (drains and in_flight == 0) or draft.since(begun) > budget:
+        changed = replace(changed, stopping_since=draft.now)
+        draft.wake_in(0)
+    draft.put(changed)
+    return changed
+
+
+def _routed(draft: Draft, instance: Instance) -> bool:
+    """Whether the data plane still knows it; unknown counts as yes, so that nothing is signalled on a guess."""
+    view = draft.world.routing
+    if view is None:
+        return True
+    route = view.routing.generation(instance.generation) if view.routing else None
+    return route is not None and any(b.instance == instance.instance for b in route.backends)
+
+
+def _draining_in_data_plane(draft: Draft, instance: Instance) -> bool:
+    view = draft.world.routing
+    route = view.routing.generation(instance.generation) if view and view.routing else None
+    return route is not None and any(b.instance == instance.instance and b.state == "drain" for b in route.backends)
+
+
+def _reap_orphans(draft: Draft) -> None:
+    """Processes nobody wants: left by a start whose decision was never committed and is not taken again."""
+    for name, process in (draft.world.processes or {}).items():
+        if name in draft.instances:
+            continue
+        if process.alive:
+            draft.do(StopInstance(agent=draft.agent.agent, instance=name))
+        elif not any(isinstance(a, ForgetInstance) and a.instance == name for a in draft.actions):
+            draft.do(ForgetInstance(agent=draft.agent.agent, instance=name))
+
+
+def _removed(draft: Draft) -> None:
+    if draft.agent.status is AgentStatus.REMOVING and not draft.generations and not draft.instances:
+        draft.put(replace(draft.agent, status=AgentStatus.REMOVED))
+        draft.do(RemoveRouting(agent=draft.agent.agent), CollectReleases(agent=draft.agent.agent, keep=frozenset()))
+        draft.tell(events.AGENT_REMOVED, audit=True, status="success")

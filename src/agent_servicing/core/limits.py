@@ -1,0 +1,52 @@
+"""Named limits of the engine's decisions. Settings that an operator may turn come in through `Limits`; the rest stands here with its reason."""
+
+from dataclasses import dataclass
+from typing import Final
+
+CRASH_WINDOW_SECONDS: Final = 300.0
+"""Crashes older than this are forgotten; a process that stayed up for five minutes has recovered."""
+
+CRASHES_OF_A_LOOP: Final = 5
+"""So many crashes within the window are a crash loop: reported once, restarted on at the longest delay."""
+
+LONGEST_RESTART_DELAY_SECONDS: Final = 30.0
+"""A dependency may come back any time, so even a crash loop is tried again twice a minute."""
+
+VERIFY_MIN_REQUESTS: Final = 30
+"""Fewer requests say nothing about a share between 0 and 100 %."""
+
+VERIFY_MIN_REQUESTS_WHOLE: Final = 5
+"""For 0 and 100 % a few requests on the right side suffice: one on the wrong side would already speak against it."""
+
+VERIFY_PATIENCE_SECONDS: Final = 5.0
+"""An agent without enough traffic to measure goes on after this; the stage then says that the share was applied but not measured."""
+
+VERIFY_PATIENCE_WHOLE_SECONDS: Final = 2.0
+"""The same for 0 and 100 %, shorter because a rollback waits for it."""
+
+SHARE_TOLERANCE_POINTS: Final = 2.0
+"""Measured and asked share may differ by so many points, or by four standard deviations where that is more."""
+
+LAUNCH_SLACK_SECONDS: Final = 30.0
+"""Added to the install and start-up limits a manifest names, for queueing on a busy machine."""
+
+SHIFT_DEADLINE_SECONDS: Final = 60.0
+"""A shift takes a second; one that is not in force after a minute never will be."""
+
+RETIRE_DEADLINE_SECONDS: Final = 60.0
+"""Time for the old side's new requests to reach zero, which they do within one reading."""
+
+PAUSE_DEADLINE_SECONDS: Final = 24 * 3600.0
+"""A pause forgotten for a day is taken back: every gate has a deadline."""
+
+EVENT_TEXT_CHARACTERS: Final = 2_000
+"""Longest output tail carried in an event."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """The operator's part, from the settings (seconds)."""
+
+    install_timeout_seconds: float = 600.0
+    stop_grace_seconds: float = 10.0
+    idle_interval_seconds: float = 1.0

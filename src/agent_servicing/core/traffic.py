@@ -1,0 +1,75 @@
+"""Last step of a decision: the routing that follows from the state, and the action that makes the data plane equal to it."""
+
+from agent_servicing.core.actions import ApplyRouting
+from agent_servicing.core.draft import Draft
+from agent_servicing.core.model import Instance
+from agent_servicing.core.routing import Backend, GenerationRoute, Routing, effective_share
+from agent_servicing.core.status import AgentStatus, InstanceStatus
+from agent_servicing.core.watch import unhealthy
+
+
+def route(draft: Draft) -> None:
+    if draft.world.routing is None or draft.world.processes is None or draft.agent.status is AgentStatus.REMOVED:
+        return
+    wanted = desired_routing(draft)
+    if draft.world.routing.routing != wanted:
+        draft.do(ApplyRouting(routing=wanted))
+        draft.wake_in(0)
+
+
+def in_force(draft: Draft) -> bool:
+    """Whether the data plane already does exactly what the state asks, share included."""
+    view = draft.world.routing
+    return view is not None and view.routing == desired_routing(draft)
+
+
+def desired_routing(draft: Draft) -> Routing:
+    generations = tuple(_route_of(draft, number) for number in sorted(draft.generations))
+    numbers = {g.generation for g in generations}
+    agent = draft.agent
+    stable = agent.stable if agent.stable in numbers else None
+    candidate = agent.candidate if agent.candidate in numbers else None
+    return Routing(
+        agent=agent.agent,
+        conversation_key=agent.manifest.conversation_key,
+        generations=generations,
+        stable=stable,
+        candidate=candidate,
+        share=_share(draft, candidate, stable),
+        redirects={old: new for old, new in sorted(agent.redirects.items()) if old in numbers and new in numbers},
+    )
+
+
+def _share(draft: Draft, candidate: int | None, stable: int | None) -> float:
+    if candidate is None:
+        return 0.0
+    share = effective_share(
+        wanted=draft.agent.share,
+        candidate_ready=_able(draft, candidate),
+        stable_ready=_able(draft, stable),
+        needed=draft.agent.instances,
+    )
+    return round(share, 2)
+
+
+def _able(draft: Draft, generation: int | None) -> int:
+    return sum(not unhealthy(draft, i) for i in draft.ready(generation))
+
+
+def _route_of(draft: Draft, number: int) -> GenerationRoute:
+    generation = draft.generations[number]
+    backends = tuple(b for i in draft.of(number) if (b := _backend(i)) is not None)
+    return GenerationRoute(generation=number, version=generation.version, backends=backends)
+
+
+def _backend(instance: Instance) -> Backend | None:
+    """An instance is in the data plane from ready until it is idle; a failed or stopping one is not."""
+    if instance.host is None or instance.port is None or instance.stopping_since is not None:
+        return None
+    match instance.status:
+        case InstanceStatus.READY:
+            return Backend(instance=instance.instance, host=instance.host, port=instance.port)
+        case InstanceStatus.DRAINING:
+            return Backend(instance=instance.instance, host=instance.host, port=instance.port, state="drain")
+        case _:
+            return None
