@@ -111,7 +111,7 @@ def _kind(commit: Commit) -> str | None:
 
 
 def _line(commit: Commit, cves: Sequence[str] = ()) -> str:
-    """The description as a sentence; its scope in front unless that only says what the kind says; vulnerabilities it does not name behind."""
+    """The description as a sentence; its scope in front unless the kind says the same; vulnerabilities it does not name behind."""
     scope = "" if commit.scope.lower() in {"", "security", "sec"} else f"{commit.scope}: "
     text = scope + commit.text if scope else commit.text[0].upper() + commit.text[1:]
     if commit.type and commit.type not in _KINDS and commit.type not in _HOUSEKEEPING:
