@@ -1,32 +1,127 @@
 """The engine's store over SQL: claims with leases, loads, and guarded commits. Implements `ports.Store`."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
+from sqlalchemy import Update, and_, case, delete, func, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from agent_servicing.core.errors import PermanentError
 from agent_servicing.core.model import AgentState
-from agent_servicing.ports import Clock, Commit, Ids, Lease
+from agent_servicing.core.status import AgentStatus
+from agent_servicing.ports import Commit, Ids, Lease
+from agent_servicing.store import codec
+from agent_servicing.store.codec import AgentBody
 from agent_servicing.store.database import Database
+from agent_servicing.store.deployments import cancel_open, overtaken, save_deployment
+from agent_servicing.store.event_log import append
+from agent_servicing.store.state import load_states
+from agent_servicing.store.tables import agents, intents
+
+LONGEST_NAP_SECONDS = 120.0
+"""No agent is left alone for longer. A time further ahead than this was written before the clock was set back, and counts as due."""
 
 
 class SqlStore:
-    def __init__(self, *, database: Database, ids: Ids, clock: Clock, event_retention_count: int) -> None:
-        self._database, self._ids, self._clock, self._retention = database, ids, clock, event_retention_count
+    """One engine's view; any number of engines may share the database. `event_retention_count` bounds live events, never the audit."""
+
+    def __init__(self, *, database: Database, ids: Ids, event_retention_count: int) -> None:
+        self._database, self._ids, self._retention = database, ids, event_retention_count
 
     async def claim(self, now: datetime, *, lease_seconds: float, limit: int) -> Sequence[Lease]:
-        raise NotImplementedError
+        """Take the agents that are due and not leased, longest due first."""
+        token, expires_at = self._ids.token(), now + timedelta(seconds=lease_seconds)
+        due = or_(agents.c.due_at <= now, agents.c.due_at > now + timedelta(seconds=LONGEST_NAP_SECONDS))
+        free = or_(
+            agents.c.lease_token.is_(None),
+            agents.c.lease_expires_at <= now,
+            # Further ahead than a lease ever reaches: from before the clock was set back. Doubled, so that another
+            # server's clock that runs a little ahead is not mistaken for that.
+            agents.c.lease_expires_at > now + timedelta(seconds=2 * lease_seconds),
+        )
+        # PostgreSQL skips rows another engine is just taking; SQLite ignores that clause, its writers come one by one.
+        chosen = (
+            select(agents.c.agent).where(due, free).order_by(agents.c.due_at, agents.c.agent).limit(limit).with_for_update(skip_locked=True)
+        )
+        statement = (
+            update(agents)
+            .where(agents.c.agent.in_(chosen.scalar_subquery()))
+            .values(lease_token=token, lease_expires_at=expires_at, woken=False)
+            .returning(agents.c.agent, agents.c.due_at)
+        )
+        async with self._database.write(durable=False) as connection:
+            rows = (await connection.execute(statement)).all()
+        return [Lease(agent=row.agent, token=token, expires_at=expires_at) for row in sorted(rows, key=lambda row: (row.due_at, row.agent))]
 
     async def load(self, agent: str) -> AgentState:
-        raise NotImplementedError
+        """Everything about one agent. Raises PermanentError when there is no such agent."""
+        async with self._database.read() as connection:
+            states = await load_states(connection, [agent])
+        if not states:
+            raise PermanentError(f"there is no agent {agent}")
+        return states[0]
 
     async def commit(self, lease: Lease, commit: Commit, now: datetime) -> bool:
-        raise NotImplementedError
+        """Write the outcome of one reconcile and give the lease back.
+
+        False when the lease is stale, and also when a service finished a waiting deployment meanwhile that this state goes on with:
+        then nothing of it is written, and the agent is due again at once.
+        """
+        # A commit that tells nobody anything need not wait for the disk: its state is observed anew after a power cut anyway.
+        async with self._database.write(durable=bool(commit.events)) as connection:
+            if await overtaken(connection, commit.state.deployments):
+                await connection.execute(_give_back(lease, next_at=now))
+                return False
+            body = AgentBody(agent=commit.state.agent, generations=commit.state.generations, instances=commit.state.instances)
+            next_at = min(commit.next_at, now + timedelta(seconds=LONGEST_NAP_SECONDS))
+            written = await connection.execute(
+                _give_back(lease, next_at=next_at)
+                .where(agents.c.lease_expires_at > now)
+                .values(status=commit.state.agent.status, body=codec.encode_agent(body))
+            )
+            if written.rowcount != 1:
+                return False
+            await self._write(connection, commit, now)
+        return True
 
     async def release(self, lease: Lease, *, next_at: datetime) -> None:
-        raise NotImplementedError
+        """Give the lease back unchanged, due again at `next_at`; nothing happens when it is stale."""
+        async with self._database.write(durable=False) as connection:
+            await connection.execute(_give_back(lease, next_at=next_at))
 
     async def next_due(self) -> datetime | None:
-        raise NotImplementedError
+        """When the earliest agent can be claimed: when it is due, or when its lease ends should nobody give it back before."""
+        free = agents.c.lease_token.is_(None)
+        late = and_(~free, agents.c.lease_expires_at > agents.c.due_at)
+        async with self._database.read() as connection:
+            query = select(func.min(case((late, agents.c.lease_expires_at), else_=agents.c.due_at)))
+            earliest: datetime | None = (await connection.execute(query)).scalar_one_or_none()
+            return earliest
 
     async def drop_leases(self) -> int:
         """Take every lease back: for the start of the only server on this database, whose predecessor may have been killed."""
-        raise NotImplementedError
+        async with self._database.write(durable=False) as connection:
+            held = agents.c.lease_token.is_not(None)
+            return (await connection.execute(update(agents).where(held).values(lease_token=None, lease_expires_at=None))).rowcount
+
+    async def _write(self, connection: AsyncConnection, commit: Commit, now: datetime) -> None:
+        agent = commit.state.agent
+        for deployment in commit.state.deployments:
+            await save_deployment(connection, deployment)
+        if commit.intents_done:
+            await connection.execute(delete(intents).where(intents.c.intent.in_(list(commit.intents_done))))
+        if commit.events:
+            await append(connection, self._ids, commit.events, keep=self._retention)
+        if agent.status is AgentStatus.REMOVED:
+            await cancel_open(connection, agent.agent, message="The agent was removed.", now=now)
+            # Its intents and versions go with the row.
+            await connection.execute(delete(agents).where(agents.c.agent == agent.agent))
+
+
+def _give_back(lease: Lease, *, next_at: datetime) -> Update:
+    """Ends the lease. A wake-up that came while it was held has set `due_at` already and stays."""
+    return (
+        update(agents)
+        .where(agents.c.agent == lease.agent, agents.c.lease_token == lease.token)
+        .values(lease_token=None, lease_expires_at=None, due_at=case((agents.c.woken, agents.c.due_at), else_=next_at))
+    )

@@ -1,0 +1,31 @@
+"""Can a version be taken back without losing what it wrote? The door between two versions' state schemas. Pure; asked before an upgrade."""
+
+from typing import Literal
+
+from agent_servicing.core.manifest import StateSpec
+
+Door = Literal["two_way", "one_way", "unknown"]
+
+
+def door(old: StateSpec, new: StateSpec) -> tuple[Door, str]:
+    """Whether both versions can use what the other writes, and a sentence that says why.
+
+    two_way: one can go and come back. one_way: the old version cannot read what the new one writes (or the new one cannot read what
+    is there). unknown: a manifest says too little; a version without a state directory keeps nothing, so nothing can be lost.
+    """
+    if old.directory is None and new.directory is None:
+        return "two_way", "neither version keeps state"
+    if old.writes is None or new.writes is None:
+        return "unknown", "a manifest does not say which state schema its version writes"
+    if not _reads(new, old.writes):
+        return "one_way", f"the new version cannot read state schema {old.writes}, which the old one writes"
+    if not _reads(old, new.writes):
+        return "one_way", f"the old version cannot read state schema {new.writes}, which the new one writes"
+    if old.writes == new.writes:
+        return "two_way", f"both versions write state schema {new.writes}"
+    return "two_way", f"each version reads what the other writes (schemas {old.writes} and {new.writes})"
+
+
+def _reads(spec: StateSpec, schema: int) -> bool:
+    """A version reads what it writes, listed or not."""
+    return schema == spec.writes or schema in spec.reads

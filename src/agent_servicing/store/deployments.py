@@ -1,0 +1,59 @@
+"""Writes deployments: the services insert and may finish waiting ones, the engine does the rest. Reads are in `queries`."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
+
+from sqlalchemy import insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from agent_servicing.core.model import Deployment
+from agent_servicing.core.status import TERMINAL, DeploymentStatus
+from agent_servicing.store import codec
+from agent_servicing.store.tables import deployments
+
+
+async def insert_deployment(connection: AsyncConnection, deployment: Deployment) -> None:
+    await connection.execute(
+        insert(deployments).values(
+            deployment=deployment.deployment,
+            agent=deployment.agent,
+            kind=deployment.kind,
+            to_version=deployment.to_version,
+            requested_at=deployment.requested_at,
+            **_changing(deployment),
+        )
+    )
+
+
+async def save_deployment(connection: AsyncConnection, deployment: Deployment) -> None:
+    """Write it over what is stored, or insert it when it is new."""
+    statement = update(deployments).where(deployments.c.deployment == deployment.deployment).values(**_changing(deployment))
+    if (await connection.execute(statement)).rowcount == 0:
+        await insert_deployment(connection, deployment)
+
+
+async def overtaken(connection: AsyncConnection, held: Sequence[Deployment]) -> bool:
+    """Whether one of these was finished by somebody else since it was loaded: it is over in the table and goes on, or ends otherwise, here."""
+    here = {d.deployment: d.status for d in held}
+    query = select(deployments.c.deployment, deployments.c.status).where(
+        deployments.c.deployment.in_(sorted(here)), deployments.c.status.in_(sorted(TERMINAL))
+    )
+    return any(here[row.deployment] != row.status for row in (await connection.execute(query)).all())
+
+
+async def cancel_open(connection: AsyncConnection, agent: str, *, message: str, now: datetime) -> None:
+    """End what is left of an agent's deployments, when the agent itself goes."""
+    query = select(deployments.c.body).where(deployments.c.agent == agent, deployments.c.status.not_in(sorted(TERMINAL)))
+    for row in (await connection.execute(query)).all():
+        left = codec.decode_deployment(row.body)
+        await save_deployment(connection, cancelled(left, message=message, now=now))
+
+
+def cancelled(deployment: Deployment, *, message: str, now: datetime) -> Deployment:
+    """The deployment, ended before it began."""
+    return replace(deployment, status=DeploymentStatus.CANCELLED, revision=deployment.revision + 1, finished_at=now, message=message)
+
+
+def _changing(deployment: Deployment) -> dict[str, object]:
+    return {"status": deployment.status, "finished_at": deployment.finished_at, "body": codec.encode_deployment(deployment)}

@@ -1,0 +1,100 @@
+"""Appends to and reads from the one event log. Called inside the transaction of the change the events tell of."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Row, delete, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from agent_servicing.core.audit import canonical, digest
+from agent_servicing.core.events import Event
+from agent_servicing.ports import Ids
+from agent_servicing.store.tables import events, log_head
+
+PRUNE_EVERY = 500
+"""Old live events are deleted once per so many new ones: often enough to stay near the limit, rarely enough to cost nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredEvent:
+    """An event with its place in the log: `seq` counts up by one, `event_id` is public (`evt-…`), `digest` is set for audit entries."""
+
+    seq: int
+    event_id: str
+    event: Event
+    digest: str | None = None
+
+
+async def append(connection: AsyncConnection, ids: Ids, new: Sequence[Event], *, keep: int) -> int:
+    """Write `new` in order after the newest event, chain the audit entries, and return the last number (unchanged for no events).
+
+    Updating the head first makes concurrent writers wait for each other until commit, so numbers are gapless and in commit order.
+    `keep`: how many numbers back live events are kept.
+    """
+    audits = sum(event.audit for event in new)
+    head = (
+        await connection.execute(
+            update(log_head)
+            .values(last_seq=log_head.c.last_seq + len(new), audit_entries=log_head.c.audit_entries + audits)
+            .returning(log_head.c.last_seq, log_head.c.audit_head, log_head.c.pruned_seq)
+        )
+    ).one()
+    if not new:
+        return int(head.last_seq)
+    chain, rows = head.audit_head, []
+    for seq, event in enumerate(new, start=head.last_seq - len(new) + 1):
+        event_id = ids.new("evt")
+        if event.audit:
+            chain = digest(chain, seq=seq, event_id=event_id, event=event)
+        rows.append(_row(seq, event_id, event, chain if event.audit else None))
+    await connection.execute(insert(events), rows)
+    if audits:
+        await connection.execute(update(log_head).values(audit_head=chain))
+    if head.last_seq - keep - head.pruned_seq >= PRUNE_EVERY:
+        await _prune(connection, after=head.pruned_seq, upto=head.last_seq - keep)
+    return int(head.last_seq)
+
+
+def stored_event(row: Row[Any]) -> StoredEvent:
+    """A row of `events` as a value."""
+    event = Event(
+        type=row.type,
+        at=row.at,
+        agent=row.agent,
+        deployment=row.deployment,
+        actor=row.actor,
+        reason=row.reason,
+        audit=row.audit,
+        data=json.loads(row.data),
+    )
+    return StoredEvent(seq=row.seq, event_id=row.event_id, event=event, digest=row.digest)
+
+
+async def last_seq(connection: AsyncConnection) -> int:
+    return int((await connection.execute(select(log_head.c.last_seq))).scalar_one())
+
+
+def _row(seq: int, event_id: str, event: Event, chained: str | None) -> dict[str, object]:
+    status = event.data.get("status")
+    return {
+        "seq": seq,
+        "event_id": event_id,
+        "type": event.type,
+        "at": event.at,
+        "agent": event.agent,
+        "deployment": event.deployment,
+        "actor": event.actor,
+        "reason": event.reason,
+        "audit": event.audit,
+        "status": str(status) if status is not None else None,
+        "data": canonical(dict(event.data)),
+        "digest": chained,
+    }
+
+
+async def _prune(connection: AsyncConnection, *, after: int, upto: int) -> None:
+    """Delete live events up to a number; audit entries stay for good."""
+    await connection.execute(delete(events).where(events.c.seq > after, events.c.seq <= upto, events.c.audit.is_(False)))
+    await connection.execute(update(log_head).values(pruned_seq=upto))

@@ -1,0 +1,11 @@
+"""Run by Alembic for each migration command; the connection is handed in by `store.migrate` and stays the caller's."""
+
+from alembic import context
+
+from agent_servicing.store.tables import metadata
+
+context.configure(
+    connection=context.config.attributes["connection"], target_metadata=metadata, transactional_ddl=True, render_as_batch=True
+)
+with context.begin_transaction():
+    context.run_migrations()

@@ -1,0 +1,230 @@
+"""What the services ask the database, and the few rows they write. Everything here runs inside a transaction its caller opened."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Row, Select, case, delete, func, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from agent_servicing.core.manifest import Manifest
+from agent_servicing.core.model import Agent, Deployment
+from agent_servicing.core.status import TERMINAL, DeploymentStatus, Verb
+from agent_servicing.store import codec
+from agent_servicing.store.codec import AgentBody, VersionBody
+from agent_servicing.store.event_log import StoredEvent, stored_event
+from agent_servicing.store.tables import agents, deployments, events, intents, log_head, versions
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentRow:
+    """An agent without its deployments. `base` is the manifest it was added with."""
+
+    body: AgentBody
+    base: Manifest
+    refreshed_at: datetime | None
+    source_problem: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VersionRow:
+    """One known version; `manifest` is complete. `problem` says why it cannot be used, empty when it can."""
+
+    version: str
+    ref: str
+    released_at: datetime | None
+    discovered_at: datetime
+    manifest: Manifest
+    body: VersionBody = field(default_factory=VersionBody)
+    moved_ref: str | None = None
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """How deployments to one version went: all of them, those finished, those completed."""
+
+    total: int = 0
+    finished: int = 0
+    completed: int = 0
+
+
+# --- agents ---
+
+
+async def agent_row(connection: AsyncConnection, agent: str) -> AgentRow | None:
+    row = (await connection.execute(select(agents).where(agents.c.agent == agent))).one_or_none()
+    if row is None:
+        return None
+    return AgentRow(
+        body=codec.decode_agent(row.body),
+        base=codec.decode_manifest(row.manifest),
+        refreshed_at=row.refreshed_at,
+        source_problem=row.source_problem,
+    )
+
+
+async def agent_names(connection: AsyncConnection) -> list[str]:
+    return list((await connection.execute(select(agents.c.agent).order_by(agents.c.agent))).scalars())
+
+
+async def insert_agent(connection: AsyncConnection, agent: Agent, *, now: datetime) -> None:
+    """A new agent, due at once; `agent.manifest` is kept as its base."""
+    await connection.execute(
+        insert(agents).values(
+            agent=agent.agent,
+            status=agent.status,
+            created_at=agent.created_at,
+            manifest=codec.encode_manifest(agent.manifest),
+            body=codec.encode_agent(AgentBody(agent=agent)),
+            due_at=now,
+            woken=True,
+            refreshed_at=now,
+        )
+    )
+
+
+async def wake(connection: AsyncConnection, agent: str, *, now: datetime) -> None:
+    """Make the agent due at once, also when an engine holds it just now: it is then due again when given back."""
+    await connection.execute(update(agents).where(agents.c.agent == agent).values(due_at=now, woken=True))
+
+
+async def note_refresh(connection: AsyncConnection, agent: str, *, now: datetime, problem: str = "") -> None:
+    await connection.execute(update(agents).where(agents.c.agent == agent).values(refreshed_at=now, source_problem=problem))
+
+
+async def add_intent(
+    connection: AsyncConnection,
+    agent: str,
+    verb: Verb,
+    *,
+    actor: str,
+    at: datetime,
+    deployment: str | None = None,
+    reason: str = "",
+    value: int = 0,
+) -> None:
+    """Write a wish down and wake the agent."""
+    await connection.execute(
+        insert(intents).values(agent=agent, verb=verb, actor=actor, at=at, deployment=deployment, reason=reason, value=value)
+    )
+    await wake(connection, agent, now=at)
+
+
+async def intent_count(connection: AsyncConnection, agent: str) -> int:
+    return (await connection.execute(select(func.count()).select_from(intents).where(intents.c.agent == agent))).scalar_one()
+
+
+# --- versions ---
+
+
+async def version_rows(connection: AsyncConnection, agent: str) -> list[VersionRow]:
+    """Every known version of the agent, in no particular order."""
+    return [_version_row(row) for row in (await connection.execute(select(versions).where(versions.c.agent == agent))).all()]
+
+
+async def save_version(connection: AsyncConnection, agent: str, row: VersionRow) -> None:
+    """Insert it or write it over the one of that name."""
+    values = {
+        "ref": row.ref,
+        "released_at": row.released_at,
+        "manifest": codec.encode_manifest(row.manifest),
+        "body": codec.encode_version(row.body),
+        "moved_ref": row.moved_ref,
+        "problem": row.problem,
+    }
+    statement = update(versions).where(versions.c.agent == agent, versions.c.version == row.version).values(**values)
+    if (await connection.execute(statement)).rowcount == 0:
+        await connection.execute(insert(versions).values(agent=agent, version=row.version, discovered_at=row.discovered_at, **values))
+
+
+async def delete_versions(connection: AsyncConnection, agent: str, names: Sequence[str]) -> None:
+    if names:
+        await connection.execute(delete(versions).where(versions.c.agent == agent, versions.c.version.in_(list(names))))
+
+
+async def records(connection: AsyncConnection, agent: str) -> Mapping[str, Record]:
+    """How deployments went, by target version, over the agent's whole history."""
+    finished = func.sum(case((deployments.c.status.in_(sorted(TERMINAL - {DeploymentStatus.CANCELLED})), 1), else_=0))
+    completed = func.sum(case((deployments.c.status == DeploymentStatus.COMPLETED, 1), else_=0))
+    query = (
+        select(deployments.c.to_version, func.count().label("total"), finished.label("finished"), completed.label("completed"))
+        .where(deployments.c.agent == agent)
+        .group_by(deployments.c.to_version)
+    )
+    rows = (await connection.execute(query)).all()
+    return {row.to_version: Record(total=row.total, finished=int(row.finished), completed=int(row.completed)) for row in rows}
+
+
+def _version_row(row: Row[Any]) -> VersionRow:
+    return VersionRow(
+        version=row.version,
+        ref=row.ref,
+        released_at=row.released_at,
+        discovered_at=row.discovered_at,
+        manifest=codec.decode_manifest(row.manifest),
+        body=codec.decode_version(row.body),
+        moved_ref=row.moved_ref,
+        problem=row.problem,
+    )
+
+
+# --- deployments ---
+
+
+async def deployment(connection: AsyncConnection, name: str) -> Deployment | None:
+    body = (await connection.execute(select(deployments.c.body).where(deployments.c.deployment == name))).scalar_one_or_none()
+    return codec.decode_deployment(body) if body is not None else None
+
+
+async def deployment_page(
+    connection: AsyncConnection, *, agent: str | None, before: int | None, limit: int
+) -> list[tuple[int, Deployment]]:
+    """Deployments with their numbers, newest first, older than number `before`."""
+    query = select(deployments.c.number, deployments.c.body).order_by(deployments.c.number.desc()).limit(limit)
+    if agent is not None:
+        query = query.where(deployments.c.agent == agent)
+    if before is not None:
+        query = query.where(deployments.c.number < before)
+    return [(row.number, codec.decode_deployment(row.body)) for row in (await connection.execute(query)).all()]
+
+
+async def last_deployments(connection: AsyncConnection, only: Sequence[str]) -> Mapping[str, Deployment]:
+    """The newest deployment of each of these agents."""
+    newest = select(func.max(deployments.c.number)).where(deployments.c.agent.in_(list(only))).group_by(deployments.c.agent)
+    query = select(deployments.c.agent, deployments.c.body).where(deployments.c.number.in_(newest.scalar_subquery()))
+    return {row.agent: codec.decode_deployment(row.body) for row in (await connection.execute(query)).all()}
+
+
+# --- events ---
+
+
+async def events_after(
+    connection: AsyncConnection, seq: int, *, agent: str | None, deployment: str | None, limit: int
+) -> list[StoredEvent]:
+    """Oldest first."""
+    query = select(events).where(events.c.seq > seq).order_by(events.c.seq).limit(limit)
+    if agent is not None:
+        query = query.where(events.c.agent == agent)
+    if deployment is not None:
+        query = query.where(events.c.deployment == deployment)
+    return [stored_event(row) for row in (await connection.execute(query)).all()]
+
+
+async def audit_page(connection: AsyncConnection, conditions: Sequence[ColumnElement[bool]], *, limit: int) -> list[StoredEvent]:
+    """Audit entries that meet all conditions, newest first."""
+    query: Select[Any] = select(events).where(events.c.audit, *conditions).order_by(events.c.seq.desc()).limit(limit)
+    return [stored_event(row) for row in (await connection.execute(query)).all()]
+
+
+async def audit_after(connection: AsyncConnection, seq: int, *, limit: int) -> list[StoredEvent]:
+    """Audit entries after a number, oldest first."""
+    query = select(events).where(events.c.audit, events.c.seq > seq).order_by(events.c.seq).limit(limit)
+    return [stored_event(row) for row in (await connection.execute(query)).all()]
+
+
+async def audit_head(connection: AsyncConnection) -> tuple[int, str]:
+    """How many audit entries were written, and the hash of the last."""
+    row = (await connection.execute(select(log_head.c.audit_entries, log_head.c.audit_head))).one()
+    return int(row.audit_entries), str(row.audit_head)

@@ -1,0 +1,120 @@
+"""Loads agents as the engine and the dashboard need them: rows in, `AgentState`s out. A fixed number of queries for any number of agents."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+from sqlalchemy import ColumnElement, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from agent_servicing.core.model import AgentState, Deployment, Intent, Release
+from agent_servicing.core.status import TERMINAL, DeploymentKind, DeploymentStatus, Verb
+from agent_servicing.core.versions import RollbackPoint, rollback_points
+from agent_servicing.store import codec
+from agent_servicing.store.codec import AgentBody
+from agent_servicing.store.tables import agents, deployments, intents, versions
+
+_MOVES_VERSION = (DeploymentKind.INSTALL, DeploymentKind.UPGRADE, DeploymentKind.ROLLBACK)
+
+HISTORY_READ = 200
+"""How many completed deployments are looked at for rollback points; five distinct versions are among far fewer."""
+
+
+async def load_states(connection: AsyncConnection, only: Sequence[str] | None = None) -> list[AgentState]:
+    """The agents named in `only` (None: all) that exist, by id."""
+    rows = (
+        await connection.execute(select(agents.c.agent, agents.c.body).where(_named(agents.c.agent, only)).order_by(agents.c.agent))
+    ).all()
+    open_ = await _open_deployments(connection, only)
+    wishes = await _intents(connection, only)
+    bodies = {row.agent: codec.decode_agent(row.body) for row in rows}
+    wanted = {name: _versions_in_use(body, open_.get(name, ())) for name, body in bodies.items()}
+    releases = await _releases(connection, wanted)
+    states = []
+    for name, body in bodies.items():
+        points = await load_rollback_points(connection, body)
+        states.append(
+            AgentState(
+                agent=body.agent,
+                generations=body.generations,
+                instances=body.instances,
+                deployments=tuple(open_.get(name, ())),
+                intents=tuple(wishes.get(name, ())),
+                releases=releases.get(name, {}),
+                rollback_points=tuple(point.version for point in points),
+            )
+        )
+    return states
+
+
+async def load_rollback_points(connection: AsyncConnection, body: AgentBody) -> tuple[RollbackPoint, ...]:
+    """Where this agent can go back to, newest first. What an earlier agent of the same name did does not count."""
+    query = (
+        select(deployments.c.to_version, deployments.c.finished_at)
+        .where(
+            deployments.c.agent == body.agent.agent,
+            deployments.c.status == DeploymentStatus.COMPLETED,
+            deployments.c.kind.in_(_MOVES_VERSION),
+            deployments.c.requested_at >= body.agent.created_at,
+        )
+        .order_by(deployments.c.number.desc())
+        .limit(HISTORY_READ)
+    )
+    rows = (await connection.execute(query)).all()
+    history: list[tuple[str, datetime]] = [(row.to_version, row.finished_at) for row in reversed(rows)]
+    return rollback_points(history, body.agent.version)
+
+
+async def _open_deployments(connection: AsyncConnection, only: Sequence[str] | None) -> Mapping[str, list[Deployment]]:
+    query = (
+        select(deployments.c.agent, deployments.c.body)
+        .where(deployments.c.status.not_in(sorted(TERMINAL)), _named(deployments.c.agent, only))
+        .order_by(deployments.c.number)
+    )
+    found: dict[str, list[Deployment]] = defaultdict(list)
+    for row in (await connection.execute(query)).all():
+        found[row.agent].append(codec.decode_deployment(row.body))
+    return found
+
+
+async def _intents(connection: AsyncConnection, only: Sequence[str] | None) -> Mapping[str, list[Intent]]:
+    query = select(intents).where(_named(intents.c.agent, only)).order_by(intents.c.intent)
+    found: dict[str, list[Intent]] = defaultdict(list)
+    for row in (await connection.execute(query)).all():
+        intent = Intent(
+            intent=row.intent,
+            agent=row.agent,
+            verb=Verb(row.verb),
+            actor=row.actor,
+            at=row.at,
+            deployment=row.deployment,
+            reason=row.reason,
+            value=row.value,
+        )
+        found[row.agent].append(intent)
+    return found
+
+
+def _versions_in_use(body: AgentBody, open_: Sequence[Deployment]) -> set[str]:
+    running = {generation.version for generation in body.generations} | {instance.version for instance in body.instances}
+    moving = {version for d in open_ for version in (d.from_version, d.to_version) if version is not None}
+    return running | moving | ({body.agent.version} if body.agent.version else set())
+
+
+async def _releases(connection: AsyncConnection, wanted: Mapping[str, set[str]]) -> Mapping[str, dict[str, Release]]:
+    names = set().union(*wanted.values())
+    if not names:
+        return {}
+    query = select(versions.c.agent, versions.c.version, versions.c.ref, versions.c.manifest).where(
+        versions.c.agent.in_(sorted(wanted)), versions.c.version.in_(sorted(names))
+    )
+    found: dict[str, dict[str, Release]] = defaultdict(dict)
+    for row in (await connection.execute(query)).all():
+        if row.version in wanted[row.agent]:
+            release = Release(agent=row.agent, version=row.version, manifest=codec.decode_manifest(row.manifest), ref=row.ref)
+            found[row.agent][row.version] = release
+    return found
+
+
+def _named(column: ColumnElement[str], only: Sequence[str] | None) -> ColumnElement[bool]:
+    return column.is_not(None) if only is None else column.in_(sorted(only))

@@ -1,0 +1,180 @@
+"""The tables, as the newest migration leaves them. Read by the rest of the store and, through `queries`, by the services.
+
+Columns that are searched or sorted stand on their own; everything else of a noun is one JSON body (`codec`), so that a new field needs no
+migration.
+"""
+
+from datetime import UTC, datetime
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    DateTime,
+    Dialect,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+    false,
+    text,
+)
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """Aware UTC times in and out. SQLite has no time zones, so there it holds naive UTC text, which sorts as it should."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise AssertionError(f"{value} has no time zone")
+        value = value.astimezone(UTC)
+        return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002  (the base's signature)
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+# SQLite numbers rows by itself only in columns that are called INTEGER.
+_Number = BigInteger().with_variant(Integer(), "sqlite")
+_Name = String(200)
+
+metadata = MetaData()
+
+log_head = Table(
+    "log_head",
+    metadata,
+    Column("id", Integer, CheckConstraint("id = 1", name="log_head_one_row"), primary_key=True, autoincrement=False),
+    Column("last_seq", _Number, nullable=False),
+    Column("audit_entries", _Number, nullable=False),
+    Column("audit_head", String(64), nullable=False),
+    Column("pruned_seq", _Number, nullable=False),
+)
+"""One row: the end of the event log. Updating it is what puts writers of events in one line, so that numbers have no gaps."""
+
+agents = Table(
+    "agents",
+    metadata,
+    Column("agent", _Name, primary_key=True),
+    Column("status", String(20), nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("manifest", Text, nullable=False),
+    Column("body", Text, nullable=False),
+    Column("due_at", UtcDateTime, nullable=False),
+    Column("woken", Boolean, nullable=False, server_default=false()),
+    Column("lease_token", String(100)),
+    Column("lease_expires_at", UtcDateTime),
+    Column("refreshed_at", UtcDateTime),
+    Column("source_problem", Text, nullable=False, server_default=""),
+    Index("agents_due", "due_at"),
+)
+"""`manifest` is the one the agent was added with, on which each version's own is laid; `body` is what only the engine changes.
+`woken` remembers a wake-up that arrived while an engine held the lease."""
+
+deployments = Table(
+    "deployments",
+    metadata,
+    Column("number", _Number, primary_key=True, autoincrement=True),
+    Column("deployment", _Name, nullable=False, unique=True),
+    Column("agent", _Name, nullable=False),
+    Column("kind", String(20), nullable=False),
+    Column("status", String(20), nullable=False),
+    Column("to_version", _Name, nullable=False),
+    Column("requested_at", UtcDateTime, nullable=False),
+    Column("finished_at", UtcDateTime),
+    Column("body", LargeBinary, nullable=False),
+    Index("deployments_of_agent", "agent", "number"),
+    Index("deployments_status", "status"),
+    sqlite_autoincrement=True,
+)
+"""`number` is the order of requests. No foreign key: history outlives the agent."""
+
+versions = Table(
+    "versions",
+    metadata,
+    Column("agent", _Name, ForeignKey("agents.agent", ondelete="CASCADE"), primary_key=True),
+    Column("version", _Name, primary_key=True),
+    Column("ref", Text, nullable=False),
+    Column("released_at", UtcDateTime),
+    Column("discovered_at", UtcDateTime, nullable=False),
+    Column("manifest", Text, nullable=False),
+    Column("body", Text, nullable=False),
+    Column("moved_ref", Text),
+    Column("problem", Text, nullable=False, server_default=""),
+)
+"""`manifest` is complete: the agent's with the version's own on top. `moved_ref` is what the source has under this name now, where it differs."""
+
+intents = Table(
+    "intents",
+    metadata,
+    Column("intent", _Number, primary_key=True, autoincrement=True),
+    Column("agent", _Name, ForeignKey("agents.agent", ondelete="CASCADE"), nullable=False, index=True),
+    Column("verb", String(20), nullable=False),
+    Column("actor", _Name, nullable=False),
+    Column("at", UtcDateTime, nullable=False),
+    Column("deployment", _Name),
+    Column("reason", Text, nullable=False),
+    Column("value", Integer, nullable=False),
+    sqlite_autoincrement=True,
+)
+"""Wishes the engine has not handled yet; a handled one is deleted, its audit event stays."""
+
+events = Table(
+    "events",
+    metadata,
+    Column("seq", _Number, primary_key=True, autoincrement=False),
+    Column("event_id", _Name, nullable=False, unique=True),
+    Column("type", String(60), nullable=False),
+    Column("at", UtcDateTime, nullable=False),
+    Column("agent", _Name),
+    Column("deployment", _Name),
+    Column("actor", _Name, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("audit", Boolean, nullable=False),
+    Column("status", String(40)),
+    Column("data", Text, nullable=False),
+    Column("digest", String(64)),
+    Index("events_of_agent", "agent", "seq"),
+    Index("events_of_deployment", "deployment", "seq"),
+    Index("events_audit", "seq", sqlite_where=text("audit"), postgresql_where=text("audit")),
+)
+"""The one append-only log. `status` repeats what stands in `data`, to be searched; `digest` is set for audit entries (core/audit.py)."""
+
+tokens = Table(
+    "tokens",
+    metadata,
+    Column("token_id", _Name, primary_key=True),
+    Column("name", _Name, nullable=False),
+    Column("role", String(20), nullable=False),
+    Column("agents", Text),
+    Column("digest", String(64), nullable=False, unique=True),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("expires_at", UtcDateTime),
+    Column("revoked_at", UtcDateTime),
+)
+"""Secrets are kept as SHA-256 only: they are random and long, so nothing slower is needed. `agents` is a JSON list, null for all."""
+
+idempotency = Table(
+    "idempotency",
+    metadata,
+    Column("principal", _Name, primary_key=True),
+    Column("key", String(300), primary_key=True),
+    Column("method", String(10), nullable=False),
+    Column("path", Text, nullable=False),
+    Column("body_hash", String(64), nullable=False),
+    Column("created_at", UtcDateTime, nullable=False, index=True),
+    Column("status", Integer),
+    Column("body", LargeBinary),
+)
