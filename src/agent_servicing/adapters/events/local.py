@@ -1,0 +1,44 @@
+"""Event bus inside one server process: whoever commits publishes a topic, the engine and every WebSocket subscribe and then read what is new."""
+
+from collections.abc import AsyncIterator
+from typing import Self
+from weakref import WeakSet
+
+import anyio
+
+
+class LocalEventBus:
+    """`EventBus` without a broker. A subscriber holds at most one hint: many publishes before it looks are one."""
+
+    def __init__(self) -> None:
+        self._topics: dict[str, WeakSet[Subscription]] = {}
+
+    async def publish(self, topic: str) -> None:
+        """Hint every present subscriber of `topic`; never waits for a slow one."""
+        for subscription in list(self._topics.get(topic, ())):
+            subscription.hint()
+
+    def subscribe(self, topic: str) -> AsyncIterator[None]:
+        """Hints from this call on, not only from the first `anext`. Ends when dropped: only the subscriber holds it."""
+        self._topics = {name: subscribers for name, subscribers in self._topics.items() if subscribers}
+        subscription = Subscription()
+        self._topics.setdefault(topic, WeakSet()).add(subscription)
+        return subscription
+
+
+class Subscription(AsyncIterator[None]):
+    """One subscriber's side: yields once per hint, hints in between coalesce."""
+
+    def __init__(self) -> None:
+        self._hinted = anyio.Event()
+
+    def hint(self) -> None:
+        self._hinted.set()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> None:
+        await self._hinted.wait()
+        # Replaced before the subscriber reads the store, so that a commit during that reading hints again.
+        self._hinted = anyio.Event()
