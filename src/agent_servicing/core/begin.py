@@ -72,7 +72,11 @@ def _pointless(draft: Draft, deployment: Deployment) -> bool:
     closed = replace(deployment, status=status, started_at=draft.now, finished_at=draft.now, message=message)
     draft.put(closed)
     draft.wake_in(0)
-    outcome = {"status": "success" if done else "cancelled", "from_version": draft.agent.version, "to_version": deployment.to_version}
+    outcome: dict[str, object] = {
+        "status": "success" if done else "cancelled",
+        "from_version": draft.agent.version,
+        "to_version": deployment.to_version,
+    }
     live = events.COMPLETED if done else events.CANCELLED
     draft.tell(live, deployment=closed, reason=message, status=status.value, version=deployment.to_version)
     draft.tell(
@@ -84,7 +88,7 @@ def _pointless(draft: Draft, deployment: Deployment) -> bool:
         strategy=deployment.spec.strategy,
         duration_seconds=0.0,
         note=message,
-        **outcome,
+        data=outcome,
     )
     return True
 

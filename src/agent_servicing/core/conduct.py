@@ -150,10 +150,7 @@ def _finish(draft: Draft, deployment: Deployment) -> None:
 
 def _untouched(deployment: Deployment) -> bool:
     """No traffic ever reached the newcomer, so there was nothing to roll back."""
-    return not any(
-        isinstance(r.stage, SetTraffic | Analyse) and r.stage.name != "route_traffic_0" and r.started_at is not None
-        for r in deployment.stages
-    )
+    return not any(isinstance(r.stage, SetTraffic) and r.stage.percent > 0 and r.started_at for r in deployment.stages)
 
 
 def _close(draft: Draft, deployment: Deployment, status: DeploymentStatus) -> None:

@@ -68,10 +68,13 @@ def _resume(draft: Draft, deployment: Deployment, intent: Intent) -> None:
 def _promote(draft: Draft, deployment: Deployment, intent: Intent) -> None:
     """End the present wait; with `full`, everything that is only a wait or a smaller step is skipped. Readiness is never skipped."""
     full = intent.value == 1
+    if not deployment.stages:
+        return
     current = next((n for n, s in enumerate(deployment.stages) if s.status is StageStatus.IN_PROGRESS), 0)
+    wait = current + isinstance(deployment.stages[current].stage, SetTraffic)  # being shifted: the wait meant is the one that follows
     stages = list(deployment.stages)
     for n, record in enumerate(stages):
-        waiting = isinstance(record.stage, Analyse) and (n == current or (full and n > current))
+        waiting = isinstance(record.stage, Analyse) and (n == wait or (full and n > current))
         smaller = full and n > current and isinstance(record.stage, SetTraffic) and record.stage.percent < 100
         if (waiting or smaller) and record.status in (StageStatus.PENDING, StageStatus.IN_PROGRESS):
             stages[n] = replace(record, status=StageStatus.SKIPPED, completed_at=draft.now, note=f"skipped: promoted by {intent.actor}")

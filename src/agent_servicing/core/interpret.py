@@ -21,7 +21,7 @@ from agent_servicing.core.metrics import Counters
 from agent_servicing.core.model import Deployment, Generation
 from agent_servicing.core.spans import span
 from agent_servicing.core.stages import Analyse, CheckHealth, Launch, Retire, SetTraffic, Stage, StageRecord
-from agent_servicing.core.status import DeploymentStatus, GenerationStatus, InstanceStatus, PreparationStatus, Verdict
+from agent_servicing.core.status import DeploymentKind, DeploymentStatus, GenerationStatus, InstanceStatus, PreparationStatus, Verdict
 from agent_servicing.core.traffic import desired_routing, in_force
 
 
@@ -52,17 +52,17 @@ def deadline_seconds(draft: Draft, deployment: Deployment, stage: Stage) -> floa
 
 def enter(draft: Draft, deployment: Deployment, stage: Stage) -> Deployment:
     """What a stage wants, written into the state; what must be done for it follows from there."""
-    status = DeploymentStatus.BAKING if isinstance(stage, Analyse) and stage.bake else deployment.status
-    if deployment.status is DeploymentStatus.BAKING and status is DeploymentStatus.BAKING and not isinstance(stage, Analyse):
+    bakes = isinstance(stage, Analyse) and stage.bake
+    status = DeploymentStatus.BAKING if bakes else deployment.status
+    if not bakes and status is DeploymentStatus.BAKING:
         status = DeploymentStatus.IN_PROGRESS
     fresh = replace(deployment, status=status, stage_baseline=None)
     match stage:
         case SetTraffic():
             _aim(draft, fresh, stage)
-        case Retire(target="stable"):
-            _hand_over(draft, fresh)
-        case Retire(target="candidate"):
-            _dismiss(draft, fresh)
+        case Retire():
+            leave = _hand_over if stage.target == "stable" else _dismiss
+            leave(draft, fresh)
         case Launch() | CheckHealth() | Analyse():
             pass
         case _:
@@ -105,12 +105,7 @@ def _preparing(draft: Draft, deployment: Deployment) -> Progress:
     preparation = draft.world.preparations.get(deployment.to_version)
     if preparation is None or preparation.status is PreparationStatus.ABSENT:
         draft.do(PrepareRelease(agent=draft.agent.agent, version=deployment.to_version))
-    elif (
-        preparation.status is PreparationStatus.FAILED
-        and preparation.at is not None
-        and preparation.at < (deployment.started_at or draft.now)
-    ):
-        # It failed for an earlier deployment; this one tries afresh.
+    elif preparation.status is PreparationStatus.FAILED:  # for an earlier deployment, else a guard had taken this one back
         draft.do(PrepareRelease(agent=draft.agent.agent, version=deployment.to_version, again=True))
     draft.wake_in(0.1)
     return Progress(done=False, note=f"installing {deployment.to_version}")
@@ -141,8 +136,10 @@ def _shifted(draft: Draft, deployment: Deployment, stage: SetTraffic) -> Progres
     if wanted < stage.percent:
         return Progress(done=False, note=f"only {wanted:g} % of the traffic has ready instances to go to")
     counters = draft.world.counters
-    if not in_force(draft) or counters is None:
+    if not in_force(draft):
         return Progress(done=False, note="setting the share")
+    if counters is None:
+        return _unmeasured(deployment)
     if deployment.stage_baseline is None:
         draft.put(replace(deployment, stage_baseline=counters))
         return Progress(done=False, note="share is set; measuring")
@@ -162,6 +159,12 @@ def _measured(draft: Draft, deployment: Deployment, stage: SetTraffic, counters:
         return Progress(done=abs(measured - stage.percent) <= max(SHARE_TOLERANCE_POINTS, 4 * sigma), note=note)
     patience = VERIFY_PATIENCE_WHOLE_SECONDS if whole else VERIFY_PATIENCE_SECONDS
     return Progress(done=waited >= patience, note=f"set; too little traffic to measure it ({total} requests in {waited:.0f} s)")
+
+
+def _unmeasured(deployment: Deployment) -> Progress:
+    """Going forward waits for counters; going back does not: the data plane has confirmed the routing, and that must do."""
+    back = deployment.status is DeploymentStatus.ROLLING_BACK or deployment.kind is DeploymentKind.ROLLBACK
+    return Progress(done=back, note="set; the counters cannot be read")
 
 
 def _watched(draft: Draft, deployment: Deployment, record: StageRecord, stage: Analyse) -> Progress:
@@ -221,8 +224,10 @@ def _retired(draft: Draft, deployment: Deployment, stage: Retire) -> Progress:
         return Progress(done=True)
     draft.wake_in(0.25)
     counters = draft.world.counters
-    if not in_force(draft) or counters is None:
+    if not in_force(draft):
         return Progress(done=False, note="taking it out of the data plane")
+    if counters is None:
+        return _unmeasured(deployment)
     if deployment.stage_baseline is None:
         draft.put(replace(deployment, stage_baseline=counters))
         return Progress(done=False, note="waiting for its traffic to reach zero")

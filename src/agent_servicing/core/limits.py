@@ -9,6 +9,9 @@ CRASH_WINDOW_SECONDS: Final = 300.0
 CRASHES_OF_A_LOOP: Final = 5
 """So many crashes within the window are a crash loop: reported once, restarted on at the longest delay."""
 
+CRASHES_KEPT: Final = 8
+"""Crashes remembered per generation: enough for the delay to reach its longest."""
+
 LONGEST_RESTART_DELAY_SECONDS: Final = 30.0
 """A dependency may come back any time, so even a crash loop is tried again twice a minute."""
 

@@ -7,6 +7,9 @@ from agent_servicing.core.routing import Backend, GenerationRoute, Routing, effe
 from agent_servicing.core.status import AgentStatus, InstanceStatus
 from agent_servicing.core.watch import unhealthy
 
+APPLY_AGAIN_SECONDS = 0.02
+"""When to read back what was set. Not at once, so that a data plane that ignores us costs little."""
+
 
 def route(draft: Draft) -> None:
     if draft.world.routing is None or draft.world.processes is None or draft.agent.status is AgentStatus.REMOVED:
@@ -14,7 +17,7 @@ def route(draft: Draft) -> None:
     wanted = desired_routing(draft)
     if draft.world.routing.routing != wanted:
         draft.do(ApplyRouting(routing=wanted))
-        draft.wake_in(0)
+        draft.wake_in(APPLY_AGAIN_SECONDS)
 
 
 def in_force(draft: Draft) -> bool:

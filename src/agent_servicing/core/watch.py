@@ -5,7 +5,7 @@ from dataclasses import replace
 from agent_servicing.core import events
 from agent_servicing.core.actions import ForgetInstance
 from agent_servicing.core.draft import Draft
-from agent_servicing.core.limits import CRASH_WINDOW_SECONDS, CRASHES_OF_A_LOOP, EVENT_TEXT_CHARACTERS
+from agent_servicing.core.limits import CRASH_WINDOW_SECONDS, CRASHES_KEPT, CRASHES_OF_A_LOOP, EVENT_TEXT_CHARACTERS
 from agent_servicing.core.model import Instance, Probe, Process
 from agent_servicing.core.status import GenerationStatus, InstanceStatus
 
@@ -82,7 +82,7 @@ def _fail(draft: Draft, instance: Instance, *, reason: str, exit_code: int | Non
     generation = draft.generations.get(instance.generation)
     if generation is None or generation.status is GenerationStatus.STOPPING:
         return
-    recent = (*(c for c in generation.crashes if draft.since(c) < CRASH_WINDOW_SECONDS), draft.now)[-CRASHES_OF_A_LOOP:]
+    recent = (*(c for c in generation.crashes if draft.since(c) < CRASH_WINDOW_SECONDS), draft.now)[-CRASHES_KEPT:]
     looping = len(recent) >= CRASHES_OF_A_LOOP
     if looping and not generation.crash_looping:
         draft.tell(events.CRASH_LOOP, version=generation.version, crashes=len(recent), problem=reason)

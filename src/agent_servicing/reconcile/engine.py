@@ -1,0 +1,142 @@
+"""One engine turn for one agent: claim → observe → decide → act → commit. Called by the supervisor, as often as an agent is due.
+
+The engine never sleeps inside a turn and never acts twice on one observation. Dying on any line is harmless: actions are idempotent, the
+state is committed in one transaction guarded by the lease, and the next turn begins by looking at the world.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import assert_never
+
+import anyio
+import structlog
+
+from agent_servicing.core.actions import (
+    Action,
+    ApplyRouting,
+    CollectReleases,
+    ForgetInstance,
+    PrepareRelease,
+    RemoveRouting,
+    StartInstance,
+    StopInstance,
+)
+from agent_servicing.core.decide import decide
+from agent_servicing.core.draft import Decision
+from agent_servicing.core.errors import PermanentError, TemporaryError
+from agent_servicing.core.limits import Limits
+from agent_servicing.core.model import AgentState, Snapshot
+from agent_servicing.ports import AgentClient, Clock, Commit, Lease, Metrics, Router, Runtime, Store
+from agent_servicing.reconcile.observe import Observer
+
+log = structlog.get_logger(__name__)
+
+PARKED_SECONDS = 30.0
+"""A turn that failed for a reason of ours comes back after this; other agents are not held up."""
+
+STALE_MARGIN = 0.5
+"""Part of the lease after which no more action is begun: what is begun then still ends before another engine may take over."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Engine:
+    """The turn and what it needs. One per server process."""
+
+    store: Store
+    runtime: Runtime
+    router: Router
+    metrics: Metrics
+    client: AgentClient
+    clock: Clock
+    limits: Limits
+    action_timeout_seconds: float
+
+    async def turn(self, lease: Lease) -> None:
+        """Reconcile one agent once and give the lease back. Never raises for what one agent did wrong."""
+        try:
+            await self._turn(lease)
+        except TemporaryError as error:
+            log.warning("turn_postponed", agent=lease.agent, problem=str(error))
+            await self._give_back(lease, error.retry_after_seconds)
+        except Exception:  # one agent's failure, our own bugs included, must not stop the others: logged and parked
+            log.exception("turn_failed", agent=lease.agent)
+            await self._give_back(lease, PARKED_SECONDS)
+
+    async def _turn(self, lease: Lease) -> None:
+        began = self.clock.monotonic()
+        state = await self.store.load(lease.agent)
+        observer = Observer(runtime=self.runtime, router=self.router, metrics=self.metrics, client=self.client, clock=self.clock)
+        world = await observer.observe(state)
+        decision = decide(Snapshot(state=state, world=world), self.limits)
+        problem = await self._act(lease, state, decision.actions, began)
+        commit = _commit(decision, problem, self.clock)
+        if not await self.store.commit(lease, commit, self.clock.now()):
+            log.warning("stale_lease", agent=lease.agent)
+
+    async def _act(self, lease: Lease, state: AgentState, actions: Sequence[Action], began: float) -> "Problem | None":
+        """Each action with a deadline; the first failure ends the turn, because what follows may rest on it."""
+        length = (lease.expires_at - self.clock.now()).total_seconds()
+        for action in actions:
+            if self.clock.monotonic() - began > max(length, 0.0) * STALE_MARGIN:
+                return Problem(sentence="the turn took too long and was cut short", retry_after_seconds=0.0)
+            try:
+                with anyio.fail_after(self.action_timeout_seconds):
+                    await self._do(state, action)
+            except TimeoutError:
+                return Problem(sentence=f"{type(action).__name__} took longer than {self.action_timeout_seconds:g} s")
+            except TemporaryError as error:
+                return Problem(sentence=str(error), retry_after_seconds=error.retry_after_seconds)
+            except PermanentError as error:
+                return Problem(sentence=str(error), retry_after_seconds=5.0)
+        return None
+
+    async def _do(self, state: AgentState, action: Action) -> None:
+        match action:
+            case PrepareRelease():
+                await self.runtime.prepare(state.releases[action.version], again=action.again)
+            case StartInstance():
+                release = state.releases[action.version]
+                await self.runtime.start(release, instance=action.instance, generation=action.generation)
+            case StopInstance():
+                await self.runtime.stop(action.agent, action.instance, kill=action.kill)
+            case ForgetInstance():
+                await self.runtime.forget(action.agent, action.instance)
+            case ApplyRouting():
+                await self.router.apply(action.routing)
+            case RemoveRouting():
+                await self.router.remove(action.agent)
+            case CollectReleases():
+                await self.runtime.collect(action.agent, keep=action.keep)
+            case _:
+                assert_never(action)
+
+    async def _give_back(self, lease: Lease, seconds: float) -> None:
+        try:
+            await self.store.release(lease, next_at=self.clock.now() + timedelta(seconds=seconds))
+        except TemporaryError as error:
+            log.warning("lease_kept", agent=lease.agent, problem=str(error))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """Why the actions of this turn were not all done; shown with the deployment under way."""
+
+    sentence: str
+    retry_after_seconds: float = 1.0
+
+
+def _commit(decision: Decision, problem: Problem | None, clock: Clock) -> Commit:
+    wait = decision.next_in_seconds
+    state = decision.state
+    if problem is not None:
+        log.warning("action_failed", agent=state.agent.agent, problem=problem.sentence)
+        wait = max(wait, problem.retry_after_seconds)
+        noted = tuple(replace(d, message=problem.sentence) if d.active and not d.message else d for d in state.deployments)
+        state = replace(state, deployments=noted)
+    return Commit(
+        state=state,
+        events=decision.events,
+        intents_done=decision.intents_done,
+        next_at=clock.now() + timedelta(seconds=wait),
+    )

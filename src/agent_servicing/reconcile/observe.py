@@ -1,0 +1,92 @@
+"""Looks at the world for one agent. What cannot be read becomes None, never an empty answer; the decision knows the difference."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
+
+import anyio
+import structlog
+
+from agent_servicing.core.errors import PermanentError, TemporaryError
+from agent_servicing.core.model import AgentState, Instance, Observation, Preparation, Probe, Process
+from agent_servicing.core.status import InstanceStatus
+from agent_servicing.ports import AgentClient, Clock, Metrics, Router, Runtime
+
+log = structlog.get_logger(__name__)
+
+READ_TIMEOUT_SECONDS = 5.0
+"""Longest wait for one reading; a data plane on this machine answers in milliseconds."""
+
+STARTING_PROBE_SECONDS = 0.5
+"""While an instance starts it is asked at least this often, so that a quick start is not made slow by a leisurely health interval."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observer:
+    """Reads the four sources for one agent."""
+
+    runtime: Runtime
+    router: Router
+    metrics: Metrics
+    client: AgentClient
+    clock: Clock
+
+    async def observe(self, state: AgentState) -> Observation:
+        agent = state.agent.agent
+        processes = await self._read("processes", agent, lambda: self.runtime.observe(agent))
+        preparations: dict[str, Preparation] = {}
+        for version in state.releases:
+            preparation = await self._read("preparation", agent, partial(self.runtime.preparation, agent, version))
+            if preparation is not None:
+                preparations[version] = preparation
+        probes = await self._probe(state, processes or {})
+        # Routing before counters: a share that is read as set was set before what is then counted.
+        routing = await self._read("routing", agent, lambda: self.router.observe(agent))
+        counters = await self._read("counters", agent, lambda: self.metrics.counters(agent))
+        return Observation(
+            at=self.clock.now(),
+            processes=processes,
+            probes=probes,
+            routing=routing,
+            counters=counters,
+            preparations=preparations,
+        )
+
+    async def _read(self, what: str, agent: str, reading: Callable[[], Awaitable[T]]) -> T | None:
+        try:
+            with anyio.fail_after(READ_TIMEOUT_SECONDS):
+                return await reading()
+        except (TemporaryError, PermanentError, TimeoutError) as error:
+            log.warning("not_observed", agent=agent, what=what, problem=str(error) or type(error).__name__)
+            return None
+
+    async def _probe(self, state: AgentState, processes: Mapping[str, Process]) -> Mapping[str, Probe]:
+        """Health checks that are due, all at once; each is bounded by the client."""
+        probes: dict[str, Probe] = {}
+
+        async def one(instance: Instance, process: Process) -> None:
+            release = state.releases.get(instance.version)
+            manifest = release.manifest if release else state.agent.manifest
+            probes[instance.instance] = await self.client.probe(manifest, process)
+
+        async with anyio.create_task_group() as tasks:
+            for instance in state.instances:
+                process = processes.get(instance.instance)
+                if process is not None and process.alive and self._due(state, instance):
+                    tasks.start_soon(one, instance, process)
+        return probes
+
+    def _due(self, state: AgentState, instance: Instance) -> bool:
+        if instance.status not in (InstanceStatus.STARTING, InstanceStatus.READY):
+            return False
+        release = state.releases.get(instance.version)
+        interval = (release.manifest if release else state.agent.manifest).health.interval_seconds
+        if instance.status is InstanceStatus.STARTING:
+            interval = min(interval, STARTING_PROBE_SECONDS)
+        if instance.probed_at is None:
+            return True
+        since = (self.clock.now() - instance.probed_at).total_seconds()
+        return since < 0 or since >= interval * 0.9

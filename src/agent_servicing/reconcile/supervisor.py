@@ -1,0 +1,96 @@
+"""Runs the engine for ever: takes the agents that are due, a bounded number at once, and is woken early by whoever wrote an intent.
+
+Runs in the server's task group; stops when that is cancelled. Whatever is missed by a wake-up is found by polling.
+"""
+
+from dataclasses import dataclass, field
+
+import anyio
+import structlog
+
+from agent_servicing.core.errors import TemporaryError
+from agent_servicing.ports import Clock, EventBus, Lease, Store
+from agent_servicing.reconcile.engine import Engine
+
+log = structlog.get_logger(__name__)
+
+WAKE_TOPIC = "agent"
+"""Published by services after an intent was committed."""
+
+COMMITTED_TOPIC = "events"
+"""Published after a turn, for live views."""
+
+LONGEST_WAIT_SECONDS = 1.0
+"""A wake-up that was lost costs at most this."""
+
+SHORTEST_WAIT_SECONDS = 0.01
+"""An agent that is always due cannot take the whole processor."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Supervisor:
+    """The loop. `turns` and `last_turn_at` (monotonic seconds) tell `/readyz` and `/metrics` that it lives."""
+
+    engine: Engine
+    store: Store
+    bus: EventBus
+    clock: Clock
+    lease_seconds: float
+    concurrency: int
+    turns: int = 0
+    last_turn_at: float = field(default=0.0)
+    _woken: anyio.Event = field(default_factory=anyio.Event)
+    _running: int = 0
+
+    async def run(self) -> None:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._listen)
+            while True:
+                self.last_turn_at = self.clock.monotonic()
+                for lease in await self._claim():
+                    self._running += 1
+                    tasks.start_soon(self._turn, lease)
+                await self._wait()
+
+    async def _claim(self) -> list[Lease]:
+        free = self.concurrency - self._running
+        if free <= 0:
+            return []
+        try:
+            return list(await self.store.claim(self.clock.now(), lease_seconds=self.lease_seconds, limit=free))
+        except TemporaryError as error:
+            log.warning("claim_postponed", problem=str(error))
+            await self.clock.sleep(error.retry_after_seconds)
+            return []
+
+    async def _turn(self, lease: Lease) -> None:
+        try:
+            await self.engine.turn(lease)
+        finally:
+            self._running -= 1
+            self.turns += 1
+            self._woken.set()
+        await self.bus.publish(COMMITTED_TOPIC)
+
+    async def _listen(self) -> None:
+        async for _ in self.bus.subscribe(WAKE_TOPIC):
+            self._woken.set()
+
+    async def _wait(self) -> None:
+        """Until somebody is due, a turn ended, or a wake-up came; never shorter than the shortest wait."""
+        await self.clock.sleep(SHORTEST_WAIT_SECONDS)
+        seconds = await self._until_due()
+        with anyio.move_on_after(seconds):
+            await self._woken.wait()
+        self._woken = anyio.Event()
+
+    async def _until_due(self) -> float:
+        if self._running >= self.concurrency:
+            return LONGEST_WAIT_SECONDS
+        try:
+            due = await self.store.next_due()
+        except TemporaryError:
+            return LONGEST_WAIT_SECONDS
+        if due is None:
+            return LONGEST_WAIT_SECONDS
+        return min(LONGEST_WAIT_SECONDS, max(0.0, (due - self.clock.now()).total_seconds()))

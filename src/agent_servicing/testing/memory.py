@@ -1,0 +1,201 @@
+"""The smallest adapter of each port the engine uses, in memory, on the virtual clock.
+
+`MemoryRuntime` runs pretended processes, `MemoryRouter` obeys at once, `MemoryMetrics` counts requests that the test sends. What should
+go wrong is set on the objects: versions that cannot be installed, never become healthy or crash, and what share of requests they fail.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from agent_servicing.core import latency
+from agent_servicing.core.errors import TemporaryError
+from agent_servicing.core.manifest import Manifest
+from agent_servicing.core.metrics import Counters, Counts, GenerationCounters
+from agent_servicing.core.model import Preparation, Probe, Process, Release
+from agent_servicing.core.routing import Routing, RoutingView
+from agent_servicing.core.status import PreparationStatus
+from agent_servicing.ports import Clock
+
+
+@dataclass(slots=True)
+class Behaviour:
+    """How instances of one version behave."""
+
+    installs: bool = True
+    healthy: bool = True
+    crashes: bool = False
+    ignores_sigterm: bool = False
+    error_share: float = 0.0
+    latency_ms: float = 10.0
+
+
+@dataclass(slots=True)
+class MemoryRuntime:
+    """Implements `Runtime`. Ports count up from 10001; a started instance is alive until stopped, killed or crashed."""
+
+    clock: Clock
+    behaviours: dict[str, Behaviour] = field(default_factory=dict)
+    processes: dict[str, dict[str, Process]] = field(default_factory=dict)
+    installed: dict[tuple[str, str], Preparation] = field(default_factory=dict)
+    reachable: bool = True
+    started: list[str] = field(default_factory=list)
+
+    def behaviour(self, version: str) -> Behaviour:
+        return self.behaviours.setdefault(version, Behaviour())
+
+    async def prepare(self, release: Release, *, again: bool = False) -> None:
+        key = (release.agent, release.version)
+        if key not in self.installed or again:
+            works = self.behaviour(release.version).installs
+            status = PreparationStatus.READY if works else PreparationStatus.FAILED
+            self.installed[key] = Preparation(status=status, detail="" if works else "no such dependency", at=self.clock.now())
+
+    async def preparation(self, agent: str, version: str) -> Preparation:
+        self._check()
+        return self.installed.get((agent, version), Preparation(status=PreparationStatus.ABSENT))
+
+    async def start(self, release: Release, *, instance: str, generation: int) -> None:
+        self._check()
+        running = self.processes.setdefault(release.agent, {})
+        if instance in running:
+            return
+        self.started.append(instance)
+        crashed = self.behaviour(release.version).crashes
+        running[instance] = Process(
+            instance=instance,
+            generation=generation,
+            version=release.version,
+            alive=not crashed,
+            host="127.0.0.1",
+            port=10_000 + len(self.started),
+            pid=len(self.started),
+            started_at=self.clock.now(),
+            exit_code=1 if crashed else None,
+            last_output="boom" if crashed else "",
+        )
+
+    async def stop(self, agent: str, instance: str, *, kill: bool = False) -> None:
+        process = self.processes.get(agent, {}).get(instance)
+        if process is not None and (kill or not self.behaviour(process.version).ignores_sigterm):
+            self.processes[agent][instance] = replace(process, alive=False, exit_code=-9 if kill else 0)
+
+    async def observe(self, agent: str) -> Mapping[str, Process]:
+        self._check()
+        return dict(self.processes.get(agent, {}))
+
+    async def forget(self, agent: str, instance: str) -> None:
+        self.processes.get(agent, {}).pop(instance, None)
+
+    async def logs(self, agent: str, instance: str | None = None, *, lines: int = 200) -> Sequence[tuple[str, str]]:
+        names = [instance] if instance else sorted(self.processes.get(agent, {}))
+        return [(name, "started") for name in names][:lines]
+
+    async def collect(self, agent: str, *, keep: Collection[str]) -> Sequence[str]:
+        gone = [version for owner, version in self.installed if owner == agent and version not in keep]
+        for version in gone:
+            del self.installed[agent, version]
+        return gone
+
+    def crash(self, agent: str, instance: str) -> None:
+        """The instance dies by itself."""
+        process = self.processes[agent][instance]
+        self.processes[agent][instance] = replace(process, alive=False, exit_code=139, last_output="killed")
+
+    def _check(self) -> None:
+        if not self.reachable:
+            raise TemporaryError("the runtime does not answer")
+
+
+@dataclass(slots=True)
+class MemoryClient:
+    """Implements `AgentClient` by the behaviour of the version."""
+
+    clock: Clock
+    runtime: MemoryRuntime
+    sick: set[str] = field(default_factory=set)
+
+    async def probe(self, manifest: Manifest, process: Process) -> Probe:
+        path = manifest.health.path or "/"
+        well = self.runtime.behaviour(process.version).healthy and process.instance not in self.sick
+        detail = "" if well else f"GET {path} answered 503"
+        return Probe(instance=process.instance, healthy=well, at=self.clock.now(), detail=detail)
+
+
+@dataclass(slots=True)
+class MemoryRouter:
+    """Implements `Router`. `history` holds every routing applied, for invariants."""
+
+    routings: dict[str, Routing] = field(default_factory=dict)
+    in_flight: dict[str, int] = field(default_factory=dict)
+    reachable: bool = True
+    history: list[Routing] = field(default_factory=list)
+
+    async def observe(self, agent: str) -> RoutingView:
+        self._check()
+        return RoutingView(routing=self.routings.get(agent), epoch="1", in_flight=dict(self.in_flight))
+
+    async def apply(self, routing: Routing) -> None:
+        self._check()
+        self.routings[routing.agent] = routing
+        self.history.append(routing)
+
+    async def remove(self, agent: str) -> None:
+        self._check()
+        self.routings.pop(agent, None)
+
+    def _check(self) -> None:
+        if not self.reachable:
+            raise TemporaryError("the data plane does not answer")
+
+
+@dataclass(slots=True)
+class MemoryMetrics:
+    """Implements `Metrics`. `send` routes requests exactly by the routing in force: no luck involved."""
+
+    clock: Clock
+    router: MemoryRouter
+    runtime: MemoryRuntime
+    counted: dict[str, dict[int, GenerationCounters]] = field(default_factory=dict)
+    unserved: dict[str, int] = field(default_factory=dict)
+    reachable: bool = True
+    carried: dict[tuple[str, int], float] = field(default_factory=dict)
+
+    async def counters(self, agent: str) -> Counters:
+        if not self.reachable:
+            raise TemporaryError("the counters cannot be read")
+        return Counters(at=self.clock.now(), generations=dict(self.counted.get(agent, {})), unserved=self.unserved.get(agent, 0))
+
+    def send(self, agent: str, requests: int) -> None:
+        """So many new requests arrive now."""
+        routing = self.router.routings.get(agent)
+        if routing is None:
+            return
+        for generation, share in _shares(routing).items():
+            exact = requests * share / 100 + self.carried.get((agent, generation), 0.0)
+            whole = int(exact + 1e-9)
+            self.carried[agent, generation] = exact - whole
+            self._answer(agent, routing, generation, whole)
+
+    def _answer(self, agent: str, routing: Routing, number: int, requests: int) -> None:
+        route = routing.generation(number)
+        if route is None or not route.backends:
+            self.unserved[agent] = self.unserved.get(agent, 0) + requests
+            return
+        behaviour = self.runtime.behaviour(route.version)
+        errors = round(requests * behaviour.error_share)
+        bucket = next((i for i, edge in enumerate(latency.EDGES_MS) if behaviour.latency_ms <= edge), latency.BUCKETS - 1)
+        histogram = tuple(requests - errors if i == bucket else 0 for i in range(latency.BUCKETS))
+        new = Counts(routed=requests, answered=requests, errors=errors, histogram=histogram)
+        counted = self.counted.setdefault(agent, {})
+        before = counted.get(number, GenerationCounters())
+        counted[number] = replace(before, new=before.new + new)
+
+
+def _shares(routing: Routing) -> dict[int, float]:
+    shares: dict[int, float] = {}
+    if routing.candidate is not None:
+        shares[routing.candidate] = routing.share
+    rest = 100 - routing.share if routing.candidate is not None else 100.0
+    if routing.stable is not None:
+        shares[routing.stable] = shares.get(routing.stable, 0.0) + rest
+    return {generation: share for generation, share in shares.items() if share > 0}
