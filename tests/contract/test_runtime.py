@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Protocol
 
 import pytest
+from tests.integration import process_world as world
 
 from agent_servicing.core.errors import TemporaryError
 from agent_servicing.core.model import Release
 from agent_servicing.core.status import PreparationStatus
 from agent_servicing.ports import Runtime
-from tests.integration import process_world as world
 
 pytestmark = pytest.mark.anyio
 AGENT = world.AGENT

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import psutil
 
 from agent_servicing.adapters.runtime.process import ProcessRuntime
 from agent_servicing.adapters.system import RandomIds, SystemClock
@@ -22,7 +23,7 @@ from agent_servicing.settings import Settings
 AGENT = "Tiny"
 PATIENCE_SECONDS = 30
 
-AGENT_SCRIPT = '''
+AGENT_SCRIPT = """
 import http.server, json, os, signal, subprocess, sys
 if os.environ.get("IGNORE_TERM"):
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -46,7 +47,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 server = http.server.HTTPServer((os.environ["HOST"], int(os.environ["PORT"])), Handler)
 print("listening", flush=True)
 server.serve_forever()
-'''
+"""
 
 SERVES = ("python", "agent.py")
 SLEEPS = ("sleep", "1000")
@@ -62,17 +63,17 @@ class ScriptSource:
         self.gate = anyio.Event()
         self.gate.set()
 
-    async def versions(self, manifest: Manifest) -> Sequence[SourceVersion]:
+    async def versions(self, manifest: Manifest) -> Sequence[SourceVersion]:  # noqa: ARG002 (the port's)
         return []
 
-    async def fetch(self, manifest: Manifest, version: str, ref: str, folder: Path) -> None:
+    async def fetch(self, manifest: Manifest, version: str, ref: str, folder: Path) -> None:  # noqa: ARG002 (the port's)
         self.fetched.append(version)
         await self.gate.wait()
         if self.error:
             raise self.error
         (folder / "agent.py").write_text(AGENT_SCRIPT)
 
-    def install_command(self, manifest: Manifest, version: str, folder: Path) -> Sequence[str] | None:
+    def install_command(self, manifest: Manifest, version: str, folder: Path) -> Sequence[str] | None:  # noqa: ARG002 (the port's)
         return self.command
 
 
@@ -96,7 +97,7 @@ async def open_runtime(
 ) -> AsyncIterator[ProcessRuntime]:
     """A runtime as the server makes one. Leaving it leaves the instances; `end_everything` ends them."""
     async with ProcessRuntime(
-        settings=Settings(data_dir=data_dir, stop_grace_seconds=5, **settings),
+        settings=Settings(data_dir=data_dir, **{"stop_grace_seconds": 5, **settings}),
         sources={"path": source or ScriptSource()},
         clock=SystemClock(),
         ids=RandomIds(),
@@ -154,6 +155,23 @@ async def printed(runtime: ProcessRuntime, text: str, instance: str = "g1-1-0", 
 
     await until(is_there)
     return [line for _, line in await runtime.logs(agent, instance)]
+
+
+def living(data_dir: Path) -> list[psutil.Process]:
+    """Every process that carries this data directory in its environment and has not ended."""
+    found = []
+    for process in psutil.process_iter(["environ", "status"]):
+        ours = (process.info["environ"] or {}).get("SERVICING_DATA_DIR") == str(data_dir)
+        if ours and process.info["status"] != psutil.STATUS_ZOMBIE:
+            found.append(process)
+    return found
+
+
+async def nothing_lives(data_dir: Path) -> None:
+    async def is_empty() -> bool:
+        return not living(data_dir)
+
+    await until(is_empty)
 
 
 def record_file(data_dir: Path, instance: str = "g1-1-0", agent: str = AGENT) -> Path:
