@@ -1,11 +1,11 @@
 """The decision, seen from outside: what happens to traffic, processes and deployments in a small simulated world."""
 
 import pytest
-from tests.unit.world import AGENT, World, a_manifest
 
 from agent_servicing.core.manifest import ConversationKey, Health, Run
 from agent_servicing.core.model import Deployment
 from agent_servicing.core.status import DeploymentKind, DeploymentStatus, GenerationStatus, InstanceStatus, StageStatus, Verb
+from tests.unit.world import AGENT, World, a_manifest
 
 pytestmark = pytest.mark.anyio
 

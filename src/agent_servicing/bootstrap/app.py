@@ -1,0 +1,127 @@
+"""The composition root: settings in, the whole server out, everything it opened closed again in reverse order."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import anyio
+import structlog
+from fastapi import FastAPI
+
+from agent_servicing.adapters.agent_http import HttpAgentClient
+from agent_servicing.adapters.registry import installed_drivers, load_driver
+from agent_servicing.adapters.system import RandomIds, SystemClock
+from agent_servicing.core.errors import PermanentError, ServicingError, TemporaryError
+from agent_servicing.core.limits import Limits
+from agent_servicing.ports import Clock, VersionSource
+from agent_servicing.reconcile.engine import Engine
+from agent_servicing.reconcile.supervisor import Supervisor
+from agent_servicing.services.all import Services, build_services
+from agent_servicing.settings import Settings
+from agent_servicing.store.database import Database
+from agent_servicing.store.sql import SqlStore
+from agent_servicing.web.app import Health, create_app
+
+log = structlog.get_logger(__name__)
+
+ENGINE_SILENCE_SECONDS = 15.0
+"""An engine that has not looped for so long is not alive; a loop never takes longer than a second."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class App:
+    """What runs: the ASGI application and the loops beside it."""
+
+    asgi: FastAPI
+    services: Services
+    supervisor: Supervisor
+    admin_token: str
+    router_url: str
+    settings: Settings
+    clock: Clock
+
+    async def run_loops(self) -> None:
+        """The engine and the timers, until cancelled."""
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self.supervisor.run)
+            if self.settings.version_refresh_seconds > 0:
+                tasks.start_soon(self._refresh)
+
+    async def _refresh(self) -> None:
+        while True:
+            await self.clock.sleep(self.settings.version_refresh_seconds)
+            try:
+                await self.services.versions.refresh_all()
+            except (ServicingError, TemporaryError, PermanentError) as error:
+                log.warning("versions_not_refreshed", problem=str(error))
+
+
+@asynccontextmanager
+async def open_app(settings: Settings, *, api_url: str) -> AsyncIterator[App]:
+    """Adopt or start everything below the API. `api_url` is where instances will reach this server."""
+    async with AsyncExitStack() as stack:
+        clock, ids = SystemClock(), RandomIds()
+        database = await stack.enter_async_context(Database.open(database_url(settings)))
+        # The data plane before the runtime: instances that are started must have somewhere to be reached.
+        router = await stack.enter_async_context(load_driver("router", "haproxy").open(settings, clock))  # type: ignore[attr-defined]
+        metrics = load_driver("metrics", "haproxy")(router)
+        sources = open_sources(settings, clock)
+        runtime = await stack.enter_async_context(
+            load_driver("runtime", "process")(
+                settings=settings, sources=sources, clock=clock, ids=ids, server_url=api_url, router_url=router.url
+            )
+        )
+        client = await stack.enter_async_context(HttpAgentClient(clock=clock))
+        bus = load_driver("events", "local")()
+        store = SqlStore(database=database, ids=ids, event_retention_count=settings.event_retention_count)
+        services = build_services(
+            database=database, clock=clock, ids=ids, bus=bus, settings=settings, runtime=runtime, metrics=metrics, sources=sources
+        )
+        engine = Engine(
+            store=store,
+            runtime=runtime,
+            router=router,
+            metrics=metrics,
+            client=client,
+            clock=clock,
+            limits=Limits(
+                install_timeout_seconds=settings.install_timeout_seconds,
+                stop_grace_seconds=settings.stop_grace_seconds,
+                idle_interval_seconds=settings.reconcile_interval_seconds,
+            ),
+            action_timeout_seconds=settings.action_timeout_seconds,
+        )
+        supervisor = Supervisor(
+            engine=engine,
+            store=store,
+            bus=bus,
+            clock=clock,
+            lease_seconds=settings.lease_seconds,
+            concurrency=settings.max_concurrent_reconciles,
+        )
+        yield App(
+            asgi=create_app(services, settings=settings, clock=clock, bus=bus, health=_health(supervisor, router, clock)),
+            services=services,
+            supervisor=supervisor,
+            admin_token=await services.access.ensure_admin_token(settings.data_dir),
+            router_url=router.url,
+            settings=settings,
+            clock=clock,
+        )
+
+
+def open_sources(settings: Settings, clock: Clock) -> dict[str, VersionSource]:
+    """Every installed version source by its kind."""
+    return {kind: load_driver("source", kind)(data_dir=settings.data_dir, clock=clock) for kind in installed_drivers("source")}
+
+
+def database_url(settings: Settings) -> str:
+    return settings.database_url or f"sqlite:///{(settings.data_dir / 'servicing.db').resolve()}"
+
+
+def _health(supervisor: Supervisor, router: Any, clock: Clock) -> Health:
+    def engine_alive() -> bool:
+        return clock.monotonic() - supervisor.last_turn_at < ENGINE_SILENCE_SECONDS
+
+    return Health(engine_alive=engine_alive, router_alive=lambda: router.alive, turns=lambda: supervisor.turns)

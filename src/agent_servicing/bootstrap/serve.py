@@ -1,0 +1,150 @@
+"""Runs the server as a process: data directory, sockets, signals. Called by the commands `serve`, `demo` and `stop`."""
+
+import os
+import signal
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+
+import anyio
+import structlog
+import uvicorn
+
+from agent_servicing import __version__, log
+from agent_servicing.adapters.registry import load_driver
+from agent_servicing.adapters.system import RandomIds, SystemClock
+from agent_servicing.bootstrap import datadir
+from agent_servicing.bootstrap.app import App, open_app
+from agent_servicing.core.errors import PermanentError, Unavailable
+from agent_servicing.settings import Settings
+
+GRACEFUL_SECONDS = 5
+"""Open API requests and WebSockets get so long when the server is asked to end; agents are not concerned."""
+
+STOP_SECONDS = 15.0
+"""How long `servicing stop` waits for a server to end."""
+
+Beside = Callable[[App, str], Awaitable[None]]
+"""Something to run beside the server, given the app and the API's address; when it returns, the server goes on."""
+
+
+def serve(settings: Settings, *, beside: Beside | None = None, ready: Callable[[App, str], None] | None = None) -> None:
+    """Run until SIGINT or SIGTERM. `ready` is called once everything answers. Raises ServicingError when it cannot start."""
+    log.configure(settings)
+    with datadir.owned(settings.data_dir):
+        anyio.run(_serve, settings, beside, ready)
+
+
+def stop(settings: Settings, *, everything: bool) -> list[str]:
+    """End the server of this data directory, and with `everything` its agents and its data plane too. Returns what was ended."""
+    log.configure(settings)
+    return anyio.run(_stop, settings, everything)
+
+
+async def _serve(settings: Settings, beside: Beside | None, ready: Callable[[App, str], None] | None) -> None:
+    listener = listen(settings.host, settings.port)
+    host, port = listener.getsockname()[:2]
+    api_url = f"http://{host if ':' not in host else f'[{host}]'}:{port}"
+    try:
+        async with open_app(settings, api_url=api_url) as app, _answering(app, listener) as finished:
+            datadir.announce(settings.data_dir, api_url=api_url, router_url=app.router_url, version=__version__)
+            structlog.get_logger(__name__).info("serving", api=api_url, router=app.router_url, data_dir=str(settings.data_dir))
+            if ready is not None:
+                ready(app, api_url)
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(app.run_loops)
+                if beside is not None:
+                    tasks.start_soon(beside, app, api_url)
+                await finished.wait()
+                tasks.cancel_scope.cancel()
+    finally:
+        listener.close()
+        datadir.withdraw(settings.data_dir)
+
+
+@asynccontextmanager
+async def _answering(app: App, listener: socket.socket) -> AsyncIterator[anyio.Event]:
+    """The HTTP server, already answering inside the block; the event is set when it was told to end."""
+    config = uvicorn.Config(
+        app.asgi,
+        log_config=None,
+        access_log=False,
+        lifespan="off",
+        timeout_graceful_shutdown=GRACEFUL_SECONDS,
+        ws="websockets-sansio",
+        server_header=False,
+    )
+    server, finished = uvicorn.Server(config), anyio.Event()
+
+    async def run() -> None:
+        await server.serve(sockets=[listener])
+        finished.set()
+
+    async def on_signal() -> None:
+        with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+            async for _ in signals:
+                server.should_exit = True
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(on_signal)
+        tasks.start_soon(run)
+        while not server.started and not finished.is_set():
+            await app.clock.sleep(0.005)
+        yield finished
+        server.should_exit = True
+        await finished.wait()
+        tasks.cancel_scope.cancel()
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A bound socket, or an error that says which port is taken and what to do."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+        listener.listen(1024)
+    except OSError as error:
+        listener.close()
+        message = f"cannot listen on {host}:{port}: {error.strerror}"
+        raise Unavailable(message, hint="Choose another with --port, or --port 0 for any free one.", code="port_taken") from error
+    return listener
+
+
+async def _stop(settings: Settings, everything: bool) -> list[str]:
+    ended: list[str] = []
+    pid = datadir.holder(settings.data_dir)
+    if pid is not None:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGTERM)
+        await _wait_until_free(settings, pid)
+        ended.append(f"server (pid {pid})")
+    if everything:
+        with datadir.owned(settings.data_dir):
+            ended += await _stop_agents(settings)
+            ended += await _stop_router(settings)
+    return ended
+
+
+async def _wait_until_free(settings: Settings, pid: int) -> None:
+    clock = SystemClock()
+    with anyio.move_on_after(STOP_SECONDS):
+        while datadir.holder(settings.data_dir) == pid:
+            await clock.sleep(0.05)
+        return
+    raise Unavailable(f"the server (pid {pid}) did not end within {STOP_SECONDS:g} s", hint=f"End it with: kill -9 {pid}")
+
+
+async def _stop_agents(settings: Settings) -> list[str]:
+    runtime = load_driver("runtime", "process")(settings=settings, sources={}, clock=SystemClock(), ids=RandomIds())
+    async with runtime:
+        return [f"instance {name}" for name in await runtime.stop_everything()]
+
+
+async def _stop_router(settings: Settings) -> list[str]:
+    router = load_driver("router", "haproxy")
+    try:
+        stopped = await router.stop(settings, SystemClock())  # type: ignore[attr-defined]
+    except PermanentError as error:
+        raise Unavailable(str(error)) from error
+    return ["data plane"] if stopped else []
