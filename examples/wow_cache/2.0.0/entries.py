@@ -26,7 +26,7 @@ class Entries:
 
     def __init__(self, most: int) -> None:
         self._most_per_shard = max(1, most // SHARDS)
-        self._shards: list[Shard | None] = [Shard() for _ in range(SHARDS)]
+        self._shards = {number: Shard() for number in range(SHARDS)}
         self._uses = 0
 
     def put(self, key: str, value: object, seconds: float) -> None:
@@ -57,8 +57,8 @@ class Entries:
 
     def _compact(self) -> None:
         """Take the busiest shard out, drop what is over, and put it back."""
-        busiest = max(range(SHARDS), key=lambda number: self._shards[number].uses)
-        shard, self._shards[busiest] = self._shards[busiest], None
+        busiest = max(self._shards, key=lambda number: self._shards[number].uses)
+        shard = self._shards.pop(busiest)
         now = time.monotonic()
         for key in [key for key, entry in shard.table.items() if entry.ends_at <= now]:
             del shard.table[key]

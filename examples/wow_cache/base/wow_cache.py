@@ -1,11 +1,13 @@
 """WowCache: keeps values under keys for a while, in the memory of each process. A miss is an answer, not an error."""
 
 import json
+import logging
 import os
 from pathlib import Path
 
 from entries import Entries
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field, JsonValue
 
 VERSION = (Path(__file__).parent / "VERSION").read_text().strip()
@@ -26,6 +28,13 @@ app = FastAPI(title="WowCache", version=VERSION)
 class Value(BaseModel):
     value: JsonValue
     ttl: float = Field(default=CONFIG["ttl_seconds"], gt=0, le=86_400)
+
+
+@app.exception_handler(LookupError)
+async def entry_lost(request: Request, error: LookupError) -> JSONResponse:
+    """An entry that should be there is not: say so in the log and to the caller, and serve on."""
+    logging.getLogger("wow_cache").error("%s %s failed", request.method, request.url.path, exc_info=error)
+    return JSONResponse({"error": "the entry is lost"}, status_code=500)
 
 
 @app.get("/healthz")
