@@ -1,0 +1,222 @@
+"""The commands' way to the server: one method per endpoint of the public API, JSON in and out, every failure a `ServicingError`.
+
+Requests that change something carry an `Idempotency-Key`, so that sending them again after a lost answer is safe; it is done here.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote, urlsplit
+
+from agent_servicing.cli.discovery import START_HINT, Target
+from agent_servicing.cli.exits import ServerAbsent
+from agent_servicing.cli.problems import as_error
+from agent_servicing.cli.surroundings import Surroundings
+from agent_servicing.core.errors import ServicingError, Unavailable
+
+if TYPE_CHECKING:
+    import httpx
+
+Json = dict[str, Any]
+"""A JSON object as the server sent it. Fields are looked up with `get`: a newer or older server may have more or fewer."""
+
+PREFIX: Final = "/api/platform"
+TIMEOUT_SECONDS: Final = 30.0
+"""For one answer. Refreshing versions asks a remote repository, which is what takes longest."""
+
+ATTEMPTS: Final = 3
+PAUSES_SECONDS: Final = (0.3, 1.0)
+MAX_RETRY_AFTER_SECONDS: Final = 5.0
+PAGE: Final = 200
+"""Entries asked for at a time in lists."""
+
+MAX_PAGES: Final = 5_000
+"""A million entries: an export ends even when a server's cursor never does."""
+
+_AGAIN: Final = frozenset({502, 503, 504, 429})
+
+
+class Api:
+    """A connection to one server. `get`, `send` and `pages` are the primitives; everything else names an endpoint."""
+
+    def __init__(self, target: Target, surroundings: Surroundings) -> None:
+        import httpx  # noqa: PLC0415  a third of a second at import
+
+        self.target = target
+        self._around = surroundings
+        local = (urlsplit(target.url).hostname or "") in {"127.0.0.1", "localhost", "::1"}
+        self._http = httpx.Client(
+            base_url=target.url,
+            headers={"Accept": "application/json", "User-Agent": "servicing-cli", **self.headers()},
+            timeout=httpx.Timeout(TIMEOUT_SECONDS, connect=5.0),
+            transport=surroundings.transport,
+            trust_env=not local,
+        )
+
+    def close(self) -> None:
+        self._http.close()
+
+    def headers(self) -> dict[str, str]:
+        """The authentication header, empty without a token; the WebSocket sends it too."""
+        return {"Authorization": f"Bearer {self.target.token}"} if self.target.token else {}
+
+    # --- agents ---------------------------------------------------------------------------------------------------
+
+    def agents(self) -> list[Json]:
+        return list(self.pages(f"{PREFIX}/agents", key="agents"))
+
+    def agent(self, agent: str) -> Json:
+        return self.get(_path("agents", agent))
+
+    def add_agent(self, body: Json) -> Json:
+        return self.send("POST", _path("agents"), body)
+
+    def remove_agent(self, agent: str, reason: str) -> Json:
+        return self.send("DELETE", _path("agents", agent), params={"reason": reason} if reason else None)
+
+    def scale(self, agent: str, instances: int, reason: str) -> Json:
+        return self.send("POST", _path("agents", agent, "scale"), {"instances": instances, "reason": reason})
+
+    def restart(self, agent: str, reason: str) -> Json:
+        return self.send("POST", _path("agents", agent, "restart"), {"reason": reason})
+
+    def instances(self, agent: str) -> list[Json]:
+        return _list(self.get(_path("agents", agent, "instances")), "instances")
+
+    def logs(self, agent: str, *, instance: str | None, lines: int) -> list[Json]:
+        """The last lines as `{"instance", "line"}`, oldest first."""
+        params = {"lines": str(lines)} | ({"instance": instance} if instance else {})
+        return _list(self.get(_path("agents", agent, "logs"), params), "lines")
+
+    def fleet(self) -> Json:
+        return self.get(_path("fleet"))
+
+    # --- versions and deployments ---------------------------------------------------------------------------------
+
+    def versions(self, agent: str) -> Json:
+        return self.get(_path("agents", agent, "versions"))
+
+    def refresh(self, agent: str) -> Json:
+        return self.send("POST", _path("agents", agent, "versions", "refresh"))
+
+    def changes(self, agent: str, from_version: str, to_version: str) -> Json:
+        return self.get(_path("agents", agent, "changes"), {"from": from_version, "to": to_version})
+
+    def upgrade(self, agent: str, body: Json) -> Json:
+        return self.send("POST", _path("agents", agent, "upgrade"), body)
+
+    def rollback(self, agent: str, body: Json) -> Json:
+        return self.send("POST", _path("agents", agent, "rollback"), body)
+
+    def deployment(self, agent: str, deployment: str) -> Json:
+        return self.get(_path("agents", agent, "upgrades", deployment))
+
+    def deployments(self, agent: str, limit: int) -> list[Json]:
+        """The agent's newest deployments, newest first."""
+        return _list(self.get(_path("agents", agent, "upgrades"), {"limit": str(limit)}), "upgrades")
+
+    def verb(self, agent: str, deployment: str, verb: str, body: Json) -> Json:
+        return self.send("POST", _path("agents", agent, "upgrades", deployment, verb), body)
+
+    # --- history and access ---------------------------------------------------------------------------------------
+
+    def audit(self, filters: Mapping[str, str]) -> Iterator[Json]:
+        """Audit entries, newest first, page after page as they are consumed."""
+        return self.pages(f"{PREFIX}/audit", key="events", params=filters)
+
+    def verify_audit(self) -> Json:
+        return self.get(_path("audit", "verify"))
+
+    def create_token(self, body: Json) -> Json:
+        return self.send("POST", _path("tokens"), body)
+
+    def tokens(self) -> list[Json]:
+        return list(self.pages(f"{PREFIX}/tokens", key="tokens"))
+
+    def revoke_token(self, token_id: str) -> Json:
+        return self.send("DELETE", _path("tokens", token_id))
+
+    def ready(self) -> tuple[bool, str, str | None]:
+        """Whether the server says it is ready, its words, and its `Date` header."""
+        answer = self._attempt("GET", "/readyz", None, None, {})
+        return answer.is_success, answer.text.strip()[:200], answer.headers.get("Date")
+
+    # --- primitives -----------------------------------------------------------------------------------------------
+
+    def get(self, path: str, params: Mapping[str, str] | None = None) -> Json:
+        return self._json("GET", path, None, params, {}, again=True)
+
+    def send(self, method: str, path: str, body: Json | None = None, params: Mapping[str, str] | None = None) -> Json:
+        """A change. Sent again after a lost answer, under the same key, but for DELETE, whose second answer would differ."""
+        key = {"Idempotency-Key": self._around.ids.new("cli")}
+        return self._json(method, path, body, params, key, again=method != "DELETE")
+
+    def pages(self, path: str, *, key: str, params: Mapping[str, str] | None = None) -> Iterator[Json]:
+        """Every entry of a list, following its cursor."""
+        asked = {"limit": str(PAGE), **(params or {})}
+        for _ in range(MAX_PAGES):
+            page = self.get(path, asked)
+            yield from _list(page, key)
+            cursor = page.get("next_cursor")
+            if not cursor:
+                return
+            asked["cursor"] = str(cursor)
+
+    def _json(self, method: str, path: str, body: Json | None, params: Mapping[str, str] | None, extra: Json, *, again: bool) -> Json:
+        attempts = ATTEMPTS if again else 1
+        for attempt in range(attempts):
+            last = attempt == attempts - 1
+            try:
+                answer = self._attempt(method, path, body, params, extra)
+            except Unavailable:
+                if last:
+                    raise
+                self._around.pause(PAUSES_SECONDS[attempt])
+                continue
+            if answer.status_code in _AGAIN and not last:
+                self._around.pause(_retry_after(answer, PAUSES_SECONDS[attempt]))
+                continue
+            return _parsed(answer)
+        raise AssertionError("the last attempt returns or raises")
+
+    def _attempt(self, method: str, path: str, body: Json | None, params: Mapping[str, str] | None, extra: Json) -> "httpx.Response":
+        import httpx  # noqa: PLC0415
+
+        try:
+            return self._http.request(method, path, json=body, params=params, headers=extra)
+        except (httpx.ConnectError, httpx.ConnectTimeout) as e:
+            message = f"No server answers at {self.target.url} (from {self.target.found_by}): {str(e) or 'connection failed'}."
+            raise ServerAbsent(message, hint=START_HINT) from e
+        except httpx.TimeoutException as e:
+            raise Unavailable(f"The server at {self.target.url} did not answer within {TIMEOUT_SECONDS:g} s.") from e
+        except httpx.TransportError as e:
+            raise Unavailable(f"The connection to {self.target.url} broke: {str(e) or type(e).__name__}.") from e
+
+
+def _path(*parts: str) -> str:
+    return "/".join((PREFIX, *(quote(part, safe="") for part in parts)))
+
+
+def _parsed(answer: "httpx.Response") -> Json:
+    if not answer.is_success:
+        raise as_error(answer.status_code, answer.headers.get("Content-Type", ""), answer.text)
+    if not answer.content:
+        return {}
+    try:
+        found = answer.json()
+    except json.JSONDecodeError as e:
+        raise ServicingError("The server's answer is not JSON.", hint="Is this address the API of Agent Servicing?") from e
+    return found if isinstance(found, dict) else {"items": found}
+
+
+def _list(answer: Json, key: str) -> list[Json]:
+    """The entries under `key`, or under `items` when the server sent a bare list."""
+    found = answer.get(key, answer.get("items", []))
+    return [entry for entry in found if isinstance(entry, dict)] if isinstance(found, list) else []
+
+
+def _retry_after(answer: "httpx.Response", default: float) -> float:
+    try:
+        return min(MAX_RETRY_AFTER_SECONDS, max(0.0, float(answer.headers["Retry-After"])))
+    except (KeyError, ValueError):
+        return default

@@ -1,0 +1,119 @@
+"""The command `servicing`: puts the commands together and turns whatever ends one into an exit code. Heavy modules load inside the commands."""
+
+import os
+import sys
+from collections.abc import Callable
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+from agent_servicing import __version__
+from agent_servicing.cli import agents, audit, deployments, doctor, logs, server, status, tokens, versions
+from agent_servicing.cli.command import command, group, listing
+from agent_servicing.cli.exits import ExitCode, one_line
+
+EXAMPLES = """[bold]Examples[/bold]
+
+servicing demo --quick — see it work, with sample agents under traffic
+
+servicing agent add ./wow-memory --wait — take on an agent
+
+servicing versions WowMemory — what it can be upgraded to, and back to
+
+servicing upgrade WowMemory 1.3.0 --reason "faster recall" --watch — upgrade it live
+
+servicing rollback WowMemory --reason "answers look odd" --watch — take it back
+
+Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 the deployment ended rolled back."""
+
+RUN, LOOK, ACT, ACCESS = "Run it", "Agents and their state", "Deployments", "History and access"
+
+
+def main() -> NoReturn:
+    """Entry point of the script. Ends the process with the command's exit code; a traceback only with SERVICING_DEBUG=1."""
+    try:
+        app(prog_name="servicing")
+    except Exception as e:
+        if os.environ.get("SERVICING_DEBUG", "") not in {"", "0"}:
+            raise
+        sys.stderr.write(
+            f"Error: unexpected {type(e).__name__}: {one_line(str(e))}\nHint: SERVICING_DEBUG=1 shows where; please report it.\n"
+        )
+        sys.exit(ExitCode.FAILED)
+    sys.exit(ExitCode.DONE)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        sys.stdout.write(f"servicing {__version__}\n")
+        raise typer.Exit
+
+
+@group
+def _root(
+    _: typer.Context,
+    version: Annotated[bool, typer.Option("--version", is_eager=True, callback=_version, help="Print the version and end")] = False,
+) -> None:
+    """Upgrade, patch and roll back running AI agents with zero downtime."""
+
+
+@group
+def _agent(_: typer.Context) -> None:
+    """Add, show, scale, restart and remove agents."""
+
+
+@group
+def _token(_: typer.Context) -> None:
+    """Make, list and revoke access tokens."""
+
+
+def _typer(**more: Any) -> typer.Typer:
+    names = {"help_option_names": ["-h", "--help"]}
+    return typer.Typer(pretty_exceptions_enable=False, rich_markup_mode="rich", context_settings=names, **more)
+
+
+def _build() -> typer.Typer:
+    made = _typer(epilog=EXAMPLES, no_args_is_help=True)
+    made.callback()(_root)
+    _add(made, RUN, {"serve": server.serve, "stop": server.stop, "demo": server.demo, "open": server.open_page, "doctor": doctor.doctor})
+    made.add_typer(_group(_agent, AGENT), name="agent", rich_help_panel=LOOK)
+    _add(made, LOOK, {"status": status.status, "logs": logs.logs, "versions": versions.versions, "changes": versions.changes})
+    _add(made, ACT, {"upgrade": deployments.upgrade, "rollback": deployments.rollback, "pause": deployments.pause})
+    _add(made, ACT, {"resume": deployments.resume, "promote": deployments.promote, "cancel": deployments.cancel})
+    made.add_typer(_audit(), name="audit", rich_help_panel=ACCESS)
+    made.add_typer(_group(_token, TOKEN), name="token", rich_help_panel=ACCESS)
+    return made
+
+
+AGENT: dict[str, Callable[..., None]] = {
+    "add": agents.add,
+    "list": agents.list_agents,
+    "show": agents.show,
+    "scale": agents.scale,
+    "restart": agents.restart,
+    "remove": agents.remove,
+}
+TOKEN: dict[str, Callable[..., None]] = {"create": tokens.create, "list": tokens.list_tokens, "revoke": tokens.revoke}
+
+
+def _group(callback: Callable[..., None], commands: dict[str, Callable[..., None]]) -> typer.Typer:
+    made = _typer(no_args_is_help=True)
+    made.callback()(callback)
+    _add(made, None, commands)
+    return made
+
+
+def _audit() -> typer.Typer:
+    """`servicing audit` lists by itself, so its group takes the filters of `list`, and hands the common options down to its commands."""
+    made = _typer(invoke_without_command=True)
+    made.callback(help="Who did what, when and why; and whether that history is whole.")(listing(audit.list_events))
+    _add(made, None, {"list": audit.list_events, "verify": audit.verify})
+    return made
+
+
+def _add(to: typer.Typer, panel: str | None, commands: dict[str, Callable[..., None]]) -> None:
+    for name, run in commands.items():
+        to.command(name, rich_help_panel=panel)(command(run))
+
+
+app = _build()

@@ -1,0 +1,113 @@
+"""Commands on versions: what there is, and what changes between two. `main` registers them."""
+
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+import typer
+
+from agent_servicing.cli import options
+from agent_servicing.cli.client import Json
+from agent_servicing.cli.output import clean, facts, table, text
+from agent_servicing.cli.session import Session
+from agent_servicing.cli.words import local, number
+
+
+def versions(
+    session: Session,
+    agent: options.Agent,
+    refresh: Annotated[bool, typer.Option("--refresh", help="Ask the source for new versions first")] = False,
+    everything: Annotated[bool, typer.Option("--all", "-a", help="Also versions older than the running one")] = False,
+) -> None:
+    """Versions of AGENT that it can be upgraded to, with what is new in each, and those it can be taken back to."""
+    view = session.api.refresh(agent) if refresh else session.api.versions(agent)
+    shown = view.get("versions" if everything else "available_versions") or []
+    points = view.get("rollback_points") or []
+    session.out.result(
+        view,
+        lambda: facts(
+            (
+                ("agent", view.get("agent_id") or agent),
+                ("running", f"{view.get('current_version') or 'nothing'} since {local(view.get('current_deployed_at')) or '–'}"),
+                ("asked source", local(view.get("refreshed_at"))),
+                ("new", ", ".join(view.get("new_versions") or ()) or ("nothing" if refresh else None)),
+                ("source problem", view.get("source_problem")),
+            )
+        ),
+        lambda: "",
+        lambda: _table(shown) if shown else "No newer version.",
+        lambda: "",
+        lambda: (
+            table(
+                ("rollback to", "deployed", "possible"),
+                [(p.get("version"), local(p.get("deployed_at")), p.get("can_rollback")) for p in points],
+            )
+            if points
+            else "No rollback points yet."
+        ),
+    )
+
+
+def changes(
+    session: Session,
+    agent: options.Agent,
+    from_version: Annotated[str, typer.Argument(metavar="FROM")],
+    to_version: Annotated[str, typer.Argument(metavar="TO")],
+) -> None:
+    """What differs between two versions of AGENT: changelog, breaking changes, configuration, manifest, state."""
+    view = session.api.changes(agent, from_version, to_version)
+    session.out.result(view, lambda: "\n".join(_changes(view)))
+
+
+def _table(shown: list[Json]) -> Any:
+    columns = ("version", "type", "released", "author", "deployed", "success", "changes", "notes")
+    return table(columns, [_row(version) for version in shown])
+
+
+def _row(version: Json) -> tuple[object, ...]:
+    counts = [f"{len(entries)} {kind}" for kind, entries in (version.get("changelog") or {}).items() if entries]
+    marks = [
+        *(word for word, key in (("security", "security_patch"), ("critical", "critical"), ("tag moved", "moved")) if version.get(key)),
+        *(["breaking"] if version.get("breaking_changes") else []),
+        *([str(version["problem"])] if version.get("problem") else []),
+    ]
+    return (
+        version.get("version"),
+        version.get("type"),
+        local(version.get("release_date"))[:10],
+        version.get("author"),
+        f"{version.get('deployment_count', 0)}×",
+        number(version.get("success_rate"), " %"),
+        ", ".join(counts),
+        ", ".join(marks),
+    )
+
+
+def _changes(view: Json) -> Iterator[str]:
+    yield clean(f"{view.get('agent_id', '')} {view.get('from', '')} → {view.get('to', '')} ({view.get('type', '')})")
+    if view.get("compatibility"):
+        yield clean(str(view["compatibility"]))
+    for kind, entries in (view.get("changelog") or {}).items():
+        yield from _section(kind.capitalize(), entries)
+    yield from _section("Breaking changes", view.get("breaking_changes") or [])
+    yield from _section("Migration notes", [_note(note) for note in view.get("migration_notes") or ()])
+    yield from _section("Configuration", [_difference(d) for d in view.get("config_schema") or ()])
+    yield from _section("Manifest", [_difference(d) for d in view.get("manifest") or ()])
+    door = {"two_way": "can be taken back", "one_way": "cannot be taken back", "unknown": "not known whether it can be taken back"}
+    if view.get("state_door"):
+        yield ""
+        yield clean(f"State: {door.get(view['state_door'], view['state_door'])}. {view.get('state_note', '')}".rstrip())
+
+
+def _section(title: str, entries: list[Any]) -> Iterator[str]:
+    if entries:
+        yield ""
+        yield clean(title)
+        yield from (f"  {clean(str(entry))}" for entry in entries)
+
+
+def _note(note: object) -> str:
+    return f"{note.get('version', '')}: {note.get('text', '')}" if isinstance(note, dict) else str(note)
+
+
+def _difference(difference: Json) -> str:
+    return f"{difference.get('key')}: {text(difference.get('old'))} → {text(difference.get('new'))}"
