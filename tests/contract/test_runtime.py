@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Protocol
 
 import pytest
-from tests.integration import process_world as world
 
 from agent_servicing.core.errors import TemporaryError
 from agent_servicing.core.model import Release
 from agent_servicing.core.status import PreparationStatus
 from agent_servicing.ports import Runtime
+from tests.integration import process_world as world
 
 pytestmark = pytest.mark.anyio
 AGENT = world.AGENT
@@ -21,8 +21,8 @@ AGENT = world.AGENT
 class Harness(Protocol):
     """One runtime and what a test cannot do through the port: describe a release it can run, and wait in its kind of time."""
 
-    runtime: Runtime
-
+    @property
+    def runtime(self) -> Runtime: ...
     def release(self, version: str, *, installs: bool = True) -> Release: ...
     async def until(self, condition: Callable[[], Awaitable[object]]) -> None: ...
 
@@ -97,7 +97,9 @@ async def test_a_failed_installation_says_why_and_stays_failed_until_asked_again
     broken = harness.release("1.0.0", installs=False)
     await harness.runtime.prepare(broken)
     assert await settled(harness, broken) is PreparationStatus.FAILED
-    assert (await harness.runtime.preparation(AGENT, "1.0.0")).detail
+    failed = await harness.runtime.preparation(AGENT, "1.0.0")
+    assert failed.detail
+    assert failed.at is not None
     repaired = harness.release("1.0.0")
     await harness.runtime.prepare(repaired)
     assert await settled(harness, repaired) is PreparationStatus.FAILED

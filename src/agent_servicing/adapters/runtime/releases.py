@@ -59,7 +59,7 @@ class Releases:
         self._timeout_seconds = timeout_seconds
         self._tasks = tasks
         self._installing: set[Key] = set()
-        self._failed: dict[Key, str] = {}
+        self._failed: dict[Key, Preparation] = {}
         self._log = structlog.get_logger(__name__)
 
     async def clean_up(self, installers: Iterable[Stray]) -> None:
@@ -83,9 +83,7 @@ class Releases:
             return Preparation(status=PreparationStatus.INSTALLING)
         if self.is_installed(agent, version):
             return Preparation(status=PreparationStatus.READY)
-        if key in self._failed:
-            return Preparation(status=PreparationStatus.FAILED, detail=self._failed[key])
-        return Preparation(status=PreparationStatus.ABSENT)
+        return self._failed.get(key, Preparation(status=PreparationStatus.ABSENT))
 
     def prepare(self, release: Release, *, again: bool) -> None:
         """Begin to install unless it is installed, under way, or failed before (`again` tries once more)."""
@@ -117,7 +115,8 @@ class Releases:
             with anyio.fail_after(self._timeout_seconds):
                 await self._install(release)
         except Exception as error:  # noqa: BLE001 (a third party's source must not end the server; the error is shown to the operator)
-            self._failed[key] = self._explain(release, error)
+            detail = self._explain(release, error)
+            self._failed[key] = Preparation(status=PreparationStatus.FAILED, detail=detail, at=self._clock.now())
             self._log.warning("install_failed", agent=release.agent, version=release.version, reason=str(error) or repr(error))
         else:
             seconds = round(self._clock.monotonic() - started, 3)
