@@ -1,0 +1,73 @@
+"""The HTTP and WebSocket application. `bootstrap` calls `create_app` with the services and what tells whether the server is ready."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from fastapi import APIRouter, FastAPI
+from starlette.middleware import Middleware
+
+from agent_servicing import __version__
+from agent_servicing.ports import Clock, EventBus, Ids
+from agent_servicing.services.all import Services
+from agent_servicing.settings import Settings
+from agent_servicing.web import live, pages
+from agent_servicing.web.auth import AuthMiddleware
+from agent_servicing.web.context import Check, EngineStats, WebContext
+from agent_servicing.web.idempotency import IdempotencyMiddleware
+from agent_servicing.web.middleware import BodyLimitMiddleware, ObserveMiddleware
+from agent_servicing.web.openapi import describe
+from agent_servicing.web.problems import add_problem_handlers
+from agent_servicing.web.prometheus import Exporter
+from agent_servicing.web.routes import access, agents, audit, health, upgrades, versions
+
+PREFIX: Final = "/api/platform"
+
+
+class ServicingApi(FastAPI):
+    """FastAPI with our own API description."""
+
+    def openapi(self) -> dict[str, Any]:
+        if self.openapi_schema is None:
+            self.openapi_schema = describe(self)
+        return self.openapi_schema
+
+
+def create_app(
+    services: Services,
+    *,
+    settings: Settings,
+    clock: Clock,
+    ids: Ids,
+    bus: EventBus,
+    readiness: Mapping[str, Check] | None = None,
+    engine: Callable[[], EngineStats] | None = None,
+) -> FastAPI:
+    """The application over these services. `readiness` maps a part's name to a check that raises while it is not alive; `engine` gives
+    its numbers for `/metrics`. Opens and closes nothing: the services live as long as their maker wants.
+    """
+    context = WebContext(
+        services=services, settings=settings, clock=clock, ids=ids, bus=bus, version=__version__, readiness=readiness or {}, engine=engine
+    )
+    app = ServicingApi(
+        title="Agent Servicing",
+        summary="Zero-downtime upgrades and rollbacks of running agents",
+        version=__version__,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        # Outermost first: every answer gets its headers, nobody unknown gets further than the third, keys belong to a known token.
+        middleware=[
+            Middleware(ObserveMiddleware, context=context),
+            Middleware(BodyLimitMiddleware),
+            Middleware(AuthMiddleware, context=context),
+            Middleware(IdempotencyMiddleware, context=context),
+        ],
+    )
+    app.state.context, app.state.exporter, app.state.live = context, Exporter(context), live.LiveCount()
+    add_problem_handlers(app)
+    api = APIRouter(prefix=PREFIX)
+    for module in (agents, versions, upgrades, audit, access):
+        api.include_router(module.router)
+    for router in (api, health.router, pages.router, live.router):
+        app.include_router(router)
+    return app

@@ -1,0 +1,69 @@
+"""Every limit of the HTTP and WebSocket side, with its reason. Read by the middlewares, the routes and the live view."""
+
+from typing import Final
+
+MAX_BODY_BYTES: Final = 1024 * 1024
+"""Largest request body. A manifest is some kilobytes; routes that take archives will name a limit of their own."""
+
+PAGE_DEFAULT: Final = 50
+"""Entries of a list when the caller names no `limit`."""
+
+PAGE_MAX: Final = 200
+"""Most entries of one page; the rest comes with `cursor`."""
+
+LOG_LINES_MAX: Final = 5_000
+"""Most log lines in one answer; more is what the log files are for."""
+
+METRICS_WINDOW_SECONDS_MAX: Final = 3_600.0
+"""Longest window of live metrics; the service keeps a bounded ring of readings."""
+
+EXPORT_EVENTS_MAX: Final = 1_000_000
+"""Most audit entries in one export; filters `since` and `until` split a longer history."""
+
+REASON_CHARACTERS_MAX: Final = 2_000
+"""Longest reason; it is copied into every event of the deployment."""
+
+NAME_CHARACTERS_MAX: Final = 200
+"""Longest version, token name, strategy or cursor: far beyond any real one, small enough to log."""
+
+INSTANCES_MAX: Final = 128
+"""Most instances of one agent: as many as the data plane can declare per generation."""
+
+STEPS_MAX: Final = 20
+"""Most traffic steps of one deployment."""
+
+SECONDS_MAX: Final = 7 * 24 * 3600.0
+"""Longest watch, bake or hold: a week, so that a slip of the unit (milliseconds) is noticed."""
+
+IDEMPOTENCY_KEY_CHARACTERS_MAX: Final = 255
+"""Longest `Idempotency-Key`."""
+
+READINESS_TIMEOUT_SECONDS: Final = 2.0
+"""A part that cannot say within this that it is alive is not ready."""
+
+RETRY_AFTER_SECONDS: Final = 1
+"""What 503 answers advise when the error names no time of its own."""
+
+LIVE_CONNECTIONS_MAX: Final = 200
+"""Open WebSockets; each polls the event log once a second."""
+
+LIVE_SUBSCRIPTIONS_MAX: Final = 50
+"""Subscriptions of one WebSocket."""
+
+LIVE_MESSAGE_BYTES_MAX: Final = 4_096
+"""Longest message a WebSocket client may send; the longest valid one is some hundred bytes."""
+
+LIVE_BATCH: Final = 200
+"""Events read from the log at once. Nothing is buffered beyond this: the log itself is the buffer."""
+
+LIVE_POLL_SECONDS: Final = 1.0
+"""How long a missed hint can delay an event."""
+
+LIVE_SEND_TIMEOUT_SECONDS: Final = 20.0
+"""A client that does not take one message within this is cut off; it resumes with `since`."""
+
+LIVE_HEARTBEAT_SECONDS: Final = 15.0
+"""A silent connection says this often that it is alive, and whether its token still is gets checked."""
+
+LIVE_SNAPSHOT_ATTEMPTS: Final = 5
+"""How often a snapshot is read again when events arrived meanwhile, before the older position is used."""

@@ -1,0 +1,84 @@
+"""The API description: what FastAPI derives, plus what holds everywhere (tokens, problems, idempotency keys) said once here."""
+
+from typing import Any, Final
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+
+from agent_servicing.web.auth import PUBLIC_PATHS
+from agent_servicing.web.idempotency import HEADER, METHODS
+from agent_servicing.web.problems import MEDIA_TYPE, Problem
+
+DESCRIPTION: Final = """
+Upgrade, roll back and watch running agents without downtime.
+
+Send `Authorization: Bearer TOKEN` with every request. Errors are `application/problem+json` (RFC 9457) with a stable `code`.
+Requests that change something may carry an `Idempotency-Key`: repeating them then gives the first answer again.
+Lists take `limit` and `cursor`. Times are RFC 3339 in UTC, percentages go from 0 to 100, units stand last in names.
+Live events come over the WebSocket `/ws/agent-upgrades`; the guide `docs/guides/api.md` describes it.
+"""
+
+TAGS: Final = [
+    {"name": "Agents", "description": "The fleet: add, look at, scale, restart, remove"},
+    {"name": "Versions", "description": "What there is, and what changed"},
+    {"name": "Upgrades and rollbacks", "description": "Deployments and the verbs that steer them"},
+    {"name": "Audit", "description": "Who did what, when, why, with what outcome"},
+    {"name": "Access", "description": "Tokens and roles: viewer reads, operator acts, admin manages access and removes agents"},
+    {"name": "Health", "description": "For machines that watch the server"},
+]
+
+_PROBLEMS: Final = {
+    "401": "No token, or one that is unknown, expired or revoked",
+    "403": "The token's role or reach does not suffice",
+    "404": "There is no such thing",
+    "409": "It does not fit the present state; `current` holds the state where that helps",
+    "413": "The body is too large",
+    "422": "The input is wrong; `errors` names every field",
+    "500": "A fault of ours; nothing of it leaks, the log has it under `request_id`",
+    "503": "Not possible now; see `Retry-After`",
+}
+
+_KEY_PARAMETER: Final = {
+    "name": HEADER,
+    "in": "header",
+    "required": False,
+    "description": "Any text of your own per act. A repetition within 24 hours gets the first answer with `Idempotency-Replayed: true`.",
+    "schema": {"type": "string", "minLength": 1, "maxLength": 255},
+}
+
+
+def describe(app: FastAPI) -> dict[str, Any]:
+    """The OpenAPI document of the application."""
+    document = get_openapi(title=app.title, version=app.version, summary=app.summary, description=DESCRIPTION, routes=app.routes, tags=TAGS)
+    components = document.setdefault("components", {})
+    components["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
+    schemas = components.setdefault("schemas", {})
+    for unused in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(unused, None)
+    definition = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+    schemas.update(definition.pop("$defs", {}))
+    schemas["Problem"] = definition
+    document["security"] = [{"token": []}]
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
+            _complete(path, method, operation)
+    return document
+
+
+def _complete(path: str, method: str, operation: dict[str, Any]) -> None:
+    responses = operation["responses"]
+    public = path in PUBLIC_PATHS
+    if public:
+        operation["security"] = []
+    possible = set(_PROBLEMS) - ({"401", "403", "404", "409", "413", "422"} if public else set())
+    if "requestBody" not in operation:
+        possible.discard("413")
+    for status in sorted(possible):
+        if status == "422" or status not in responses:
+            responses[status] = _problem(_PROBLEMS[status])
+    if method.upper() in METHODS:
+        operation.setdefault("parameters", []).append(_KEY_PARAMETER)
+
+
+def _problem(description: str) -> dict[str, Any]:
+    return {"description": description, "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}}

@@ -1,0 +1,151 @@
+"""Routes of deployments: upgrade, rollback, list, show, and the operator's verbs. Parse, ask the service, show."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Response
+
+from agent_servicing.core.errors import NotFound
+from agent_servicing.core.model import AgentState, Deployment
+from agent_servicing.core.status import Verb
+from agent_servicing.services.access import Principal, Role
+from agent_servicing.services.agent_upgrade import AutoRollback, UpgradeRequest
+from agent_servicing.web.auth import Caller, needs
+from agent_servicing.web.context import Context, WebContext
+from agent_servicing.web.schemas.deployments import (
+    DeploymentList,
+    DeploymentView,
+    PlanView,
+    PromoteBody,
+    RollbackBody,
+    UpgradeBody,
+    VerbBody,
+)
+from agent_servicing.web.schemas.queries import PageQuery
+from agent_servicing.web.views.deployments import deployment_list, deployment_view, plan_view
+
+router = APIRouter(tags=["Upgrades and rollbacks"])
+
+
+@router.post(
+    "/agents/{agent_id}/upgrade",
+    summary="Upgrade an agent",
+    status_code=202,
+    response_model=DeploymentView | PlanView,
+    responses={200: {"model": PlanView, "description": "With `dry_run`: the plan. Nothing was changed."}, 202: {"model": DeploymentView}},
+    **needs(Role.OPERATOR),
+)
+async def upgrade_agent(
+    context: Context, caller: Caller, agent_id: str, body: UpgradeBody, response: Response
+) -> DeploymentView | PlanView:
+    """Queue or schedule an upgrade; the engine carries it out step by step and takes it back by itself when the new version is worse.
+
+    With `dry_run` nothing is written and the answer says what would be done, or why it would be refused.
+    """
+    upgrades, request = context.services.upgrades, _request(body)
+    if body.dry_run:
+        response.status_code = 200
+        return plan_view(await upgrades.plan(agent_id, request))
+    deployment = await upgrades.request(agent_id, request, actor=caller.name)
+    return await _started(context, deployment, response)
+
+
+@router.post("/agents/{agent_id}/rollback", summary="Roll an agent back", status_code=202, **needs(Role.OPERATOR))
+async def roll_back_agent(context: Context, caller: Caller, agent_id: str, body: RollbackBody, response: Response) -> DeploymentView:
+    """Back to the previous version or to a rollback point, before everything that waits and instead of what is under way."""
+    deployment = await context.services.rollbacks.request(
+        agent_id, target_version=body.target_version, reason=body.reason, actor=caller.name, state=body.state
+    )
+    return await _started(context, deployment, response)
+
+
+@router.get("/agents/{agent_id}/upgrades", summary="List deployments", **needs(Role.VIEWER))
+async def list_upgrades(context: Context, agent_id: str, query: Annotated[PageQuery, Query()]) -> DeploymentList:
+    """Upgrades, rollbacks, installations and restarts of this agent, newest first; also of an agent that was removed."""
+    page = await context.services.upgrades.list(agent_id, limit=query.limit, cursor=query.cursor)
+    state = await state_of(context, agent_id)
+    if state is None and not page.deployments and query.cursor is None:
+        raise NotFound(f"There is no agent {agent_id}.", code="unknown_agent")
+    return deployment_list(page, now=context.clock.now(), state=state)
+
+
+@router.get("/agents/{agent_id}/upgrades/{upgrade_id}", summary="Show a deployment", **needs(Role.VIEWER))
+async def show_upgrade(context: Context, agent_id: str, upgrade_id: str) -> DeploymentView:
+    """Stages, both versions' metrics of the last seconds, verdict, cause of a rollback, impact. Serves `upg-…` and `rbk-…`."""
+    return await _shown(context, await context.services.upgrades.get(agent_id, upgrade_id))
+
+
+@router.post("/agents/{agent_id}/upgrades/{upgrade_id}/pause", summary="Pause a deployment", status_code=202, **needs(Role.OPERATOR))
+async def pause_upgrade(context: Context, caller: Caller, agent_id: str, upgrade_id: str, body: VerbBody | None = None) -> DeploymentView:
+    """Keep the traffic where it is until resumed. The candidate stays watched and is still taken back when it turns bad."""
+    return await _verb(context, caller, agent_id, upgrade_id, Verb.PAUSE, body)
+
+
+@router.post("/agents/{agent_id}/upgrades/{upgrade_id}/resume", summary="Resume a deployment", status_code=202, **needs(Role.OPERATOR))
+async def resume_upgrade(context: Context, caller: Caller, agent_id: str, upgrade_id: str, body: VerbBody | None = None) -> DeploymentView:
+    """Go on where it was paused."""
+    return await _verb(context, caller, agent_id, upgrade_id, Verb.RESUME, body)
+
+
+@router.post("/agents/{agent_id}/upgrades/{upgrade_id}/promote", summary="Promote the candidate", status_code=202, **needs(Role.OPERATOR))
+async def promote_upgrade(
+    context: Context, caller: Caller, agent_id: str, upgrade_id: str, body: PromoteBody | None = None
+) -> DeploymentView:
+    """End the waiting and go on to the next step, or to 100 % with `full`."""
+    return await _verb(context, caller, agent_id, upgrade_id, Verb.PROMOTE, body, full=body is not None and body.full)
+
+
+@router.post("/agents/{agent_id}/upgrades/{upgrade_id}/cancel", summary="Cancel a deployment", status_code=202, **needs(Role.OPERATOR))
+async def cancel_upgrade(context: Context, caller: Caller, agent_id: str, upgrade_id: str, body: VerbBody | None = None) -> DeploymentView:
+    """A waiting one is cancelled at once; one under way is rolled back."""
+    return await _verb(context, caller, agent_id, upgrade_id, Verb.CANCEL, body)
+
+
+async def state_of(context: WebContext, agent: str) -> AgentState | None:
+    """The agent as it is now, None when it is gone."""
+    try:
+        return (await context.services.fleet.get(agent)).state
+    except NotFound:
+        return None
+
+
+async def _verb(
+    context: WebContext, caller: Principal, agent: str, upgrade: str, verb: Verb, body: VerbBody | None, *, full: bool = False
+) -> DeploymentView:
+    given = body or VerbBody()
+    deployment = await context.services.upgrades.verb(
+        agent, upgrade, verb, actor=caller.name, reason=given.reason, full=full, if_state=given.if_state, if_version=given.if_version
+    )
+    return await _shown(context, deployment)
+
+
+async def _started(context: WebContext, deployment: Deployment, response: Response) -> DeploymentView:
+    response.headers["Location"] = f"/api/platform/agents/{deployment.agent}/upgrades/{deployment.deployment}"
+    return await _shown(context, deployment)
+
+
+async def _shown(context: WebContext, deployment: Deployment) -> DeploymentView:
+    return deployment_view(deployment, now=context.clock.now(), state=await state_of(context, deployment.agent))
+
+
+def _request(body: UpgradeBody) -> UpgradeRequest:
+    limits, shape = body.auto_rollback, body.blue_green
+    return UpgradeRequest(
+        target_version=body.target_version,
+        strategy=body.strategy,
+        reason=body.reason,
+        schedule=body.schedule,
+        auto_rollback=AutoRollback(
+            enabled=limits.enabled,
+            error_rate_threshold=limits.error_rate_threshold,
+            latency_threshold_ms=limits.latency_threshold_ms,
+        ),
+        steps=tuple(shape.steps) if shape.steps is not None else None,
+        monitor_seconds=shape.monitor_seconds,
+        bake_seconds=body.bake_seconds,
+        bake_until=body.bake_until,
+        hold_seconds=body.hold_seconds,
+        keep_warm_seconds=body.keep_warm_seconds,
+        min_requests=limits.min_requests,
+        acknowledge_breaking=body.acknowledge_breaking,
+        when_busy=body.when_busy,
+    )

@@ -1,0 +1,56 @@
+"""Query parameters. An unknown one is an error: a misspelt filter must not silently select everything."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from agent_servicing.web.limits import LOG_LINES_MAX, METRICS_WINDOW_SECONDS_MAX, PAGE_DEFAULT, PAGE_MAX
+from agent_servicing.web.schemas.common import Name, Text, Time
+
+
+class Query(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class PageQuery(Query):
+    limit: int = Field(PAGE_DEFAULT, ge=1, le=PAGE_MAX, description="Most entries of this page")
+    cursor: Name | None = Field(default=None, description="`next_cursor` of the page before")
+
+
+class LogsQuery(Query):
+    instance: Name | None = Field(default=None, description="Only this one; omitted: all of the agent's")
+    lines: int = Field(200, ge=1, le=LOG_LINES_MAX)
+
+
+class MetricsQuery(Query):
+    window: float = Field(60.0, gt=0, le=METRICS_WINDOW_SECONDS_MAX, description="Seconds")
+
+
+class ChangesQuery(Query):
+    from_: Name = Field(alias="from", description="Version to come from")
+    to: Name = Field(description="Version to go to")
+
+
+class ReasonQuery(Query):
+    reason: Text = Field(default="", description="Why; kept in the audit trail")
+
+
+class AuditFilterQuery(Query):
+    type: Name | None = Field(default=None, description="upgrade, rollback, install, restart, requested …")
+    operator: Name | None = None
+    since: Time | None = Field(default=None, description="This moment and later")
+    until: Time | None = Field(default=None, description="Before this moment")
+    status: Name | None = Field(default=None, description="success, rolled_back, cancelled, failed")
+
+
+class AgentAuditQuery(AuditFilterQuery, PageQuery):
+    pass
+
+
+class AuditQuery(AgentAuditQuery):
+    agent: Name | None = None
+
+
+class ExportQuery(AuditFilterQuery):
+    agent: Name | None = None
+    format: Annotated[Literal["csv", "json"], Field(description="csv for spreadsheets, json for programs")] = "csv"

@@ -1,0 +1,119 @@
+"""Agents, instances and metrics as the API shows them; pure."""
+
+from datetime import datetime
+from typing import Any
+
+from agent_servicing.core.model import AgentState, Generation
+from agent_servicing.core.status import InstanceStatus
+from agent_servicing.services.views import AgentView, MetricsView
+from agent_servicing.web.schemas.agents import (
+    AgentAdded,
+    AgentDetail,
+    AgentMetrics,
+    AgentSummary,
+    AvailableView,
+    GenerationView,
+    HealthView,
+    InstanceList,
+    InstanceView,
+)
+from agent_servicing.web.views.deployments import deployment_view
+
+
+def agent_summary(view: AgentView, *, now: datetime) -> AgentSummary:
+    return AgentSummary.model_validate(_summary(view, now))
+
+
+def agent_detail(view: AgentView, *, now: datetime) -> AgentDetail:
+    return AgentDetail.model_validate(_detail(view, now))
+
+
+def agent_added(view: AgentView, upgrade_id: str, *, now: datetime) -> AgentAdded:
+    return AgentAdded.model_validate({**_detail(view, now), "upgrade_id": upgrade_id})
+
+
+def instance_list(state: AgentState) -> InstanceList:
+    """All instances the store knows, newest generation first."""
+    ordered = sorted(state.instances, key=lambda i: (-i.generation, i.place, i.instance))
+    fields = set(InstanceView.model_fields) - {"role"}
+    views = [{**{name: getattr(i, name) for name in fields}, "role": role_of(state, i.generation)} for i in ordered]
+    return InstanceList.model_validate({"instances": views})
+
+
+def metrics_view(view: MetricsView) -> AgentMetrics:
+    same = ("at", "window_seconds", "unserved")
+    return AgentMetrics.model_validate(
+        {
+            "agent_id": view.agent,
+            "generations": list(view.generations),
+            "instances": list(view.instances),
+            **{name: getattr(view, name) for name in same},
+        }
+    )
+
+
+def role_of(state: AgentState, generation: int) -> str:
+    """Whether a generation serves (stable), is being introduced (candidate), or is neither."""
+    if generation == state.agent.stable:
+        return "stable"
+    return "candidate" if generation == state.agent.candidate else "other"
+
+
+def _summary(view: AgentView, now: datetime) -> dict[str, Any]:
+    agent = view.state.agent
+    last = view.last_deployment
+    return {
+        "agent_id": agent.agent,
+        "description": agent.manifest.description,
+        "owner": agent.manifest.owner,
+        "status": agent.status,
+        "current_version": agent.version,
+        "current_deployed_at": agent.version_deployed_at,
+        "instances": agent.instances,
+        "health": HealthView.model_validate(view.health),
+        "update_available": bool(view.available),
+        "available_versions": [AvailableView.model_validate(version) for version in view.available],
+        "deployment": deployment_view(last, now=now, state=view.state) if last else None,
+    }
+
+
+def _detail(view: AgentView, now: datetime) -> dict[str, Any]:
+    state, agent = view.state, view.state.agent
+    manifest = agent.manifest
+    return {
+        **_summary(view, now),
+        "created_at": agent.created_at,
+        "runtime": manifest.run.runtime,
+        "source": {"kind": manifest.source.kind, "location": manifest.source.location},
+        "conversation_key": str(manifest.conversation_key) if manifest.conversation_key else None,
+        "traffic": _traffic(state),
+        "generations": [_generation(state, generation) for generation in state.generations],
+        "rollback_points": list(state.rollback_points),
+        "queue": [deployment.deployment for deployment in state.deployments],
+        "manifest": manifest.text,
+    }
+
+
+def _traffic(state: AgentState) -> dict[str, float]:
+    versions = {generation.number: generation.version for generation in state.generations}
+    shares: dict[str, float] = {}
+    agent = state.agent
+    for number, share in ((agent.stable, 100.0 - agent.share), (agent.candidate, agent.share)):
+        if number in versions:
+            shares[versions[number]] = shares.get(versions[number], 0.0) + share
+    return shares
+
+
+def _generation(state: AgentState, generation: Generation) -> GenerationView:
+    ready = sum(i.generation == generation.number and i.status is InstanceStatus.READY for i in state.instances)
+    return GenerationView(
+        generation=generation.number,
+        version=generation.version,
+        status=generation.status,
+        role=role_of(state, generation.number),
+        desired=generation.desired,
+        ready=ready,
+        crash_looping=generation.crash_looping,
+        created_at=generation.created_at,
+        warm_until=generation.warm_until,
+    )

@@ -1,0 +1,193 @@
+"""Deployments as the API shows them: core values in, response models out; pure. Used by the routes, the live view and problem documents."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from math import ceil
+
+from agent_servicing.core import latency
+from agent_servicing.core.analysis import Sample
+from agent_servicing.core.metrics import Counts
+from agent_servicing.core.model import AgentState, Deployment
+from agent_servicing.core.stages import Analyse, SetTraffic, StageRecord
+from agent_servicing.core.status import DeploymentKind, DeploymentStatus, StageStatus
+from agent_servicing.core.strategies import STRATEGIES
+from agent_servicing.services.views import DeploymentPage, Plan
+from agent_servicing.web.schemas.deployments import (
+    BothSidesView,
+    DeploymentList,
+    DeploymentView,
+    ImpactView,
+    JudgementView,
+    PlanView,
+    PolicyView,
+    RollbackCauseView,
+    SideView,
+    StageView,
+)
+
+READINGS_SECONDS = 10.0
+"""What the two versions' metrics are averaged over: short enough to follow, long enough not to jump."""
+
+STAGE_SECONDS = {"launch": 30.0, "check_health": 10.0, "set_traffic": 5.0, "retire": 10.0}
+"""What the stages without a length of their own usually take; an estimate for people."""
+
+_REACHED = (StageStatus.IN_PROGRESS, StageStatus.COMPLETED)
+
+
+def deployment_view(deployment: Deployment, *, now: datetime, state: AgentState | None = None) -> DeploymentView:
+    """`state` is the agent as it is now; without it (removed, or not asked for) share and place in the queue are derived or left out."""
+    rollback = deployment.kind is DeploymentKind.ROLLBACK
+    return DeploymentView(
+        upgrade_id=deployment.deployment,
+        rollback_id=deployment.deployment if rollback else None,
+        agent_id=deployment.agent,
+        kind=deployment.kind,
+        status=deployment.status,
+        strategy=deployment.spec.strategy,
+        from_version=deployment.from_version,
+        to_version=deployment.to_version,
+        current_stage=_current_stage(deployment.stages),
+        stages=[_stage(record) for record in deployment.stages],
+        metrics=_metrics(deployment, state),
+        auto_rollback=PolicyView.model_validate(deployment.spec.policy),
+        judgement=JudgementView.model_validate(deployment.judgement) if deployment.judgement else None,
+        rollback=_cause(deployment),
+        impact=ImpactView.model_validate(deployment.impact),
+        revision=deployment.revision,
+        reason=deployment.reason,
+        operator=deployment.actor,
+        message=deployment.message,
+        requested_at=deployment.requested_at,
+        scheduled_at=deployment.scheduled_at,
+        started_at=deployment.started_at,
+        paused_at=deployment.paused_at,
+        finished_at=deployment.finished_at,
+        duration_seconds=_duration(deployment, now),
+        estimated_duration_minutes=estimated_minutes(deployment),
+        queue_position=_queue_position(deployment, state),
+    )
+
+
+def deployment_list(page: DeploymentPage, *, now: datetime, state: AgentState | None) -> DeploymentList:
+    views = [deployment_view(deployment, now=now, state=state) for deployment in page.deployments]
+    return DeploymentList(upgrades=views, next_cursor=page.next_cursor)
+
+
+def plan_view(plan: Plan) -> PlanView:
+    fields = ("from_version", "to_version", "strategy", "warnings", "estimated_duration_minutes", "scheduled_at", "state_door")
+    return PlanView.model_validate(
+        {
+            "agent_id": plan.agent,
+            "stages": list(plan.stages),
+            "refusals": list(plan.refusals),
+            **{name: getattr(plan, name) for name in fields},
+        }
+    )
+
+
+def share_percent(deployment: Deployment, state: AgentState | None = None) -> float:
+    """The candidate's share in percent: what is wanted of the router now, else what the stages and the outcome say."""
+    if state is not None and deployment.active and deployment.candidate is not None and state.agent.candidate == deployment.candidate:
+        return state.agent.share
+    if deployment.status is DeploymentStatus.COMPLETED:
+        return 100.0
+    if deployment.terminal or deployment.status is DeploymentStatus.ROLLING_BACK:
+        return 0.0
+    reached = [r.stage.percent for r in deployment.stages if isinstance(r.stage, SetTraffic) and r.status in _REACHED]
+    return reached[-1] if reached else 0.0
+
+
+def estimated_minutes(deployment: Deployment) -> float:
+    """How long the whole deployment takes when every watch is passed at once; rounded up to half minutes."""
+    spec = deployment.spec
+    stages = [record.stage for record in deployment.stages] or list(STRATEGIES[spec.strategy](spec) if spec.strategy in STRATEGIES else ())
+    seconds = sum(stage.seconds if isinstance(stage, Analyse) else STAGE_SECONDS[stage.kind] for stage in stages)
+    return ceil(seconds / 30) / 2
+
+
+def _current_stage(stages: Sequence[StageRecord]) -> str | None:
+    """The stage under way, else the last one that began."""
+    begun = [record for record in stages if record.started_at is not None or record.status is StageStatus.IN_PROGRESS]
+    running = [record for record in begun if record.status is StageStatus.IN_PROGRESS]
+    chosen = running or begun
+    return chosen[-1].stage.name if chosen else None
+
+
+def _stage(record: StageRecord) -> StageView:
+    return StageView(
+        stage=record.stage.name,
+        status=record.status,
+        started_at=record.started_at,
+        completed_at=record.completed_at,
+        duration_seconds=record.duration_seconds,
+        note=record.note,
+    )
+
+
+def _metrics(deployment: Deployment, state: AgentState | None) -> BothSidesView:
+    share = share_percent(deployment, state)
+    recent, seconds = _recent(deployment.samples)
+    stable = sum((sample.stable for sample in recent), Counts())
+    candidate = sum((sample.candidate for sample in recent), Counts())
+    blue = _side(deployment.from_version, 100.0 - share, stable, seconds) if deployment.from_version else None
+    return BothSidesView(blue=blue, green=_side(deployment.to_version, share, candidate, seconds))
+
+
+def _recent(samples: Sequence[Sample]) -> tuple[list[Sample], float]:
+    chosen: list[Sample] = []
+    seconds = 0.0
+    for sample in reversed(samples):
+        if seconds >= READINGS_SECONDS:
+            break
+        chosen.append(sample)
+        seconds += sample.seconds
+    return chosen, seconds
+
+
+def _side(version: str | None, share: float, counts: Counts, seconds: float) -> SideView:
+    return SideView(
+        version=version,
+        traffic_percent=share,
+        error_rate=_rounded(counts.error_rate),
+        avg_latency_ms=_rounded(latency.mean_ms(counts.histogram)),
+        p95_latency_ms=_rounded(latency.quantile_ms(counts.histogram, 0.95)),
+        throughput=_rounded(counts.answered / seconds) if seconds else None,
+        requests=counts.answered,
+    )
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 3)
+
+
+def _cause(deployment: Deployment) -> RollbackCauseView | None:
+    trigger = deployment.trigger
+    if trigger is None:
+        return None
+    return RollbackCauseView(
+        reason=trigger.reason,
+        auto_triggered=trigger.auto,
+        operator=trigger.actor,
+        triggered_at=trigger.at,
+        metric=trigger.metric,
+        value=trigger.value,
+        threshold=trigger.threshold,
+        window_seconds=trigger.window_seconds,
+        requests=trigger.requests,
+        stage=trigger.stage,
+    )
+
+
+def _duration(deployment: Deployment, now: datetime) -> float | None:
+    if deployment.started_at is None:
+        return None
+    return round(max(0.0, ((deployment.finished_at or now) - deployment.started_at).total_seconds()), 3)
+
+
+def _queue_position(deployment: Deployment, state: AgentState | None) -> int | None:
+    """1 for the next one. Rollbacks stand before everything else, then first come, first served."""
+    if state is None or deployment.status is not DeploymentStatus.QUEUED:
+        return None
+    queued = [d for d in state.deployments if d.status is DeploymentStatus.QUEUED]
+    queued.sort(key=lambda d: (d.kind is not DeploymentKind.ROLLBACK, d.requested_at, d.deployment))
+    return next((place for place, d in enumerate(queued, start=1) if d.deployment == deployment.deployment), None)
