@@ -146,5 +146,5 @@ async def _received(stream: SocketStream) -> bytes:
 def _ended(stream: SocketStream) -> bool:
     """Whether there is something to read where nothing is expected: the other side has closed."""
     poll = select.poll()
-    poll.register(stream.extra(SocketAttribute.raw_socket), select.POLLIN)  # noqa: S610 (a socket, not a Django query)
+    poll.register(stream.extra(SocketAttribute.raw_socket), select.POLLIN)
     return bool(poll.poll(0))
