@@ -1,0 +1,92 @@
+"""The `Store` port in memory: leases, fencing and one event log, for engine tests and simulation. Keeps frozen values, so nothing leaks."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+
+from agent_servicing.core.events import Event
+from agent_servicing.core.model import AgentState, Deployment, Intent, Release
+from agent_servicing.core.status import AgentStatus, DeploymentStatus
+from agent_servicing.core.versions import ROLLBACK_POINTS
+from agent_servicing.ports import Commit, Ids, Lease
+
+
+@dataclass(slots=True)
+class _Row:
+    state: AgentState
+    due_at: datetime
+    lease: Lease | None = None
+    intents: list[Intent] = field(default_factory=list)
+    waiting: list[Deployment] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class MemoryStore:
+    """`add`, `request` and `intend` stand for the services that write beside the engine."""
+
+    ids: Ids
+    rows: dict[str, _Row] = field(default_factory=dict)
+    events: list[Event] = field(default_factory=list)
+    history: dict[str, Deployment] = field(default_factory=dict)
+    stale_commits: int = 0
+
+    def add(self, state: AgentState, now: datetime) -> None:
+        self.rows[state.agent.agent] = _Row(state, due_at=now)
+
+    def request(self, deployment: Deployment, release: Release, now: datetime) -> None:
+        row = self.rows[deployment.agent]
+        row.waiting.append(deployment)
+        row.state = replace(row.state, releases={**row.state.releases, release.version: release})
+        row.due_at = now
+
+    def intend(self, intent: Intent, now: datetime) -> None:
+        row = self.rows[intent.agent]
+        row.intents.append(intent)
+        row.due_at = now
+
+    async def claim(self, now: datetime, *, lease_seconds: float, limit: int) -> Sequence[Lease]:
+        free = [(r.due_at, a, r) for a, r in self.rows.items() if r.due_at <= now and (r.lease is None or r.lease.expires_at <= now)]
+        leases = []
+        for _, agent, row in sorted(free, key=lambda item: item[:2])[:limit]:
+            row.lease = Lease(agent=agent, token=self.ids.token(), expires_at=now + timedelta(seconds=lease_seconds))
+            leases.append(row.lease)
+        return leases
+
+    async def load(self, agent: str) -> AgentState:
+        row = self.rows[agent]
+        return replace(
+            row.state,
+            deployments=(*row.state.deployments, *row.waiting),
+            intents=tuple(row.intents),
+            rollback_points=self._rollback_points(row.state),
+        )
+
+    async def commit(self, lease: Lease, commit: Commit, now: datetime) -> bool:
+        row = self.rows.get(lease.agent)
+        if row is None or row.lease != lease or lease.expires_at <= now:
+            self.stale_commits += 1
+            return False
+        known = {d.deployment for d in commit.state.deployments}
+        self.history |= {d.deployment: d for d in commit.state.deployments if d.terminal}
+        row.state = replace(commit.state, deployments=tuple(d for d in commit.state.deployments if not d.terminal), intents=())
+        row.waiting = [d for d in row.waiting if d.deployment not in known]
+        row.intents = [i for i in row.intents if i.intent not in commit.intents_done]
+        row.due_at, row.lease = commit.next_at, None
+        self.events.extend(commit.events)
+        if commit.state.agent.status is AgentStatus.REMOVED:
+            del self.rows[lease.agent]
+        return True
+
+    async def release(self, lease: Lease, *, next_at: datetime) -> None:
+        row = self.rows.get(lease.agent)
+        if row is not None and row.lease == lease:
+            row.due_at, row.lease = next_at, None
+
+    async def next_due(self) -> datetime | None:
+        return min((r.due_at for r in self.rows.values() if r.lease is None), default=None)
+
+    def _rollback_points(self, state: AgentState) -> tuple[str, ...]:
+        done = [d for d in self.history.values() if d.status is DeploymentStatus.COMPLETED and d.finished_at is not None]
+        order = sorted(done, key=lambda d: (d.finished_at, d.deployment), reverse=True)
+        versions = dict.fromkeys(d.to_version for d in order if d.to_version != state.agent.version)
+        return tuple(versions)[:ROLLBACK_POINTS]
