@@ -1,9 +1,8 @@
 """The composition root: settings in, the whole server out, everything it opened closed again in reverse order."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import anyio
 import structlog
@@ -12,7 +11,7 @@ from fastapi import FastAPI
 from agent_servicing.adapters.agent_http import HttpAgentClient
 from agent_servicing.adapters.registry import installed_drivers, load_driver
 from agent_servicing.adapters.system import RandomIds, SystemClock
-from agent_servicing.core.errors import PermanentError, ServicingError, TemporaryError
+from agent_servicing.core.errors import PermanentError, ServicingError, TemporaryError, Unavailable
 from agent_servicing.core.limits import Limits
 from agent_servicing.ports import Clock, VersionSource
 from agent_servicing.reconcile.engine import Engine
@@ -21,7 +20,8 @@ from agent_servicing.services.all import Services, build_services
 from agent_servicing.settings import Settings
 from agent_servicing.store.database import Database
 from agent_servicing.store.sql import SqlStore
-from agent_servicing.web.app import Health, create_app
+from agent_servicing.web.app import create_app
+from agent_servicing.web.context import EngineStats
 
 log = structlog.get_logger(__name__)
 
@@ -66,7 +66,7 @@ async def open_app(settings: Settings, *, api_url: str) -> AsyncIterator[App]:
         # The data plane before the runtime: instances that are started must have somewhere to be reached.
         router = await stack.enter_async_context(load_driver("router", "haproxy").open(settings, clock))  # type: ignore[attr-defined]
         metrics = load_driver("metrics", "haproxy")(router)
-        sources = open_sources(settings, clock)
+        sources = open_sources(settings)
         runtime = await stack.enter_async_context(
             load_driver("runtime", "process")(
                 settings=settings, sources=sources, clock=clock, ids=ids, server_url=api_url, router_url=router.url
@@ -100,8 +100,19 @@ async def open_app(settings: Settings, *, api_url: str) -> AsyncIterator[App]:
             lease_seconds=settings.lease_seconds,
             concurrency=settings.max_concurrent_reconciles,
         )
+        asgi = create_app(
+            services,
+            settings=settings,
+            clock=clock,
+            ids=ids,
+            bus=bus,
+            readiness={"engine": _alive(supervisor, clock), "router": router.check, "database": _reachable(store)},
+            engine=lambda: EngineStats(
+                reconciles=supervisor.turns, failures=supervisor.failures, reconcile_seconds=supervisor.seconds_in_turns
+            ),
+        )
         yield App(
-            asgi=create_app(services, settings=settings, clock=clock, bus=bus, health=_health(supervisor, router, clock)),
+            asgi=asgi,
             services=services,
             supervisor=supervisor,
             admin_token=await services.access.ensure_admin_token(settings.data_dir),
@@ -111,17 +122,26 @@ async def open_app(settings: Settings, *, api_url: str) -> AsyncIterator[App]:
         )
 
 
-def open_sources(settings: Settings, clock: Clock) -> dict[str, VersionSource]:
+def open_sources(settings: Settings) -> dict[str, VersionSource]:
     """Every installed version source by its kind."""
-    return {kind: load_driver("source", kind)(data_dir=settings.data_dir, clock=clock) for kind in installed_drivers("source")}
+    return {kind: load_driver("source", kind)(settings.data_dir) for kind in installed_drivers("source")}
 
 
 def database_url(settings: Settings) -> str:
     return settings.database_url or f"sqlite:///{(settings.data_dir / 'servicing.db').resolve()}"
 
 
-def _health(supervisor: Supervisor, router: Any, clock: Clock) -> Health:
-    def engine_alive() -> bool:
-        return clock.monotonic() - supervisor.last_turn_at < ENGINE_SILENCE_SECONDS
+def _reachable(store: SqlStore) -> Callable[[], Awaitable[None]]:
+    async def check() -> None:
+        await store.next_due()
 
-    return Health(engine_alive=engine_alive, router_alive=lambda: router.alive, turns=lambda: supervisor.turns)
+    return check
+
+
+def _alive(supervisor: Supervisor, clock: Clock) -> Callable[[], Awaitable[None]]:
+    async def check() -> None:
+        silence = clock.monotonic() - supervisor.last_turn_at
+        if silence > ENGINE_SILENCE_SECONDS:
+            raise Unavailable(f"the engine has not looked at anything for {silence:.0f} s")
+
+    return check

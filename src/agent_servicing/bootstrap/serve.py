@@ -3,7 +3,7 @@
 import os
 import signal
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 
 import anyio
@@ -17,14 +17,12 @@ from agent_servicing.bootstrap import datadir
 from agent_servicing.bootstrap.app import App, open_app
 from agent_servicing.core.errors import PermanentError, Unavailable
 from agent_servicing.settings import Settings
-
-GRACEFUL_SECONDS = 5
-"""Open API requests and WebSockets get so long when the server is asked to end; agents are not concerned."""
+from agent_servicing.web.server import uvicorn_config
 
 STOP_SECONDS = 15.0
 """How long `servicing stop` waits for a server to end."""
 
-Beside = Callable[[App, str], Awaitable[None]]
+Beside = Callable[[App, str], Coroutine[None, None, None]]
 """Something to run beside the server, given the app and the API's address; when it returns, the server goes on."""
 
 
@@ -65,15 +63,7 @@ async def _serve(settings: Settings, beside: Beside | None, ready: Callable[[App
 @asynccontextmanager
 async def _answering(app: App, listener: socket.socket) -> AsyncIterator[anyio.Event]:
     """The HTTP server, already answering inside the block; the event is set when it was told to end."""
-    config = uvicorn.Config(
-        app.asgi,
-        log_config=None,
-        access_log=False,
-        lifespan="off",
-        timeout_graceful_shutdown=GRACEFUL_SECONDS,
-        ws="websockets-sansio",
-        server_header=False,
-    )
+    config = uvicorn_config(app.asgi, host=app.settings.host, port=app.settings.port)
     server, finished = uvicorn.Server(config), anyio.Event()
 
     async def run() -> None:

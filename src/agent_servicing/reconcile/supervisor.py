@@ -29,7 +29,7 @@ SHORTEST_WAIT_SECONDS = 0.01
 
 @dataclass(slots=True, kw_only=True)
 class Supervisor:
-    """The loop. `turns` and `last_turn_at` (monotonic seconds) tell `/readyz` and `/metrics` that it lives."""
+    """The loop. The counters and `last_turn_at` (monotonic seconds) tell `/readyz` and `/metrics` that it lives."""
 
     engine: Engine
     store: Store
@@ -38,6 +38,8 @@ class Supervisor:
     lease_seconds: float
     concurrency: int
     turns: int = 0
+    failures: int = 0
+    seconds_in_turns: float = 0.0
     last_turn_at: float = field(default=0.0)
     _woken: anyio.Event = field(default_factory=anyio.Event)
     _running: int = 0
@@ -64,9 +66,11 @@ class Supervisor:
             return []
 
     async def _turn(self, lease: Lease) -> None:
+        began = self.clock.monotonic()
         try:
-            await self.engine.turn(lease)
+            self.failures += not await self.engine.turn(lease)
         finally:
+            self.seconds_in_turns += self.clock.monotonic() - began
             self._running -= 1
             self.turns += 1
             self._woken.set()
