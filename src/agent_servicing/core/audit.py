@@ -18,13 +18,13 @@ GENESIS: Final = "0" * 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
-    """One audit event as stored: its place in the log, its public id, what it says, and its hash."""
+class StoredEvent:
+    """An event with its place in the log: `seq` counts up by one, `event_id` is public (`evt-…`), `digest` is set for audit entries."""
 
     seq: int
     event_id: str
     event: Event
-    digest: str
+    digest: str | None = None
 
 
 def canonical(data: object) -> str:
@@ -60,7 +60,7 @@ class Chain:
     broken_at: str | None = None
     last: str | None = None
 
-    def follow(self, batch: Iterable[Entry]) -> "Chain":
+    def follow(self, batch: Iterable[StoredEvent]) -> "Chain":
         """The chain after these entries; once broken it stays as it is."""
         chain = self
         for entry in batch:
@@ -68,7 +68,7 @@ class Chain:
                 return chain
             expected = digest(chain.head, seq=entry.seq, event_id=entry.event_id, event=entry.event)
             broken_at = None if expected == entry.digest else entry.event_id
-            chain = Chain(entries=chain.entries + 1, head=entry.digest, broken_at=broken_at, last=entry.event_id)
+            chain = Chain(entries=chain.entries + 1, head=expected, broken_at=broken_at, last=entry.event_id)
         return chain
 
     def ends_at(self, *, entries: int, head: str) -> bool:

@@ -1,43 +1,37 @@
 """Upgrades: plan, request, watch, and the operator's verbs on one under way. Called by `web`; the engine does the work."""
 
-from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Final
 
-from agent_servicing.core.model import Deployment, IfBusy
-from agent_servicing.core.status import Verb
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from agent_servicing.core import events
+from agent_servicing.core.errors import Conflict, Invalid, NotFound
+from agent_servicing.core.events import Event
+from agent_servicing.core.model import AgentState, Deployment
+from agent_servicing.core.status import WAITING, DeploymentKind, DeploymentStatus, Verb
 from agent_servicing.ports import Clock, EventBus, Ids
+from agent_servicing.services.audit_logger import number_of
+from agent_servicing.services.planning import Planned, make_plan, raise_first
+from agent_servicing.services.requests import AutoRollback, UpgradeRequest
+from agent_servicing.services.transaction import TOPIC, checked_reason, record, require_room, require_state
 from agent_servicing.services.views import DeploymentPage, Plan
 from agent_servicing.settings import Settings
+from agent_servicing.store import queries
 from agent_servicing.store.database import Database
+from agent_servicing.store.deployments import cancelled, insert_deployment, save_deployment
 
+__all__ = ["AgentUpgrade", "AutoRollback", "UpgradeRequest"]
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AutoRollback:
-    """The operator's limits: error rate in percent of the candidate's requests, latency in ms at p95; None switches a limit off."""
+PAGE_MAX: Final = 200
+"""Deployments on one page; each may hold minutes of readings."""
 
-    enabled: bool = True
-    error_rate_threshold: float | None = 5.0
-    latency_threshold_ms: float | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UpgradeRequest:
-    """What an operator asks for; None means the default of `DeploymentSpec`, `Policy` or the settings. `schedule` and `bake_until` are UTC."""
-
-    target_version: str
-    strategy: str = "blue-green"
-    reason: str = ""
-    schedule: datetime | None = None
-    auto_rollback: AutoRollback = field(default_factory=AutoRollback)
-    steps: tuple[float, ...] | None = None
-    monitor_seconds: float | None = None
-    bake_seconds: float | None = None
-    bake_until: datetime | None = None
-    hold_seconds: float | None = None
-    keep_warm_seconds: float | None = None
-    min_requests: int | None = None
-    acknowledge_breaking: bool = False
-    when_busy: IfBusy = "queue"
+_VERBS: Final = {
+    DeploymentStatus.IN_PROGRESS: (Verb.PAUSE, Verb.PROMOTE, Verb.CANCEL),
+    DeploymentStatus.PAUSED: (Verb.RESUME, Verb.PROMOTE, Verb.CANCEL),
+    DeploymentStatus.BAKING: (Verb.PAUSE, Verb.PROMOTE, Verb.CANCEL),
+}
+"""What may be asked of a deployment under way; one that is being taken back can only be watched."""
 
 
 class AgentUpgrade:
@@ -48,23 +42,56 @@ class AgentUpgrade:
 
     async def plan(self, agent: str, request: UpgradeRequest) -> Plan:
         """Dry run: what would be done, or why not; writes nothing. Raises only NotFound `unknown_agent`."""
-        raise NotImplementedError
+        async with self._database.read() as connection:
+            state = await require_state(connection, agent)
+            return (await self._plan(connection, state, request)).plan
 
     async def request(self, agent: str, request: UpgradeRequest, *, actor: str) -> Deployment:
         """Queue or schedule it; the first refusal of the plan is raised (Invalid, Conflict or NotFound)."""
-        raise NotImplementedError
+        reason = checked_reason(request.reason, needed=True)
+        async with self._database.write() as connection:
+            state = await require_state(connection, agent, lock=True)
+            planned = await self._plan(connection, state, request)
+            raise_first(planned.plan.refusals)
+            start = planned.plan.scheduled_at
+            deployment = Deployment(
+                deployment=self._ids.new("upg"),
+                agent=agent,
+                kind=DeploymentKind.UPGRADE,
+                from_version=state.agent.version,
+                to_version=planned.plan.to_version,
+                spec=planned.spec,
+                reason=reason,
+                actor=actor,
+                requested_at=self._clock.now(),
+                scheduled_at=start,
+                status=DeploymentStatus.SCHEDULED if start else DeploymentStatus.QUEUED,
+            )
+            await self._insert(connection, deployment, "upgrade_requested")
+        await self._bus.publish(TOPIC)
+        return deployment
 
     async def get(self, agent: str, deployment: str) -> Deployment:
         """Raises NotFound `unknown_deployment`."""
-        raise NotImplementedError
+        async with self._database.read() as connection:
+            return await _require(connection, deployment, agent)
 
     async def find(self, deployment: str) -> Deployment:
         """By its id alone. Raises NotFound `unknown_deployment`."""
-        raise NotImplementedError
+        async with self._database.read() as connection:
+            return await _require(connection, deployment)
 
     async def list(self, agent: str | None = None, *, limit: int = 50, cursor: str | None = None) -> DeploymentPage:
-        """Newest first, of one agent or of all; also of agents that were removed."""
-        raise NotImplementedError
+        """Newest first, of one agent or of all; also of agents that were removed. `limit` is 1–200."""
+        if not 1 <= limit <= PAGE_MAX:
+            raise Invalid(f"limit must be from 1 to {PAGE_MAX}.", code="bad_limit")
+        before = number_of(cursor) if cursor is not None else None
+        async with self._database.read() as connection:
+            found = await queries.deployment_page(connection, agent=agent, before=before, limit=limit + 1)
+        page = found[:limit]
+        return DeploymentPage(
+            deployments=tuple(deployment for _, deployment in page), next_cursor=str(page[-1][0]) if len(found) > limit else None
+        )
 
     async def verb(
         self,
@@ -83,4 +110,105 @@ class AgentUpgrade:
         A waiting deployment is cancelled at once; everything else is done by the engine. Raises Conflict (`state_mismatch`,
         `version_mismatch`, `wrong_state`) with `details["deployment"]` holding the current Deployment.
         """
-        raise NotImplementedError
+        reason = checked_reason(reason)
+        async with self._database.write() as connection:
+            await queries.agent_row(connection, agent, lock=True)
+            current = await _require(connection, deployment, agent)
+            _check(current, verb, if_state=if_state, if_version=if_version)
+            now = self._clock.now()
+            data: dict[str, object] = {**_versions(current), "verb": verb.value, "status": "requested"}
+            if verb is Verb.PROMOTE:
+                data["full"] = full
+            asked = Event(
+                type=f"{verb.value}_requested",
+                at=now,
+                agent=agent,
+                deployment=deployment,
+                actor=actor,
+                reason=reason,
+                audit=True,
+                data=data,
+            )
+            if current.status in WAITING:
+                current = cancelled(current, message=f"cancelled by {actor} before it began", now=now)
+                await save_deployment(connection, current)
+                await record(connection, self._ids, self._settings, asked, *_cancelled_events(current, actor, reason, now))
+                await queries.wake(connection, agent, now=now)
+            else:
+                await require_room(connection, agent)
+                value = 1 if full and verb is Verb.PROMOTE else 0
+                await queries.add_intent(connection, agent, verb, actor=actor, at=now, deployment=deployment, reason=reason, value=value)
+                await record(connection, self._ids, self._settings, asked)
+        await self._bus.publish(TOPIC)
+        return current
+
+    async def _plan(self, connection: AsyncConnection, state: AgentState, request: UpgradeRequest) -> Planned:
+        rows = await queries.version_rows(connection, state.agent.agent)
+        return make_plan(state, rows, request, now=self._clock.now(), keep_warm_seconds=self._settings.keep_warm_seconds)
+
+    async def _insert(self, connection: AsyncConnection, deployment: Deployment, kind: str) -> None:
+        await insert_deployment(connection, deployment)
+        await record(connection, self._ids, self._settings, requested(deployment, kind))
+        await queries.wake(connection, deployment.agent, now=deployment.requested_at)
+
+
+def requested(deployment: Deployment, kind: str, **more: object) -> Event:
+    """The audit entry of a request; the engine writes the closing one with its outcome."""
+    scheduled = {"scheduled_at": deployment.scheduled_at.isoformat()} if deployment.scheduled_at else {}
+    return Event(
+        type=kind,
+        at=deployment.requested_at,
+        agent=deployment.agent,
+        deployment=deployment.deployment,
+        actor=deployment.actor,
+        reason=deployment.reason,
+        audit=True,
+        data={**_versions(deployment), "status": "requested", **scheduled, **more},
+    )
+
+
+async def _require(connection: AsyncConnection, name: str, agent: str | None = None) -> Deployment:
+    found = await queries.deployment(connection, name)
+    if found is None or agent not in (None, found.agent):
+        raise NotFound(f"There is no deployment {name}{f' of {agent}' if agent else ''}.", code="unknown_deployment")
+    return found
+
+
+def _check(current: Deployment, verb: Verb, *, if_state: str | None, if_version: int | None) -> None:
+    name = current.deployment
+    if if_state is not None and current.status != if_state:
+        raise Conflict(f"{name} is {current.status}, not {if_state}.", code="state_mismatch", deployment=current)
+    if if_version is not None and current.revision != if_version:
+        message = f"{name} has changed meanwhile: it is at version {current.revision}, not {if_version}."
+        raise Conflict(message, code="version_mismatch", deployment=current)
+    allowed = (Verb.CANCEL,) if current.status in WAITING else _VERBS.get(current.status, ())
+    if verb not in allowed:
+        hint = f"Possible now: {', '.join(allowed)}." if allowed else "Nothing can be asked of it any more."
+        raise Conflict(
+            f"{name} is {current.status}; it cannot be asked to {verb.value}.", hint=hint, code="wrong_state", deployment=current
+        )
+
+
+def _versions(deployment: Deployment) -> dict[str, object]:
+    return {"from_version": deployment.from_version, "to_version": deployment.to_version, "strategy": deployment.spec.strategy}
+
+
+def _cancelled_events(deployment: Deployment, actor: str, reason: str, now: datetime) -> tuple[Event, Event]:
+    """The live event, and the closing audit entry that the engine would write for one under way."""
+    closing: dict[str, object] = {**_versions(deployment), "status": "cancelled", "duration_seconds": 0.0, "downtime_seconds": 0.0}
+    live: dict[str, object] = {"status": "cancelled", "version": deployment.to_version}
+    return (
+        Event(
+            type=events.CANCELLED, at=now, agent=deployment.agent, deployment=deployment.deployment, actor=actor, reason=reason, data=live
+        ),
+        Event(
+            type=deployment.kind.value,
+            at=now,
+            agent=deployment.agent,
+            deployment=deployment.deployment,
+            actor=actor,
+            reason=reason or deployment.message,
+            audit=True,
+            data=closing,
+        ),
+    )

@@ -49,7 +49,7 @@ def build_services(
         upgrades=AgentUpgrade(database=database, clock=clock, ids=ids, bus=bus, settings=settings),
         rollbacks=Rollback(database=database, clock=clock, ids=ids, bus=bus, settings=settings),
         audit=AuditLogger(database=database),
-        access=Access(database=database, clock=clock, ids=ids),
+        access=Access(database=database, clock=clock, ids=ids, settings=settings),
         idempotency=Idempotency(database=database, clock=clock),
         events=EventLog(database=database),
     )

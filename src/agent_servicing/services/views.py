@@ -5,8 +5,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
-from agent_servicing.core.events import Event
+from agent_servicing.core import audit
 from agent_servicing.core.model import AgentState, Deployment
+
+StoredEvent = audit.StoredEvent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,8 +197,9 @@ class PlannedStage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refusal:
-    """Why a request would be refused: the error code it would have, and the sentence."""
+    """Why a request would be refused: the error it would raise, and the sentence. `field` is the input at fault, where it is one."""
 
+    family: Literal["invalid", "conflict", "not_found"]
     code: str
     message: str
     field: str = ""
@@ -225,12 +228,3 @@ class DeploymentPage:
 
     deployments: tuple[Deployment, ...] = ()
     next_cursor: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StoredEvent:
-    """An event with its place in the log: `seq` counts up by one, `event_id` is public (`evt-…`)."""
-
-    seq: int
-    event_id: str
-    event: Event

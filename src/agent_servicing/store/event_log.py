@@ -2,29 +2,18 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Row, delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from agent_servicing.core.audit import canonical, digest
+from agent_servicing.core.audit import StoredEvent, canonical, digest
 from agent_servicing.core.events import Event
 from agent_servicing.ports import Ids
 from agent_servicing.store.tables import events, log_head
 
 PRUNE_EVERY = 500
 """Old live events are deleted once per so many new ones: often enough to stay near the limit, rarely enough to cost nothing."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StoredEvent:
-    """An event with its place in the log: `seq` counts up by one, `event_id` is public (`evt-…`), `digest` is set for audit entries."""
-
-    seq: int
-    event_id: str
-    event: Event
-    digest: str | None = None
 
 
 async def append(connection: AsyncConnection, ids: Ids, new: Sequence[Event], *, keep: int) -> int:

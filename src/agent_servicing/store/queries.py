@@ -8,12 +8,13 @@ from typing import Any
 from sqlalchemy import ColumnElement, Row, Select, case, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from agent_servicing.core.audit import StoredEvent
 from agent_servicing.core.manifest import Manifest
 from agent_servicing.core.model import Agent, Deployment
 from agent_servicing.core.status import TERMINAL, DeploymentStatus, Verb
 from agent_servicing.store import codec
 from agent_servicing.store.codec import AgentBody, VersionBody
-from agent_servicing.store.event_log import StoredEvent, stored_event
+from agent_servicing.store.event_log import stored_event
 from agent_servicing.store.tables import agents, deployments, events, intents, log_head, versions
 
 
@@ -37,6 +38,8 @@ class VersionRow:
     discovered_at: datetime
     manifest: Manifest
     body: VersionBody = field(default_factory=VersionBody)
+    security: bool = False
+    critical: bool = False
     moved_ref: str | None = None
     problem: str = ""
 
@@ -53,8 +56,10 @@ class Record:
 # --- agents ---
 
 
-async def agent_row(connection: AsyncConnection, agent: str) -> AgentRow | None:
-    row = (await connection.execute(select(agents).where(agents.c.agent == agent))).one_or_none()
+async def agent_row(connection: AsyncConnection, agent: str, *, lock: bool = False) -> AgentRow | None:
+    """`lock`: other writers that ask the same wait until this transaction is over (on SQLite they do anyway)."""
+    query = select(agents).where(agents.c.agent == agent)
+    row = (await connection.execute(query.with_for_update() if lock else query)).one_or_none()
     if row is None:
         return None
     return AgentRow(
@@ -124,6 +129,24 @@ async def version_rows(connection: AsyncConnection, agent: str) -> list[VersionR
     return [_version_row(row) for row in (await connection.execute(select(versions).where(versions.c.agent == agent))).all()]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VersionFlags:
+    version: str
+    security: bool
+    critical: bool
+
+
+async def usable_versions(connection: AsyncConnection, only: Sequence[str]) -> Mapping[str, list[VersionFlags]]:
+    """The versions without a problem of each of these agents, by their flags alone: for lists of agents."""
+    columns = (versions.c.agent, versions.c.version, versions.c.security, versions.c.critical)
+    query = select(*columns).where(versions.c.agent.in_(list(only)), versions.c.problem == "")
+    found: dict[str, list[VersionFlags]] = {}
+    for row in (await connection.execute(query)).all():
+        flags = VersionFlags(version=row.version, security=row.security, critical=row.critical)
+        found.setdefault(row.agent, []).append(flags)
+    return found
+
+
 async def save_version(connection: AsyncConnection, agent: str, row: VersionRow) -> None:
     """Insert it or write it over the one of that name."""
     values = {
@@ -131,6 +154,8 @@ async def save_version(connection: AsyncConnection, agent: str, row: VersionRow)
         "released_at": row.released_at,
         "manifest": codec.encode_manifest(row.manifest),
         "body": codec.encode_version(row.body),
+        "security": row.security,
+        "critical": row.critical,
         "moved_ref": row.moved_ref,
         "problem": row.problem,
     }
@@ -165,6 +190,8 @@ def _version_row(row: Row[Any]) -> VersionRow:
         discovered_at=row.discovered_at,
         manifest=codec.decode_manifest(row.manifest),
         body=codec.decode_version(row.body),
+        security=row.security,
+        critical=row.critical,
         moved_ref=row.moved_ref,
         problem=row.problem,
     )

@@ -111,6 +111,8 @@ versions = Table(
     Column("discovered_at", UtcDateTime, nullable=False),
     Column("manifest", Text, nullable=False),
     Column("body", Text, nullable=False),
+    Column("security", Boolean, nullable=False, server_default=false()),
+    Column("critical", Boolean, nullable=False, server_default=false()),
     Column("moved_ref", Text),
     Column("problem", Text, nullable=False, server_default=""),
 )

@@ -73,6 +73,8 @@ def _create_agents() -> None:
         sa.Column("discovered_at", _Time, nullable=False),
         sa.Column("manifest", sa.Text, nullable=False),
         sa.Column("body", sa.Text, nullable=False),
+        sa.Column("security", sa.Boolean, nullable=False, server_default=sa.false()),
+        sa.Column("critical", sa.Boolean, nullable=False, server_default=sa.false()),
         sa.Column("moved_ref", sa.Text),
         sa.Column("problem", sa.Text, nullable=False, server_default=""),
     )

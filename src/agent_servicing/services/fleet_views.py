@@ -1,0 +1,83 @@
+"""Agents as the dashboard sees them: states in, `AgentView`s and totals out. Used by `Fleet`."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Literal
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from agent_servicing.core.model import AgentState, Deployment
+from agent_servicing.core.status import WAITING, AgentStatus, DeploymentStatus, InstanceStatus
+from agent_servicing.core.versions import available_updates
+from agent_servicing.services.views import AgentView, AvailableVersion, FleetTotals, HealthSummary
+from agent_servicing.store import queries
+from agent_servicing.store.queries import VersionFlags
+
+
+async def agent_views(connection: AsyncConnection, states: Sequence[AgentState]) -> list[AgentView]:
+    """The states with what is newer and what was done last; three queries for any number of agents."""
+    names = [state.agent.agent for state in states]
+    versions = await queries.usable_versions(connection, names)
+    last = await queries.last_deployments(connection, names)
+    return [agent_view(state, versions.get(state.agent.agent, ()), last) for state in states]
+
+
+def agent_view(state: AgentState, versions: Iterable[VersionFlags], last: Mapping[str, Deployment]) -> AgentView:
+    flags = {version.version: version for version in versions}
+    updates = available_updates(state.agent.version, list(flags)) if state.agent.version else ()
+    deployment = last.get(state.agent.agent)
+    return AgentView(
+        state=state,
+        available=tuple(
+            AvailableVersion(version=u.version, type=u.type, security=flags[u.version].security, critical=flags[u.version].critical)
+            for u in updates
+        ),
+        last_deployment=deployment,
+        health=health_of(state, deployment),
+    )
+
+
+def health_of(state: AgentState, last: Deployment | None) -> HealthSummary:
+    """Counts over the generation that serves; before there is one, over all."""
+    stable = state.agent.stable
+    counted = [i.status for i in state.instances if stable is None or i.generation == stable]
+    desired = state.agent.instances
+    ready = counted.count(InstanceStatus.READY)
+    return HealthSummary(
+        status=_status(state, last, ready=ready, desired=desired),
+        desired=desired,
+        ready=ready,
+        starting=counted.count(InstanceStatus.STARTING),
+        draining=counted.count(InstanceStatus.DRAINING),
+        failed=counted.count(InstanceStatus.FAILED),
+        stopped=counted.count(InstanceStatus.STOPPED),
+    )
+
+
+def totals_of(views: Sequence[AgentView]) -> FleetTotals:
+    healths = [view.health.status for view in views]
+    deployments = [deployment for view in views for deployment in view.state.deployments]
+    return FleetTotals(
+        agents=len(views),
+        healthy=healths.count("healthy"),
+        degraded=healths.count("degraded"),
+        down=healths.count("down"),
+        instances_ready=sum(view.health.ready for view in views),
+        instances_desired=sum(view.health.desired for view in views),
+        deployments_active=sum(deployment.active for deployment in deployments),
+        deployments_waiting=sum(deployment.status in WAITING for deployment in deployments),
+        updates_available=sum(bool(view.available) for view in views),
+        security_updates=sum(any(version.security for version in view.available) for view in views),
+        critical_updates=sum(any(version.critical for version in view.available) for view in views),
+    )
+
+
+def _status(
+    state: AgentState, last: Deployment | None, *, ready: int, desired: int
+) -> Literal["healthy", "degraded", "down", "starting", "removing"]:
+    if state.agent.status is not AgentStatus.ACTIVE:
+        return "removing"
+    if state.agent.stable is None:
+        return "down" if last is not None and last.status is DeploymentStatus.FAILED else "starting"
+    if ready >= desired:
+        return "healthy"
+    return "degraded" if ready else "down"

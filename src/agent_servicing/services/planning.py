@@ -1,0 +1,228 @@
+"""From a request for an upgrade to what would be done, or why not: pure, so that the dry run and the request cannot differ."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from math import ceil
+from typing import Final
+
+from agent_servicing.core.errors import Conflict, FieldError, Invalid, NotFound, ServicingError
+from agent_servicing.core.model import AgentState, Deployment, DeploymentSpec
+from agent_servicing.core.stages import Analyse, CheckHealth, Launch, Retire, SetTraffic, Stage
+from agent_servicing.core.state import door
+from agent_servicing.core.status import AgentStatus, DeploymentStatus
+from agent_servicing.core.strategies import STRATEGIES, UPGRADES
+from agent_servicing.core.versions import check_upgrade, try_parse
+from agent_servicing.services import catalogue
+from agent_servicing.services.requests import UpgradeRequest
+from agent_servicing.services.specs import problems, spec_of
+from agent_servicing.services.transaction import shown
+from agent_servicing.services.views import Plan, PlannedStage, Refusal
+from agent_servicing.store.queries import VersionRow
+
+QUEUE_MAX: Final = 20
+"""Deployments waiting for one agent. More than a handful is a runaway script."""
+
+LATE_SECONDS_MAX: Final = 300
+"""A scheduled time so far in the past is taken as "now": clocks differ, and a form stays open for a while."""
+
+SCHEDULE_DAYS_MAX: Final = 366
+"""Further ahead is a typing error."""
+
+STAGE_SECONDS: Final = {"launch": 30.0, "check_health": 10.0, "set_traffic": 5.0, "retire": 10.0}
+"""What stages without a length of their own usually take; an estimate for people."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Planned:
+    """A plan and the spec it was made from; without refusals the spec is what is stored."""
+
+    plan: Plan
+    spec: DeploymentSpec
+
+
+def make_plan(
+    state: AgentState, rows: Sequence[VersionRow], request: UpgradeRequest, *, now: datetime, keep_warm_seconds: float
+) -> Planned:
+    """What `request` would do to the agent as it is now."""
+    parsed = try_parse(request.target_version)
+    target = str(parsed) if parsed else request.target_version
+    row = next((row for row in rows if row.version == target), None)
+    start = scheduled_start(request, now)
+    spec = spec_of(request, start=start or now, keep_warm_seconds=keep_warm_seconds)
+    refusals = (
+        *_input_refusals(request, now),
+        *_version_refusals(state, rows, row, target, request),
+        *_busy_refusals(state, target, request, start),
+    )
+    compiles = request.strategy in UPGRADES and not any(r.field.startswith("steps") for r in refusals)
+    stages = STRATEGIES[request.strategy](spec) if compiles else ()
+    current = next((row for row in rows if row.version == state.agent.version), None)
+    plan = Plan(
+        agent=state.agent.agent,
+        from_version=state.agent.version,
+        to_version=target,
+        strategy=request.strategy,
+        stages=tuple(PlannedStage(stage=stage.name, sentence=sentence(stage, state, target)) for stage in stages),
+        refusals=refusals,
+        warnings=tuple(_warnings(state, current, row, request)),
+        estimated_duration_minutes=estimated_minutes(stages),
+        scheduled_at=start,
+        state_door=door(current.manifest.state, row.manifest.state)[0] if current and row else "unknown",
+    )
+    return Planned(plan=plan, spec=spec)
+
+
+def raise_first(refusals: Sequence[Refusal]) -> None:
+    """Raise what the request would have met first; all problems of the input at once."""
+    if not refusals:
+        return
+    first = refusals[0]
+    families: dict[str, type[ServicingError]] = {"invalid": Invalid, "conflict": Conflict, "not_found": NotFound}
+    same = [r for r in refusals if r.family == first.family and r.field]
+    errors = tuple(FieldError(path=r.field, message=r.message) for r in same) if first.field else ()
+    raise families[first.family](first.message, hint=first.hint, errors=errors, code=first.code)
+
+
+def scheduled_start(request: UpgradeRequest, now: datetime) -> datetime | None:
+    """When it is to begin, None for now."""
+    return request.schedule if request.schedule is not None and _aware(request.schedule) and request.schedule > now else None
+
+
+def estimated_minutes(stages: Sequence[Stage]) -> float:
+    """How long it takes when every watch passes at once; rounded up to half minutes."""
+    seconds = sum(stage.seconds if isinstance(stage, Analyse) else STAGE_SECONDS[stage.kind] for stage in stages)
+    return ceil(seconds / 30) / 2
+
+
+def sentence(stage: Stage, state: AgentState, target: str) -> str:
+    """What the stage will do, for people."""
+    agent, old = state.agent, state.agent.version
+    match stage:
+        case Launch():
+            return f"Install {target} and start {agent.instances} of it beside {old or 'nothing'}."
+        case CheckHealth():
+            return f"Wait until every instance of {target} has been healthy for as long as its manifest asks."
+        case SetTraffic():
+            return f"Send {stage.percent:g} % of new requests to {target}, and measure that they arrive there."
+        case Analyse():
+            return f"Watch {target} for {stage.seconds:g} s{' with all traffic' if stage.bake else ''}; take it back if it breaks a limit."
+        case Retire():
+            return f"Let {old or 'the old version'} finish what it has, then keep it warm for a while."
+
+
+def busy_with(state: AgentState) -> Deployment | None:
+    """The deployment that stands before a new one: under way, or waiting its turn."""
+    return next((d for d in state.deployments if d.active), None) or next(
+        (d for d in state.deployments if d.status is DeploymentStatus.QUEUED), None
+    )
+
+
+def describe_holder(holder: Deployment) -> str:
+    """Who holds the agent, with what, since when."""
+    since = holder.started_at or holder.requested_at
+    return f"{holder.deployment} to {holder.to_version} by {holder.actor}, {holder.status} since {since:%Y-%m-%d %H:%M:%S} UTC"
+
+
+def _input_refusals(request: UpgradeRequest, now: datetime) -> Iterator[Refusal]:
+    if request.strategy not in UPGRADES:
+        message = f"There is no strategy {request.strategy!r}; available: {', '.join(sorted(UPGRADES))}."
+        yield _invalid("unknown_strategy", message, "strategy")
+    if try_parse(request.target_version) is None:
+        message = f"{request.target_version!r} is no semantic version; allowed is MAJOR.MINOR.PATCH, for example 1.3.0."
+        yield _invalid("bad_version", message, "target_version")
+    if not request.reason.strip():
+        yield _invalid("reason_missing", "A reason is needed: it goes into the audit trail.", "reason")
+    for path, message in problems(request):
+        yield _invalid("bad_value", message, path)
+    if request.schedule is not None:
+        yield from _schedule_refusals(request.schedule, now)
+
+
+def _schedule_refusals(schedule: datetime, now: datetime) -> Iterator[Refusal]:
+    if not _aware(schedule):
+        yield _invalid("bad_value", "The time needs a zone: end it with Z or an offset such as +01:00.", "schedule")
+    elif schedule < now - timedelta(seconds=LATE_SECONDS_MAX):
+        yield _invalid("schedule_in_past", f"{schedule.isoformat()} is over; it is {now:%Y-%m-%dT%H:%M:%SZ} now.", "schedule")
+    elif schedule > now + timedelta(days=SCHEDULE_DAYS_MAX):
+        yield _invalid("bad_value", f"The time must be within {SCHEDULE_DAYS_MAX} days.", "schedule")
+
+
+def _version_refusals(
+    state: AgentState, rows: Sequence[VersionRow], row: VersionRow | None, target: str, request: UpgradeRequest
+) -> Iterator[Refusal]:
+    if try_parse(target) is None:
+        return
+    if row is None:
+        names = [each.version for each in catalogue.newest_first(rows)]
+        hint = f"Known versions: {shown(names)}; refresh to look for newer ones." if names else "No version is known; refresh first."
+        yield Refusal(
+            family="not_found",
+            code="unknown_version",
+            message=f"{state.agent.agent} has no version {target}.",
+            field="target_version",
+            hint=hint,
+        )
+        return
+    if row.problem:
+        yield Refusal(family="invalid", code="unusable_version", message=f"{target} cannot be used: {row.problem}")
+        return
+    notes = catalogue.breaking_notes(catalogue.between(rows, state.agent.version, target)) if state.agent.version else ()
+    from_range, known = row.manifest.upgrade.from_range, catalogue.ranges(rows)
+    acknowledged = request.acknowledge_breaking
+    for against in check_upgrade(state.agent.version, target, from_range, notes, acknowledged=acknowledged, available=known):
+        yield Refusal(family="conflict", code=against.code, message=_sentence(against.sentence), hint=_sentence(against.hint))
+
+
+def _busy_refusals(state: AgentState, target: str, request: UpgradeRequest, start: datetime | None) -> Iterator[Refusal]:
+    if state.agent.status is not AgentStatus.ACTIVE:
+        yield Refusal(family="conflict", code="agent_removing", message=f"{state.agent.agent} is being removed.")
+        return
+    if len(state.deployments) >= QUEUE_MAX:
+        yield Refusal(family="conflict", code="queue_full", message=f"{QUEUE_MAX} deployments are waiting for {state.agent.agent} already.")
+    holder = busy_with(state)
+    if start is not None or holder is None:
+        return
+    again = [d for d in state.deployments if d.to_version == target and (d.active or d.status is DeploymentStatus.QUEUED)]
+    going = [d for d in again if d.status is not DeploymentStatus.ROLLING_BACK]
+    if going:
+        yield Refusal(family="conflict", code="already_requested", message=f"{describe_holder(going[0])} brings it there already.")
+    elif request.when_busy == "reject":
+        yield Refusal(
+            family="conflict",
+            code="agent_busy",
+            message=f"{state.agent.agent} is busy: {describe_holder(holder)}.",
+            hint="Wait for it, cancel it, or ask to be queued.",
+        )
+
+
+def _warnings(state: AgentState, current: VersionRow | None, row: VersionRow | None, request: UpgradeRequest) -> Iterator[str]:
+    holder = busy_with(state)
+    if holder is not None:
+        yield f"It waits its turn behind {describe_holder(holder)}."
+    if not request.auto_rollback.enabled:
+        yield "Automatic rollback is off: a bad version keeps its traffic until somebody takes it back."
+    if row is None:
+        return
+    if row.moved_ref is not None:
+        yield f"{row.version} was changed at its source after it was first deployed; the artifact deployed then is used."
+    if current is not None:
+        verdict, note = door(current.manifest.state, row.manifest.state)
+        if verdict == "one_way":
+            yield f"There is no way back that keeps its state: {note}."
+        elif verdict == "unknown":
+            yield f"Whether a rollback keeps its state is unknown: {note}."
+    if row.manifest.upgrade.migration_notes:
+        yield f"Migration: {row.manifest.upgrade.migration_notes}"
+
+
+def _invalid(code: str, message: str, path: str) -> Refusal:
+    return Refusal(family="invalid", code=code, message=message, field=path)
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:] + ("" if not text or text.endswith((".", "?")) else ".")
+
+
+def _aware(moment: datetime) -> bool:
+    return moment.tzinfo is not None

@@ -1,0 +1,35 @@
+"""What `web` hands over for an upgrade, before anything is known to be right about it."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from agent_servicing.core.model import IfBusy
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AutoRollback:
+    """The operator's limits: error rate in percent of the candidate's requests, latency in ms at p95; None switches a limit off."""
+
+    enabled: bool = True
+    error_rate_threshold: float | None = 5.0
+    latency_threshold_ms: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpgradeRequest:
+    """What an operator asks for; None means the default of `DeploymentSpec`, `Policy` or the settings. Times are aware, spans in seconds."""
+
+    target_version: str
+    strategy: str = "blue-green"
+    reason: str = ""
+    schedule: datetime | None = None
+    auto_rollback: AutoRollback = field(default_factory=AutoRollback)
+    steps: tuple[float, ...] | None = None
+    monitor_seconds: float | None = None
+    bake_seconds: float | None = None
+    bake_until: datetime | None = None
+    hold_seconds: float | None = None
+    keep_warm_seconds: float | None = None
+    min_requests: int | None = None
+    acknowledge_breaking: bool = False
+    when_busy: IfBusy = "queue"
