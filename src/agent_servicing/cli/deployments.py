@@ -32,7 +32,7 @@ Strategy = Annotated[
 At = Annotated[str | None, _option("--at", TIMING, 'Start then: RFC 3339, 02:00, "tomorrow 02:00", "in 10 min"', metavar="TIME")]
 WhenBusy = Annotated[str, _option("--when-busy", TIMING, "When another deployment is under way", metavar="queue|reject")]
 Steps = Annotated[str | None, _option("--steps", TRAFFIC, "Shares of traffic in percent, the last one 100", metavar="25,50,100")]
-MonitorSeconds = Annotated[float | None, _option("--monitor-seconds", TRAFFIC, "How long each share is watched", metavar="S", min=0)]
+MonitorSeconds = Annotated[float | None, _option("--monitor-seconds", TRAFFIC, "How long each share is watched", metavar="S")]
 BakeSeconds = Annotated[
     float | None, _option("--bake-seconds", TRAFFIC, "Watch so long after 100 %, roll back if it turns bad", metavar="S", min=0)
 ]
@@ -42,12 +42,12 @@ KeepWarm = Annotated[
 ErrorRate = Annotated[
     float | None, _option("--error-rate-threshold", SAFETY, "Roll back above so many percent errors", metavar="%", min=0, max=100)
 ]
-Latency = Annotated[float | None, _option("--latency-threshold-ms", SAFETY, "Roll back when p95 latency is above", metavar="MS", min=0)]
-MinRequests = Annotated[int | None, _option("--min-requests", SAFETY, "Fewer requests than this are no verdict", metavar="N", min=1)]
+Latency = Annotated[float | None, _option("--latency-threshold-ms", SAFETY, "Roll back when p95 latency is above", metavar="MS")]
+MinRequests = Annotated[int | None, _option("--min-requests", SAFETY, "Fewer requests than this are no verdict", metavar="N")]
 HoldSeconds = Annotated[
     float | None, _option("--hold-seconds", SAFETY, "How long a share waits for a verdict, then is taken back", metavar="S", min=0)
 ]
-AutoRollback = Annotated[bool, _option("--auto-rollback/--no-auto-rollback", SAFETY, "Roll back by itself past a threshold")]
+NoAutoRollback = Annotated[bool, _option("--no-auto-rollback", SAFETY, "Only tell when a threshold is passed")]
 Acknowledge = Annotated[bool, _option("--acknowledge-breaking", SAFETY, "You have read the breaking changes")]
 
 
@@ -68,7 +68,7 @@ def upgrade(
     latency_threshold_ms: Latency = None,
     min_requests: MinRequests = None,
     hold_seconds: HoldSeconds = None,
-    auto_rollback: AutoRollback = True,
+    no_auto_rollback: NoAutoRollback = False,
     acknowledge_breaking: Acknowledge = False,
     when_busy: WhenBusy = "queue",
 ) -> None:
@@ -84,7 +84,7 @@ def upgrade(
         "target_version": version,
         "strategy": strategy,
         "reason": reason,
-        "auto_rollback": {"enabled": auto_rollback, **limits},
+        "auto_rollback": {"enabled": not no_auto_rollback, **limits},
         "acknowledge_breaking": acknowledge_breaking,
         "when_busy": when_busy,
         **({strategy.replace("-", "_"): traffic} if traffic else {}),

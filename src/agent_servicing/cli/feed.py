@@ -136,7 +136,9 @@ REMARKS: Final = frozenset({"instance_unhealthy", "instance_ready", "instance_st
 def _with_metrics(view: Json, message: Json) -> Json:
     """`view` with the figures of one metrics update laid over its own."""
     mine = view.get("metrics") or {}
-    news = message.get("metrics") or {}
+    news = message.get("metrics")
+    if not isinstance(news, dict):
+        return view
     sides = {side: {**(mine.get(side) or {}), **figures} for side, figures in news.items() if isinstance(figures, dict)}
     return {**view, "metrics": {**mine, **sides}}
 
