@@ -5,7 +5,7 @@ import os
 import subprocess
 import tarfile
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from agent_servicing.core.manifest import ConfigSpec, Manifest, Run, Source, SourceKind
@@ -125,3 +125,20 @@ def zip_of(files: Mapping[str, str], path: Path) -> Path:
 def tree(folder: Path) -> dict[str, str]:
     """Every file below `folder` with its text."""
     return {str(path.relative_to(folder)): path.read_text(encoding="utf-8") for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def installed(command: Sequence[str] | None, folder: Path) -> None:
+    """Run an install step as the runtime does."""
+    assert command is not None
+    env = {name: value for name, value in os.environ.items() if name != "VIRTUAL_ENV"}
+    done = subprocess.run(command, cwd=folder, env=env, check=False, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def output(folder: Path, code: str) -> str:
+    """What the release's own interpreter prints."""
+    return subprocess.run([folder / ".venv/bin/python", "-c", code], check=True, capture_output=True, text=True, timeout=60).stdout.strip()

@@ -86,14 +86,15 @@ def below(root: str, members: Iterable[Member]) -> Iterator[Member]:
 
 def single_root(members: Iterable[Member]) -> str:
     """The name of the folder that holds everything, as most archives have it; empty when there is none."""
-    tops: dict[str, bool] = {}
+    root = ""
     for member in members:
         parts = checked(member.path)
-        if parts:
-            tops[parts[0]] = tops.get(parts[0], False) or len(parts) > 1 or member.kind == "folder"
-        if len(tops) > 1:
+        if not parts:
+            continue
+        if (len(parts) == 1 and member.kind != "folder") or (root and parts[0] != root):
             return ""
-    return next((name for name, is_folder in tops.items() if is_folder), "")
+        root = parts[0]
+    return root
 
 
 def text(members: Iterable[Member], path: str) -> str | None:
