@@ -28,14 +28,14 @@ Beside = Callable[[App, str], Coroutine[None, None, None]]
 
 def serve(settings: Settings, *, beside: Beside | None = None, ready: Callable[[App, str], None] | None = None) -> None:
     """Run until SIGINT or SIGTERM. `ready` is called once everything answers. Raises ServicingError when it cannot start."""
-    log.configure(settings)
+    log.configure(form=settings.log_format, level_name=settings.log_level)
     with datadir.owned(settings.data_dir):
         anyio.run(_serve, settings, beside, ready)
 
 
 def stop(settings: Settings, *, everything: bool) -> list[str]:
     """End the server of this data directory, and with `everything` its agents and its data plane too. Returns what was ended."""
-    log.configure(settings)
+    log.configure(form=settings.log_format, level_name=settings.log_level)
     return anyio.run(_stop, settings, everything)
 
 
