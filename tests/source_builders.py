@@ -85,6 +85,14 @@ class GitRepository:
         self.git("commit", "--quiet", "--allow-empty", "--message", message)
         return self.git("rev-parse", "HEAD")
 
+    def damage(self, what: str, content: bytes | None) -> None:
+        """Overwrite the loose object of a revision, or delete it."""
+        name = self.git("rev-parse", what)
+        path = self.folder / ".git/objects" / name[:2] / name[2:]
+        path.unlink()
+        if content is not None:
+            path.write_bytes(content)
+
     def tag(self, name: str, notes: str | None = None, *more: str) -> None:
         self.git("tag", *(("--annotate", "--message", notes) if notes else ()), *more, name)
 
@@ -125,6 +133,10 @@ def zip_of(files: Mapping[str, str], path: Path) -> Path:
 def tree(folder: Path) -> dict[str, str]:
     """Every file below `folder` with its text."""
     return {str(path.relative_to(folder)): path.read_text(encoding="utf-8") for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def overwrite(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")
 
 
 def names(folder: Path) -> list[str]:

@@ -15,7 +15,7 @@ from agent_servicing.adapters.sources.git_tags import COMMITS_MAX
 from agent_servicing.adapters.sources.work import VERSIONS_MAX, shown
 from agent_servicing.core.errors import PermanentError, TemporaryError
 from agent_servicing.core.versions import Change, SourceVersion
-from tests.source_builders import FILES, GitRepository, git_environment, manifest, tree
+from tests.source_builders import FILES, GitRepository, git_environment, manifest, overwrite, tree
 
 pytestmark = pytest.mark.anyio
 
@@ -269,6 +269,36 @@ async def test_a_shallow_repository_is_told_or_read_but_never_half_read(
         assert "unshallow" in str(error)  # noqa: PT017
     else:
         assert tree(await fetched(source, shallow, versions["1.0.0"], tmp_path / "release")) == FILES
+
+
+@pytest.mark.parametrize("what", ["HEAD:wow_cache.py", "HEAD", "HEAD^{tree}"])
+@pytest.mark.parametrize("content", [None, b"", b"garbage"])
+async def test_a_damaged_repository_is_told_with_what_to_do(
+    source: GitSource, repository: GitRepository, what: str, content: bytes | None
+) -> None:
+    repository.commit("feat: a", FILES)
+    repository.tag("v1.0.0", "one")
+    repository.damage(what, content)
+    with pytest.raises(PermanentError, match=r"cannot be read .*run git fsck there"):
+        await found(source, repository.folder)
+
+
+async def test_a_damaged_mirror_is_told_with_what_to_do(source: GitSource, repository: GitRepository, tmp_path: Path) -> None:
+    repository.commit("feat: a", FILES)
+    repository.tag("v1.0.0")
+    await found(source, repository.folder)
+    overwrite(tmp_path / "data/sources/WowCache.git/config", "[[[")
+    with pytest.raises(PermanentError, match=r"WowCache\.git cannot be read .*delete that folder"):
+        await found(source, repository.folder)
+
+
+async def test_a_repository_with_longer_hashes_is_as_good(source: GitSource, tmp_path: Path) -> None:
+    repository = GitRepository(tmp_path / "sha256", "--object-format=sha256")
+    repository.commit("feat: a", FILES)
+    repository.tag("v1.0.0", "one")
+    version = (await found(source, repository.folder))["1.0.0"]
+    assert len(version.ref) == 64
+    assert tree(await fetched(source, repository.folder, version, tmp_path / "release")) == FILES
 
 
 async def test_the_number_of_versions_and_of_commits_read_is_limited(source: GitSource, tmp_path: Path) -> None:

@@ -41,10 +41,10 @@ class GitSource:
     async def fetch(self, manifest: Manifest, version: str, ref: str, folder: Path) -> None:
         """Write the files of commit `ref` into `folder`; refreshes the mirror only when it lacks the commit."""
         mirror = self._mirror(manifest)
-        async with self._lock(manifest):
-            if not await read(f"look for {version}", lambda: _has(mirror, ref)):
+        if not await read(f"look for {version}", lambda: _has(mirror, ref)):  # else a slow remote would hold up a rollback
+            async with self._lock(manifest):
                 await mirror.refresh(manifest.source.location)
-            await write(f"write the files of {version}", lambda: _unpack(mirror, version, ref, folder))
+        await write(f"write the files of {version}", lambda: _unpack(mirror, version, ref, folder))
 
     def install_command(self, manifest: Manifest, version: str, folder: Path) -> Sequence[str] | None:  # noqa: ARG002 (the port's)
         """See `project.install_command`."""

@@ -5,7 +5,8 @@ the `git` program, because only that knows the operator's ssh keys, credential h
 """
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -50,9 +51,11 @@ class GitMirror:
         else:
             await read(f"read the repository {shown(location)}", lambda: self._fetch_local(path))
 
-    def open(self) -> Repo:
-        """The mirror for reading; the caller closes it."""
-        return Repo(str(self.folder))
+    @contextmanager
+    def open(self) -> Generator[Repo]:
+        """The mirror for reading."""
+        with damage_told(self.folder, "delete that folder: it is made anew"), Repo(str(self.folder)) as repo:
+            yield repo
 
     def _create(self) -> None:
         if (self.folder / "HEAD").is_file() and (self.folder / "objects").is_dir():
@@ -64,15 +67,9 @@ class GitMirror:
     def _fetch_local(self, path: Path) -> None:
         if not path.is_dir():
             raise PermanentError(f"there is no folder {path}; correct source.git in the manifest")
-        with Repo(str(self.folder)) as mirror:
-            try:
+        with self.open() as mirror:
+            with damage_told(path, "run git fsck there, or git fetch --unshallow if it is shallow"):
                 fetched = LocalGitClient().fetch(str(path), mirror, determine_wants=lambda refs, depth=None: _missing(refs, mirror))  # noqa: ARG005
-            except NotGitRepository:
-                raise PermanentError(f"{path} is not a git repository; run git init there, or correct source.git in the manifest") from None
-            except KeyError as error:
-                raise PermanentError(
-                    f"the repository {path} is incomplete ({error}); run git fetch --unshallow or git fsck there"
-                ) from error
             refs = {ref: sha for ref, sha in fetched.refs.items() if sha is not None}
             if not refs:
                 raise PermanentError(f"the repository {path} is empty; commit something and tag it, for example: git tag v1.0.0")
@@ -93,6 +90,19 @@ class GitMirror:
             if any(mark in said.lower() for mark in _TEMPORARY):
                 raise TemporaryError(f"cannot fetch {shown(location)}: {said}", retry_after_seconds=RETRY_AFTER_SECONDS)
             raise PermanentError(f"cannot fetch {shown(location)}: {said}; check source.git and the server's access to it")
+
+
+@contextmanager
+def damage_told(folder: Path, remedy: str) -> Generator[None]:
+    """Whatever dulwich makes of a damaged repository, said with what to do; our own errors and the disk's pass."""
+    try:
+        yield
+    except (PermanentError, TemporaryError, OSError):
+        raise
+    except NotGitRepository:
+        raise PermanentError(f"{folder} is not a git repository; run git init there, or correct source.git in the manifest") from None
+    except Exception as error:  # damage shows as any exception at all, from KeyError to BufferError
+        raise PermanentError(f"the repository {folder} cannot be read ({type(error).__name__}: {error}); {remedy}") from error
 
 
 def local_path(location: str) -> Path | None:
