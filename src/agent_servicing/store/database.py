@@ -1,9 +1,11 @@
 """The connection to the database: one short transaction at a time for writers, a pool for readers. Used by the store and the services."""
 
+import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, closing, contextmanager
 
 import anyio
+from anyio import to_thread
 from sqlalchemy import Connection, event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
@@ -61,6 +63,8 @@ class Database:
         opened at all.
         """
         target = _async_url(url)
+        if target.get_backend_name() == "sqlite":
+            await to_thread.run_sync(_try_file, target)
         writer, reader = _engines(target)
         try:
             with _opening(target):
@@ -102,6 +106,15 @@ def _async_url(url: str) -> URL:
     if backend not in drivers:
         raise PermanentError(f"{backend} is no database we support; allowed are sqlite:///path and postgresql://…")
     return parsed.set(drivername=drivers[backend])
+
+
+def _try_file(url: URL) -> None:
+    """Open the file once the plain way: the asynchronous driver leaves a thread behind when it cannot."""
+    try:
+        with closing(sqlite3.connect(url.database or "", timeout=BUSY_TIMEOUT_MS / 1000)) as connection:
+            connection.execute("PRAGMA schema_version").fetchone()
+    except sqlite3.Error as error:
+        raise _cannot_open(url, error) from error
 
 
 def _engines(url: URL) -> tuple[AsyncEngine, AsyncEngine]:
@@ -184,5 +197,8 @@ def _opening(url: URL) -> Iterator[None]:
     try:
         yield
     except DBAPIError as error:
-        place = url.render_as_string(hide_password=True)
-        raise PermanentError(f"the database {place} cannot be opened: {error.orig}") from error
+        raise _cannot_open(url, error.orig or error) from error
+
+
+def _cannot_open(url: URL, cause: BaseException) -> PermanentError:
+    return PermanentError(f"the database {url.render_as_string(hide_password=True)} cannot be opened: {cause}")

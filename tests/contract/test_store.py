@@ -1,0 +1,456 @@
+"""What every `Store` promises the engine: exclusive claims, guarded commits, one gapless log, and nothing half-written."""
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import anyio
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import text
+
+from agent_servicing.core.analysis import Judgement
+from agent_servicing.core.errors import PermanentError, TemporaryError, Unavailable
+from agent_servicing.core.model import AgentState, Generation, Instance
+from agent_servicing.core.status import AgentStatus, DeploymentKind, DeploymentStatus, Verb, Verdict
+from agent_servicing.ports import Lease, Store
+from agent_servicing.services.audit_logger import AuditLogger
+from agent_servicing.store import queries
+from agent_servicing.store.database import Database
+from agent_servicing.store.event_log import PRUNE_EVERY, append, last_seq
+from agent_servicing.store.sql import LONGEST_NAP_SECONDS, SqlStore
+from agent_servicing.store.tables import metadata
+from agent_servicing.testing.clock import START, CountingIds
+from tests.store_builders import (
+    LEASE_SECONDS,
+    a_commit,
+    a_deployment,
+    a_version,
+    add,
+    an_agent,
+    an_event,
+    completed,
+    open_store,
+    put_deployments,
+    put_versions,
+)
+
+pytestmark = pytest.mark.anyio
+
+LATER = START + timedelta(seconds=LEASE_SECONDS + 1)
+
+
+@pytest.fixture
+async def opened(tmp_path: Path) -> AsyncIterator[tuple[Database, SqlStore]]:
+    async with open_store(tmp_path) as both:
+        yield both
+
+
+@pytest.fixture
+def database(opened: tuple[Database, SqlStore]) -> Database:
+    return opened[0]
+
+
+@pytest.fixture
+def store(opened: tuple[Database, SqlStore]) -> Store:
+    return opened[1]
+
+
+async def claim_one(store: Store, now: datetime = START) -> Lease:
+    (lease,) = await store.claim(now, lease_seconds=LEASE_SECONDS, limit=1)
+    return lease
+
+
+async def all_events(database: Database) -> list[tuple[int, str]]:
+    async with database.read() as connection:
+        found = await queries.events_after(connection, 0, agent=None, deployment=None, limit=1000)
+    return [(each.seq, each.event.type) for each in found]
+
+
+# --- claims ---
+
+
+async def test_the_longest_due_agents_are_claimed_first(database: Database, store: Store) -> None:
+    await add(database, an_agent("B"), due_at=START - timedelta(seconds=5))
+    await add(database, an_agent("A"), due_at=START - timedelta(seconds=1))
+    await add(database, an_agent("C"), due_at=START - timedelta(seconds=9))
+    leases = await store.claim(START, lease_seconds=LEASE_SECONDS, limit=2)
+    assert [lease.agent for lease in leases] == ["C", "B"]
+    assert all(lease.expires_at == START + timedelta(seconds=LEASE_SECONDS) for lease in leases)
+
+
+async def test_an_agent_that_is_not_due_is_not_claimed(database: Database, store: Store) -> None:
+    await add(database, an_agent(), due_at=START + timedelta(seconds=1))
+    assert await store.claim(START, lease_seconds=LEASE_SECONDS, limit=10) == []
+    assert await store.next_due() == START + timedelta(seconds=1)
+
+
+async def test_many_engines_never_hold_one_agent_together(database: Database, store: Store) -> None:
+    await add(database, *(an_agent(f"A{n:02d}") for n in range(20)))
+    claimed: list[Lease] = []
+
+    async def engine() -> None:
+        for _ in range(5):
+            claimed.extend(await store.claim(START, lease_seconds=LEASE_SECONDS, limit=3))
+
+    async with anyio.create_task_group() as tasks:
+        for _ in range(6):
+            tasks.start_soon(engine)
+    assert sorted(lease.agent for lease in claimed) == [f"A{n:02d}" for n in range(20)]
+
+
+async def test_an_expired_lease_can_be_claimed_again_and_its_holder_can_no_longer_commit(database: Database, store: Store) -> None:
+    await add(database, an_agent())
+    old = await claim_one(store)
+    assert await store.claim(START + timedelta(seconds=LEASE_SECONDS - 1), lease_seconds=LEASE_SECONDS, limit=1) == []
+    new = await claim_one(store, LATER)
+    state = await store.load("WowMemory")
+    assert not await store.commit(old, a_commit(state, an_event()), LATER)
+    assert await store.commit(new, a_commit(state, an_event()), LATER)
+
+
+async def test_a_lease_left_by_a_killed_server_is_next_due_when_it_ends(database: Database, store: SqlStore) -> None:
+    await add(database, an_agent())
+    lease = await claim_one(store)
+    assert await store.next_due() == lease.expires_at
+    assert await store.drop_leases() == 1
+    assert await store.next_due() == START
+    assert not await store.commit(lease, a_commit(await store.load("WowMemory")), START)
+
+
+async def test_setting_the_clock_back_does_not_put_agents_to_sleep(database: Database, store: Store) -> None:
+    await add(database, an_agent("Idle"), an_agent("Held"))
+    leases = {lease.agent: lease for lease in await store.claim(START, lease_seconds=LEASE_SECONDS, limit=2)}
+    await store.release(leases["Idle"], next_at=START + timedelta(seconds=60))
+    back = START - timedelta(hours=1)
+    assert {lease.agent for lease in await store.claim(back, lease_seconds=LEASE_SECONDS, limit=2)} == {"Idle", "Held"}
+
+
+# --- commits ---
+
+
+async def test_a_commit_writes_state_events_and_time_and_gives_the_lease_back(database: Database, store: Store) -> None:
+    await add(database, an_agent())
+    lease = await claim_one(store)
+    state = await store.load("WowMemory")
+    generation = Generation(number=1, version="1.0.0", created_at=START, desired=2)
+    changed = replace(state, agent=replace(state.agent, version="1.0.0", stable=1, redirects={3: 1}), generations=(generation,))
+    assert await store.commit(lease, a_commit(changed, an_event(), an_event("completed", audit=True)), START)
+    assert await store.load("WowMemory") == changed
+    assert await all_events(database) == [(1, "started"), (2, "completed")]
+    assert await store.next_due() == START + timedelta(seconds=60)
+
+
+async def test_a_stale_lease_changes_nothing(database: Database, store: Store) -> None:
+    await add(database, an_agent())
+    lease = await claim_one(store)
+    before = await store.load("WowMemory")
+    wrong = replace(lease, token="guessed")
+    changed = a_commit(replace(before, agent=replace(before.agent, version="9.9.9"), deployments=(a_deployment(),)), an_event())
+    assert not await store.commit(wrong, changed, START)
+    assert not await store.commit(lease, changed, LATER)
+    assert await store.load("WowMemory") == before
+    assert await all_events(database) == []
+    async with database.read() as connection:
+        assert await queries.deployment(connection, "upg-1") is None
+
+
+async def test_a_lease_serves_for_one_commit_only(database: Database, store: Store) -> None:
+    await add(database, an_agent())
+    lease = await claim_one(store)
+    state = await store.load("WowMemory")
+    assert await store.commit(lease, a_commit(state), START)
+    assert not await store.commit(lease, a_commit(state, an_event()), START)
+
+
+async def test_releasing_gives_the_agent_back_unchanged_and_a_stale_release_does_nothing(database: Database, store: Store) -> None:
+    await add(database, an_agent())
+    lease = await claim_one(store)
+    await store.release(lease, next_at=START + timedelta(seconds=7))
+    assert await store.next_due() == START + timedelta(seconds=7)
+    await store.release(lease, next_at=START)
+    assert await store.next_due() == START + timedelta(seconds=7)
+
+
+async def test_a_request_that_arrives_during_a_reconcile_is_seen_at_once_after_it(database: Database, store: Store) -> None:
+    await add(database, an_agent())
+    lease = await claim_one(store)
+    state = await store.load("WowMemory")
+    async with database.write() as connection:
+        await queries.add_intent(connection, "WowMemory", Verb.SCALE, actor="ada", at=START, value=5)
+    assert await store.commit(lease, a_commit(state, next_at=START + timedelta(seconds=60)), START)
+    assert await store.next_due() == START
+    again = await claim_one(store)
+    loaded = await store.load("WowMemory")
+    assert [(intent.verb, intent.value, intent.actor) for intent in loaded.intents] == [(Verb.SCALE, 5, "ada")]
+    done = a_commit(replace(loaded, intents=()), done=(loaded.intents[0].intent,))
+    assert await store.commit(again, done, START)
+    assert (await store.load("WowMemory")).intents == ()
+    assert await store.next_due() == START + timedelta(seconds=60)
+
+
+async def test_a_wait_longer_than_the_longest_nap_is_shortened(database: Database, store: Store) -> None:
+    await add(database, an_agent())
+    lease = await claim_one(store)
+    await store.commit(lease, a_commit(await store.load("WowMemory"), next_at=START + timedelta(days=3)), START)
+    assert await store.next_due() == START + timedelta(seconds=LONGEST_NAP_SECONDS)
+
+
+async def test_a_deployment_that_was_cancelled_meanwhile_does_not_come_back_to_life(database: Database, store: Store) -> None:
+    await add(database, an_agent())
+    await put_deployments(database, a_deployment())
+    lease = await claim_one(store)
+    state = await store.load("WowMemory")
+    async with database.write() as connection:
+        await connection.execute(text("UPDATE deployments SET status = 'cancelled'"))
+    begun = replace(state.deployments[0], status=DeploymentStatus.IN_PROGRESS)
+    assert not await store.commit(lease, a_commit(replace(state, deployments=(begun,)), an_event()), START)
+    assert await all_events(database) == []
+    assert (await store.load("WowMemory")).deployments == ()
+    assert await store.next_due() == START
+
+
+async def test_what_raises_inside_a_transaction_leaves_nothing_behind(database: Database, store: Store) -> None:
+    await add(database, an_agent())
+
+    async def half_done() -> None:
+        async with database.write() as connection:
+            await queries.add_intent(connection, "WowMemory", Verb.SCALE, actor="ada", at=START, value=5)
+            await append(connection, CountingIds(), [an_event(audit=True)], keep=1000)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await half_done()
+    assert (await store.load("WowMemory")).intents == ()
+    assert await all_events(database) == []
+    async with database.read() as connection:
+        assert await last_seq(connection) == 0
+        assert (await queries.audit_head(connection))[0] == 0
+
+
+async def test_an_event_that_cannot_be_written_takes_the_whole_commit_back(database: Database, store: Store) -> None:
+    await add(database, an_agent())
+    lease = await claim_one(store)
+    before = await store.load("WowMemory")
+    unwritable = an_event(data={"at": START})
+    with pytest.raises(TypeError):
+        await store.commit(lease, a_commit(replace(before, agent=replace(before.agent, version="2.0.0")), unwritable), START)
+    assert await store.load("WowMemory") == before
+
+
+async def test_a_cancelled_caller_leaves_a_whole_transaction(database: Database, store: Store) -> None:
+    await add(database, an_agent())
+    with anyio.CancelScope() as scope:
+        async with database.write() as connection:
+            scope.cancel()
+            await queries.add_intent(connection, "WowMemory", Verb.SCALE, actor="ada", at=START, value=5)
+    assert len((await store.load("WowMemory")).intents) == 1
+
+
+# --- the log ---
+
+
+async def test_events_of_many_writers_are_numbered_without_gaps_and_chained(database: Database) -> None:
+    ids = CountingIds()
+
+    async def write(name: str) -> None:
+        for number in range(10):
+            async with database.write(durable=False) as connection:
+                await append(connection, ids, [an_event(name), an_event(name, audit=number % 2 == 0)], keep=1000)
+
+    async with anyio.create_task_group() as tasks:
+        for name in "abcd":
+            tasks.start_soon(write, name)
+    assert [seq for seq, _ in await all_events(database)] == list(range(1, 81))
+    checked = await AuditLogger(database=database).verify()
+    assert (checked.valid, checked.entries) == (True, 20)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE events SET actor = 'eve' WHERE seq = 3",
+        'UPDATE events SET data = \'{"status":"success"}\' WHERE seq = 3',
+        "DELETE FROM events WHERE seq = 3",
+        "DELETE FROM events WHERE seq = 5",
+        "DELETE FROM events WHERE seq > 1",
+        "DELETE FROM events",
+        "UPDATE events SET audit = false WHERE seq = 2",
+    ],
+)
+async def test_damage_to_the_audit_is_found(database: Database, damage: str) -> None:
+    async with database.write() as connection:
+        await append(connection, CountingIds(), [an_event("upgrade", audit=True, data={"n": n}) for n in range(5)], keep=1000)
+    async with database.write() as connection:
+        await connection.execute(text(damage))
+    checked = await AuditLogger(database=database).verify()
+    assert not checked.valid
+    assert checked.broken_at
+    assert checked.message
+
+
+async def test_old_live_events_are_pruned_and_audit_entries_never(database: Database) -> None:
+    ids, keep = CountingIds(), 100
+    async with database.write() as connection:
+        await append(connection, ids, [an_event("upgrade", audit=True), an_event("metrics_update")], keep=keep)
+    for _ in range(PRUNE_EVERY // 50 + 2):
+        async with database.write(durable=False) as connection:
+            await append(connection, ids, [an_event("metrics_update") for _ in range(50)], keep=keep)
+    seqs = [seq for seq, _ in await all_events(database)]
+    assert seqs[0] == 1
+    assert 2 not in seqs
+    assert keep <= len(seqs) < keep + PRUNE_EVERY
+    assert (await AuditLogger(database=database).verify()).valid
+
+
+# --- loads ---
+
+
+async def test_a_load_brings_open_deployments_oldest_first_and_leaves_finished_ones_out(database: Database, store: Store) -> None:
+    await add(database, an_agent())
+    over = a_deployment("upg-3", status=DeploymentStatus.CANCELLED)
+    await put_deployments(database, a_deployment("upg-9"), over, a_deployment("rbk-1", kind=DeploymentKind.ROLLBACK))
+    await put_deployments(database, a_deployment("upg-other", agent="Other"))
+    assert [d.deployment for d in (await store.load("WowMemory")).deployments] == ["upg-9", "rbk-1"]
+
+
+async def test_a_load_brings_the_releases_that_run_or_are_on_their_way(database: Database, store: Store) -> None:
+    agent = an_agent(version="1.0.0", stable=1)
+    await add(database, agent)
+    await put_versions(database, *(a_version(v) for v in ("0.9.0", "1.0.0", "1.1.0", "1.2.0", "1.3.0")))
+    await put_deployments(database, a_deployment(from_version="1.0.0", to_version="1.1.0"))
+    lease = await claim_one(store)
+    state = await store.load("WowMemory")
+    generation = Generation(number=2, version="1.2.0", created_at=START, desired=1)
+    await store.commit(lease, a_commit(replace(state, generations=(generation,))), START)
+    releases = (await store.load("WowMemory")).releases
+    assert {version: release.ref for version, release in releases.items()} == {v: f"ref-{v}" for v in ("1.0.0", "1.1.0", "1.2.0")}
+
+
+async def test_rollback_points_are_the_last_versions_that_served_newest_first(database: Database, store: Store) -> None:
+    await add(database, an_agent(version="1.6.0"))
+    history = [completed("upg-0", "1.0.0", START, DeploymentKind.INSTALL)]
+    history += [completed(f"upg-{n}", f"1.{n}.0", START + timedelta(hours=n)) for n in range(1, 7)]
+    history += [a_deployment("upg-7", to_version="1.7.0", status=DeploymentStatus.ROLLED_BACK, finished_at=LATER)]
+    history += [completed("upg-8", "1.6.0", START + timedelta(hours=9), DeploymentKind.RESTART)]
+    await put_deployments(database, *history)
+    assert (await store.load("WowMemory")).rollback_points == ("1.5.0", "1.4.0", "1.3.0", "1.2.0", "1.1.0")
+
+
+async def test_an_agent_added_again_does_not_inherit_the_history_of_its_namesake(database: Database, store: Store) -> None:
+    await put_deployments(database, completed("upg-0", "0.1.0", START - timedelta(days=1)))
+    await add(database, an_agent())
+    assert (await store.load("WowMemory")).rollback_points == ()
+
+
+async def test_loading_an_unknown_agent_is_a_permanent_error(store: Store) -> None:
+    with pytest.raises(PermanentError):
+        await store.load("Nobody")
+
+
+async def test_a_removed_agent_goes_with_its_wishes_and_versions_and_leaves_its_history(database: Database, store: Store) -> None:
+    await add(database, an_agent())
+    await put_versions(database, a_version("1.0.0"))
+    await put_deployments(database, a_deployment("upg-1", status=DeploymentStatus.COMPLETED), a_deployment("upg-2"))
+    async with database.write() as connection:
+        await queries.add_intent(connection, "WowMemory", Verb.REMOVE, actor="ada", at=START)
+    lease = await claim_one(store)
+    state = await store.load("WowMemory")
+    late = a_deployment("upg-3")
+    await put_deployments(database, late)
+    gone = replace(state, agent=replace(state.agent, status=AgentStatus.REMOVED))
+    assert await store.commit(lease, a_commit(gone, an_event("agent_removed", audit=True)), START)
+    assert await store.next_due() is None
+    async with database.read() as connection:
+        assert await queries.agent_names(connection) == []
+        assert await queries.version_rows(connection, "WowMemory") == []
+        assert await queries.intent_count(connection, "WowMemory") == 0
+        kept = await queries.deployment_page(connection, agent="WowMemory", before=None, limit=10)
+    assert {d.deployment: d.status for _, d in kept} == {"upg-1": "completed", "upg-2": "cancelled", "upg-3": "cancelled"}
+    assert await all_events(database) == [(1, "agent_removed")]
+
+
+async def test_a_whole_state_comes_back_from_the_tables_as_it_was_committed(database: Database, store: Store) -> None:
+    await add(database, an_agent())
+    lease = await claim_one(store)
+    state = await store.load("WowMemory")
+    instance = Instance(instance="g1-1-1", generation=1, version="1.0.0", place=1, created_at=START, pid=7, healthy_in_a_row=3)
+    judged = a_deployment(status=DeploymentStatus.PAUSED, judgement=Judgement(verdict=Verdict.FAILING, sentence="slow", value=1.5))
+    whole = replace(state, instances=(instance,), deployments=(judged,))
+    await store.commit(lease, a_commit(whole), START)
+    loaded: AgentState = await store.load("WowMemory")
+    assert (loaded.instances, loaded.deployments) == ((instance,), (judged,))
+
+
+# --- the database itself ---
+
+
+async def test_the_migrations_make_exactly_the_tables_the_code_uses(database: Database) -> None:
+    async with database.write() as connection:
+        differences = await connection.run_sync(lambda sync: compare_metadata(MigrationContext.configure(sync), metadata))
+    assert differences == []
+
+
+async def test_what_was_committed_is_there_after_opening_again(tmp_path: Path) -> None:
+    async with open_store(tmp_path) as (database, _):
+        await add(database, an_agent())
+    async with open_store(tmp_path) as (_, store):
+        assert (await store.load("WowMemory")).agent == an_agent()
+
+
+async def test_a_database_of_a_newer_program_is_refused(tmp_path: Path) -> None:
+    async with open_store(tmp_path) as (database, _), database.write() as connection:
+        await connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(PermanentError, match="newer version"):
+        async with open_store(tmp_path):
+            pass
+
+
+@pytest.mark.parametrize("url", ["mysql://x/y", "no url", "sqlite:////nowhere/at/all/x.db"])
+async def test_a_database_that_cannot_be_opened_is_one_clear_error(url: str) -> None:
+    with pytest.raises(PermanentError, match="database"):
+        async with Database.open(url):
+            pass
+
+
+async def test_a_file_that_is_no_database_is_one_clear_error(tmp_path: Path) -> None:
+    (tmp_path / "test.db").write_text("this is a shopping list, not a database\n" * 100)
+    with pytest.raises(PermanentError, match="not a database"):
+        async with open_store(tmp_path):
+            pass
+
+
+async def test_a_full_disk_is_a_temporary_error_that_changes_nothing(database: Database, store: Store) -> None:
+    await add(database, an_agent())
+    lease = await claim_one(store)
+    before = await store.load("WowMemory")
+    async with database.write() as connection:
+        pages = (await connection.execute(text("PRAGMA page_count"))).scalar_one()
+        await connection.execute(text(f"PRAGMA max_page_count = {pages}"))
+    large = an_event(reason="x" * 200_000)
+    with pytest.raises(TemporaryError, match="disk") as caught:
+        await store.commit(lease, a_commit(replace(before, agent=replace(before.agent, version="2.0.0")), large), START)
+    assert isinstance(caught.value, Unavailable)
+    assert (caught.value.code, bool(caught.value.hint)) == ("storage_unavailable", True)
+    assert await store.load("WowMemory") == before
+    async with database.write() as connection:
+        await connection.execute(text("PRAGMA max_page_count = 1000000"))
+    assert await store.commit(lease, a_commit(before, large), START)
+
+
+async def test_a_reading_connection_cannot_write(database: Database) -> None:
+    with pytest.raises(TemporaryError, match="written"):
+        async with database.read() as connection:
+            await connection.execute(text("DELETE FROM agents"))
+
+
+async def test_readers_see_one_moment_while_a_writer_goes_on(database: Database, store: Store) -> None:
+    await add(database, an_agent())
+    async with database.read() as reader:
+        assert await queries.agent_names(reader) == ["WowMemory"]
+        await add(database, an_agent("Second"))
+        assert await queries.agent_names(reader) == ["WowMemory"]
+    async with database.read() as reader:
+        assert await queries.agent_names(reader) == ["Second", "WowMemory"]
