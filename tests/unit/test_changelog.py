@@ -1,7 +1,7 @@
 """Commit messages to changelog lines."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent_servicing.core.changelog import LINE_MAX_CHARS, changes
@@ -77,6 +77,7 @@ def test_a_very_long_subject_is_cut() -> None:
     assert text.endswith("…")
 
 
+@settings(deadline=None)
 @given(st.lists(st.text(max_size=200), max_size=5))
 def test_any_text_is_taken_without_complaint(messages: list[str]) -> None:
     for change in changes(messages):

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
@@ -252,6 +252,21 @@ def test_any_other_text_is_refused_as_a_manifest(text: str) -> None:
     assert problems(text)
 
 
+def test_a_value_nested_without_end_is_refused() -> None:
+    nested: dict[str, Any] = {}
+    for _ in range(100_000):
+        nested = {"a": nested}
+    assert "nested more than" in problems(changed("config.defaults", nested))["config.defaults"]
+
+
+@pytest.mark.parametrize(
+    "file", sorted((Path(__file__).parents[2] / "examples").glob("*/base/agent.toml")), ids=lambda file: file.parts[-3]
+)
+def test_the_sample_agents_manifests_are_read(file: Path) -> None:
+    manifest = load_manifest(file.read_text(encoding="utf-8"), origin=str(file))
+    assert resolve_source(manifest, file.parent).source.kind == "git"
+
+
 def test_a_manifest_too_long_to_keep_is_refused() -> None:
     assert "is longer than" in problems("#" * (MANIFEST_MAX_CHARS + 1))[""]
 
@@ -360,6 +375,7 @@ manifests = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(manifests)
 def test_a_manifest_survives_being_written_and_read(manifest: Manifest) -> None:
     written = json.dumps(dump_manifest(manifest))

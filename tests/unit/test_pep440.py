@@ -1,7 +1,7 @@
 """Python's versions as semantic versions, and back."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from packaging.version import Version as PythonVersion
 
@@ -55,6 +55,7 @@ releases = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(releases, releases)
 def test_the_order_of_releases_is_kept(one: str, other: str) -> None:
     a, b = to_semver(one), to_semver(other)
@@ -64,6 +65,7 @@ def test_the_order_of_releases_is_kept(one: str, other: str) -> None:
     assert (a > b) - (a < b) == (x > y) - (x < y)
 
 
+@settings(deadline=None)
 @given(releases)
 def test_every_rename_can_be_undone(release: str) -> None:
     found = to_semver(release)

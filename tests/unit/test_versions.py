@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 import semver as oracle
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent_servicing.core.errors import Invalid
@@ -75,11 +75,13 @@ def test_a_custom_patch_comes_after_its_base_and_before_the_next_version() -> No
     assert sorted(map(parse, reversed(written))) == list(map(parse, written))
 
 
+@settings(deadline=None)
 @given(plain_versions, plain_versions)
 def test_the_order_agrees_with_the_semver_package(a: Version, b: Version) -> None:
     assert (a > b) - (a < b) == oracle.Version.parse(str(a)).compare(str(b))
 
 
+@settings(deadline=None)
 @given(versions, versions, versions)
 def test_the_order_is_total(a: Version, b: Version, c: Version) -> None:
     assert (a < b) + (a == b) + (a > b) == 1
@@ -87,6 +89,7 @@ def test_the_order_is_total(a: Version, b: Version, c: Version) -> None:
     assert parse(str(a)) == a
 
 
+@settings(deadline=None)
 @given(versions, versions)
 def test_a_step_says_where_it_leads(a: Version, b: Version) -> None:
     kind = step(a, b)
@@ -152,6 +155,7 @@ def test_what_is_no_range_is_refused_with_what_is_allowed(text: str) -> None:
         parse_range(text)
 
 
+@settings(deadline=None)
 @given(plain_versions)
 def test_a_caret_range_holds_its_own_version_and_never_the_next_major(version: Version) -> None:
     allowed = parse_range(f"^{version}")
@@ -159,6 +163,7 @@ def test_a_caret_range_holds_its_own_version_and_never_the_next_major(version: V
     assert not allowed.allows(Version(major=version.major + 1, minor=0, patch=0, prerelease=("0",)))
 
 
+@settings(deadline=None)
 @given(versions, versions)
 def test_a_lower_bound_agrees_with_the_order_for_whoever_ignores_builds(bound: Version, version: Version) -> None:
     base = Version(major=bound.major, minor=bound.minor, patch=bound.patch, prerelease=bound.prerelease)
@@ -222,6 +227,7 @@ def test_prereleases_are_offered_only_to_who_runs_one() -> None:
     assert available_updates("1.1.0-rc.1", ["1.1.0-rc.2", "1.1.0"]) == (("1.1.0", "patch"), ("1.1.0-rc.2", "patch"))
 
 
+@settings(deadline=None)
 @given(st.lists(plain_versions.map(str)), plain_versions.map(str))
 def test_updates_are_newer_distinct_and_sorted(known: list[str], current: str) -> None:
     found = [parse(update.version) for update in available_updates(current, known)]

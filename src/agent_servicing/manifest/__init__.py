@@ -33,7 +33,6 @@ def load_manifest(text: str | Mapping[str, object], *, origin: str, runtimes: Co
     Raises `Invalid` whose `errors` hold every problem with its dotted path and what is allowed.
     """
     values = _values(text, origin) if isinstance(text, str) else text
-    written = text if isinstance(text, str) else json.dumps(text, indent=2, default=str)
     problems: tuple[FieldError, ...] = _runtime_problem(values, runtimes)
     try:
         file = ManifestFile.model_validate(values)
@@ -41,7 +40,7 @@ def load_manifest(text: str | Mapping[str, object], *, origin: str, runtimes: Co
         raise invalid(origin, (*field_errors(error, ManifestFile), *problems)) from None
     if problems:
         raise invalid(origin, problems)
-    return to_core(file, written)
+    return to_core(file, text if isinstance(text, str) else json.dumps(text, indent=2))
 
 
 def dump_manifest(manifest: Manifest) -> dict[str, object]:

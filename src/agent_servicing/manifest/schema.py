@@ -23,6 +23,9 @@ SECONDS_MAX = 7 * 24 * 3600
 RELOAD_SIGNALS = ("HUP", "USR1", "USR2")
 """Signals that can mean "read your configuration again"; the others end a process."""
 
+JSON_DEPTH_MAX = 32
+"""Deepest nesting of a value that is passed on as JSON; writing it recurses."""
+
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 
@@ -73,15 +76,17 @@ def _location(value: str) -> str:
 
 def _json(value: object) -> object:
     """Only what JSON can say: the configuration travels as JSON."""
-    waiting: list[tuple[str, object]] = [("", value)]
+    waiting: list[tuple[tuple[object, ...], object]] = [((), value)]
     while waiting:
         path, item = waiting.pop()
+        if len(path) > JSON_DEPTH_MAX:
+            raise _problem(f"must not be nested more than {JSON_DEPTH_MAX} deep")
         if isinstance(item, dict):
-            waiting += [(f"{path}.{key}", inner) for key, inner in item.items()]
+            waiting += [((*path, key), inner) for key, inner in item.items()]
         elif isinstance(item, list):
-            waiting += [(f"{path}.{index}", inner) for index, inner in enumerate(item)]
+            waiting += [((*path, index), inner) for index, inner in enumerate(item)]
         elif not (item is None or isinstance(item, str | bool | int) or (isinstance(item, float) and isfinite(item))):
-            raise _problem(f"must hold only what JSON can say; {path.lstrip('.') or 'the value'} is {item}")
+            raise _problem(f"must hold only what JSON can say; {'.'.join(map(str, path)) or 'the value'} is {item}")
     return value
 
 
