@@ -452,9 +452,26 @@ def test_the_version_needs_no_server() -> None:
 
 def test_help_has_every_command_and_examples() -> None:
     text = CliRunner().invoke(app, ["--help"]).stdout
-    for (
-        word
-    ) in "serve stop demo open doctor status logs versions changes agent upgrade rollback pause resume promote cancel audit token".split():
+    for word in [
+        "serve",
+        "stop",
+        "demo",
+        "open",
+        "doctor",
+        "status",
+        "logs",
+        "versions",
+        "changes",
+        "agent",
+        "upgrade",
+        "rollback",
+        "pause",
+        "resume",
+        "promote",
+        "cancel",
+        "audit",
+        "token",
+    ]:
         assert f" {word} " in text
     assert "Examples" in text
     assert "Exit codes: 0 done" in text

@@ -92,7 +92,7 @@ def test_events_that_the_view_does_not_show_are_told_too(world: World) -> None:
 def test_messages_that_make_no_sense_do_no_harm(world: World, message: str) -> None:
     class Odd(FakeSocket):
         def recv(self, timeout: float | None = None) -> str:
-            world.clock.pause(1)
+            world.clock.pause(timeout or 0)
             return message
 
     world.sockets = [Odd([])]

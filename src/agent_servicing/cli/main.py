@@ -117,3 +117,7 @@ def _add(to: typer.Typer, panel: str | None, commands: dict[str, Callable[..., N
 
 
 app = _build()
+
+
+if __name__ == "__main__":
+    main()

@@ -46,7 +46,7 @@ def find_manifest(source: str, folder: Path) -> Found:
         return Found(text=with_source(text, str(path)) if repository else text, path=str(path / NAME))
     if repository:
         return Found(text=with_source(_show(path, source), str(path)), path=str(path / NAME))
-    raise NotFound(f"The folder {source} has no {NAME} and is no git repository.", hint="docs/guides/cli.md shows a small one.")
+    raise NotFound(f"The folder {source} has no {NAME} and is no git repository.", hint="docs/guides/manifest.md says what goes into one.")
 
 
 def with_source(text: str, location: str) -> str:

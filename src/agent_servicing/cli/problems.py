@@ -22,6 +22,8 @@ def as_error(status: int, content_type: str, text: str) -> ServicingError:
     family = _FAMILIES.get(status, ServicingError)
     message = _text(problem, "detail") or _text(problem, "title") or f"The server answered with status {status}."
     hint = _text(problem, "hint") or _HINTS.get(status, "")
+    if status == 401:
+        hint = _HINTS[401]  # the server cannot know how its caller finds tokens
     if not problem and status == 404:
         hint = "Is this address the API of Agent Servicing, and of this version?"
     code = _text(problem, "code") or _slug(_text(problem, "type")) or family.code
