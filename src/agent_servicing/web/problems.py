@@ -1,5 +1,6 @@
 """Errors as RFC 9457 problem documents, in one place. Middlewares and the exception handlers of `app` call it; routes only raise."""
 
+import re
 from collections.abc import Mapping
 from http import HTTPStatus
 from math import ceil
@@ -12,6 +13,7 @@ from pydantic_core import to_jsonable_python
 from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import JSONResponse, Response
+from starlette.routing import compile_path
 
 from agent_servicing.core.errors import Conflict, Denied, Invalid, NotFound, PermanentError, ServicingError, TemporaryError, Unavailable
 from agent_servicing.core.model import Deployment
@@ -39,6 +41,9 @@ _SENTENCES = {
     "dict_type": "must be an object",
 }
 """Where the validator's own words would not help somebody who never saw Python."""
+
+_SUBJECT = re.compile(r"^(?:Input|String|List|Value|Number) should")
+"""The validator names no field, our sentences do."""
 
 _MEMBERS = {"deployment": "current"}
 """Details of errors that the contract knows under another name."""
@@ -163,7 +168,18 @@ def _http_error(request: Request, error: HTTPException) -> Response:
     code = HTTPStatus(error.status_code).phrase.lower().replace(" ", "_").replace("-", "_")
     sentences = {404: f"There is nothing at {request.url.path}.", 405: f"{request.method} is not possible at {request.url.path}."}
     detail = sentences.get(error.status_code, str(error.detail))
-    return problem_response(request, error.status_code, code, detail, headers=error.headers)
+    headers = dict(error.headers or {})
+    if error.status_code == 405:
+        headers["Allow"] = ", ".join(_methods_of(request))
+    return problem_response(request, error.status_code, code, detail, headers=headers)
+
+
+def _methods_of(request: Request) -> list[str]:
+    """What is possible at this path; the router itself names only its first match."""
+    paths: Mapping[str, Mapping[str, object]] = request.app.openapi()["paths"]
+    return sorted(
+        {method.upper() for path, methods in paths.items() if compile_path(path)[0].match(request.url.path) for method in methods}
+    )
 
 
 def _invalid_request(request: Request, error: RequestValidationError) -> Response:
@@ -189,4 +205,4 @@ def _sentence(error: Mapping[str, object]) -> str:
         why = context.get("error", "") if isinstance(context, Mapping) else ""
         position = location[-1] if isinstance(location, tuple) else 0
         return f"is not valid JSON: {why} at position {position}"
-    return _SENTENCES.get(kind, message.removeprefix("Value error, "))
+    return _SENTENCES.get(kind) or _SUBJECT.sub("must", message.removeprefix("Value error, "))

@@ -2,15 +2,15 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from math import ceil
 
 from agent_servicing.core import latency
 from agent_servicing.core.analysis import Sample
 from agent_servicing.core.metrics import Counts
 from agent_servicing.core.model import AgentState, Deployment
-from agent_servicing.core.stages import Analyse, SetTraffic, StageRecord
+from agent_servicing.core.stages import SetTraffic, StageRecord
 from agent_servicing.core.status import DeploymentKind, DeploymentStatus, StageStatus
 from agent_servicing.core.strategies import STRATEGIES
+from agent_servicing.services.planning import estimated_minutes
 from agent_servicing.services.views import DeploymentPage, Plan
 from agent_servicing.web.schemas.deployments import (
     BothSidesView,
@@ -27,9 +27,6 @@ from agent_servicing.web.schemas.deployments import (
 
 READINGS_SECONDS = 10.0
 """What the two versions' metrics are averaged over: short enough to follow, long enough not to jump."""
-
-STAGE_SECONDS = {"launch": 30.0, "check_health": 10.0, "set_traffic": 5.0, "retire": 10.0}
-"""What the stages without a length of their own usually take; an estimate for people."""
 
 _REACHED = (StageStatus.IN_PROGRESS, StageStatus.COMPLETED)
 
@@ -63,7 +60,7 @@ def deployment_view(deployment: Deployment, *, now: datetime, state: AgentState 
         paused_at=deployment.paused_at,
         finished_at=deployment.finished_at,
         duration_seconds=_duration(deployment, now),
-        estimated_duration_minutes=estimated_minutes(deployment),
+        estimated_duration_minutes=_estimate(deployment),
         queue_position=_queue_position(deployment, state),
     )
 
@@ -97,12 +94,11 @@ def share_percent(deployment: Deployment, state: AgentState | None = None) -> fl
     return reached[-1] if reached else 0.0
 
 
-def estimated_minutes(deployment: Deployment) -> float:
-    """How long the whole deployment takes when every watch is passed at once; rounded up to half minutes."""
+def _estimate(deployment: Deployment) -> float:
+    """In minutes; before the engine has compiled the stages, those its strategy will compile to."""
     spec = deployment.spec
-    stages = [record.stage for record in deployment.stages] or list(STRATEGIES[spec.strategy](spec) if spec.strategy in STRATEGIES else ())
-    seconds = sum(stage.seconds if isinstance(stage, Analyse) else STAGE_SECONDS[stage.kind] for stage in stages)
-    return ceil(seconds / 30) / 2
+    compiled = STRATEGIES[spec.strategy](spec) if spec.strategy in STRATEGIES else ()
+    return estimated_minutes([record.stage for record in deployment.stages] or compiled)
 
 
 def _current_stage(stages: Sequence[StageRecord]) -> str | None:

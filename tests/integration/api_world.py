@@ -1,0 +1,182 @@
+"""A whole server in the test's process: real services, engine and SQLite, memory drivers, a clock that the test moves. `app` is the API over it."""
+# ruff: noqa: ARG002  (the memory source answers for every manifest alike)
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+from fastapi import FastAPI
+
+from agent_servicing.adapters.events.local import LocalEventBus
+from agent_servicing.adapters.system import RandomIds
+from agent_servicing.core.events import Event
+from agent_servicing.core.limits import Limits
+from agent_servicing.core.manifest import Manifest
+from agent_servicing.core.versions import Change, SourceVersion
+from agent_servicing.ports import Commit
+from agent_servicing.reconcile.engine import Engine
+from agent_servicing.services.access import Role
+from agent_servicing.services.all import Services, build_services
+from agent_servicing.settings import Settings
+from agent_servicing.store.database import Database
+from agent_servicing.store.sql import SqlStore
+from agent_servicing.testing.clock import VirtualClock
+from agent_servicing.testing.memory import MemoryClient, MemoryMetrics, MemoryRouter, MemoryRuntime
+from agent_servicing.web.app import PREFIX, create_app
+
+AGENT = "WowMemory"
+MANIFEST = """
+[agent]
+id = "WowMemory"
+description = "Remembers"
+[source]
+path = "/srv/wow-memory"
+[run]
+command = ["serve", "--port", "{port}"]
+instances = 2
+[health]
+path = "/healthz"
+"""
+UPGRADE = {"target_version": "1.3.0", "reason": "faster", "blue_green": {"steps": [50, 100], "monitor_seconds": 5}}
+
+ENOUGH_TURNS = 600
+"""A condition that has not come true after so many turns of the engine never will."""
+
+
+class MemorySource:
+    """Implements `VersionSource` with versions the test names."""
+
+    def __init__(self) -> None:
+        self.names = ["1.2.4", "1.2.5"]
+
+    async def versions(self, manifest: Manifest) -> Sequence[SourceVersion]:
+        change = Change(kind="fixed", text="Workflow timeout handling")
+        return [SourceVersion(version=name, ref=f"ref-{name}", author="Release team", changes=(change,)) for name in self.names]
+
+    async def fetch(self, manifest: Manifest, version: str, ref: str, folder: Path) -> None:
+        raise AssertionError("the memory runtime fetches nothing")
+
+    def install_command(self, manifest: Manifest, version: str, folder: Path) -> None:
+        return None
+
+
+@dataclass(kw_only=True)
+class ApiWorld:
+    services: Services
+    database: Database
+    app: FastAPI
+    admin_token: str
+    clock: VirtualClock
+    runtime: MemoryRuntime
+    metrics: MemoryMetrics
+    source: MemorySource
+    store: SqlStore
+    engine: Engine
+    bus: LocalEventBus
+    requests_per_second: int = 100
+    tokens: dict[str, str] = field(default_factory=dict)
+
+    async def token(self, role: str, agents: Sequence[str] | None = None, name: str | None = None) -> str:
+        """A token of this role, made once."""
+        key = name or f"{role}-{','.join(agents or ())}"
+        if key not in self.tokens:
+            self.tokens[key] = await self.services.access.create_token(key, Role(role), agents, actor="test")
+        return self.tokens[key]
+
+    @asynccontextmanager
+    async def client(self, token: str | None) -> AsyncIterator[httpx.AsyncClient]:
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        transport = httpx.ASGITransport(self.app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://server", headers=headers) as client:
+            yield client
+
+    async def turn(self) -> None:
+        """One turn of the engine for every agent that is due, a second of traffic, a hint to the live views."""
+        for lease in await self.store.claim(self.clock.now(), lease_seconds=30, limit=10):
+            self.metrics.send(lease.agent, self.requests_per_second)
+            await self.engine.turn(lease)
+        self.clock.advance(1)
+        await self.bus.publish("events")
+
+    async def until(self, client: httpx.AsyncClient, upgrade: str, *statuses: str, agent: str = AGENT) -> dict[str, Any]:
+        """Let the engine work until the deployment has one of these statuses; its view."""
+        for _ in range(ENOUGH_TURNS):
+            view = (await client.get(f"{PREFIX}/agents/{agent}/upgrades/{upgrade}")).json()
+            if view["status"] in statuses:
+                return dict(view)
+            await self.turn()
+        raise AssertionError(f"{upgrade} is {view['status']}: {view['message']}")
+
+    async def add(self, client: httpx.AsyncClient, version: str = "1.2.5") -> dict[str, Any]:
+        """The agent, added and serving."""
+        answer = await client.post(f"{PREFIX}/agents", json={"manifest": MANIFEST, "version": version})
+        assert answer.status_code == 201, answer.text
+        await self.until(client, answer.json()["upgrade_id"], "completed")
+        return dict(answer.json())
+
+    async def upgrade(self, client: httpx.AsyncClient, **changes: Any) -> dict[str, Any]:
+        """An upgrade that was accepted."""
+        self.source.names = ["1.2.4", "1.2.5", "1.3.0", "1.4.0"]
+        await client.post(f"{PREFIX}/agents/{AGENT}/versions/refresh")
+        answer = await client.post(f"{PREFIX}/agents/{AGENT}/upgrade", json={**UPGRADE, **changes})
+        assert answer.status_code == 202, answer.text
+        return dict(answer.json())
+
+    async def tell(self, *events: Event) -> None:
+        """Write events as the engine does."""
+        self.clock.advance(200)  # whatever happened, the agent is due again
+        (lease,) = await self.store.claim(self.clock.now(), lease_seconds=30, limit=1)
+        state = await self.store.load(lease.agent)
+        commit = Commit(state=state, events=events, intents_done=(), next_at=self.clock.now())
+        assert await self.store.commit(lease, commit, self.clock.now())
+        await self.bus.publish("events")
+
+
+@asynccontextmanager
+async def open_world(folder: Path) -> AsyncIterator[ApiWorld]:
+    clock, ids, bus = VirtualClock(), RandomIds(), LocalEventBus()
+    settings = Settings(data_dir=folder)
+    runtime, router = MemoryRuntime(clock), MemoryRouter()
+    metrics, source = MemoryMetrics(clock, router, runtime), MemorySource()
+    async with Database.open(f"sqlite:///{folder / 'test.db'}") as database:
+        services = build_services(
+            database=database,
+            clock=clock,
+            ids=ids,
+            bus=bus,
+            settings=settings,
+            runtime=runtime,
+            metrics=metrics,
+            sources={"path": source, "git": source},
+        )
+        store = SqlStore(database=database, ids=ids, event_retention_count=100_000)
+        engine = Engine(
+            store=store,
+            runtime=runtime,
+            router=router,
+            metrics=metrics,
+            client=MemoryClient(clock, runtime),
+            clock=clock,
+            limits=Limits(),
+            action_timeout_seconds=5,
+        )
+        yield ApiWorld(
+            services=services,
+            database=database,
+            app=create_app(services, settings=settings, clock=clock, ids=ids, bus=bus, readiness={"store": _fine}),
+            admin_token=await services.access.ensure_admin_token(folder),
+            clock=clock,
+            runtime=runtime,
+            metrics=metrics,
+            source=source,
+            store=store,
+            engine=engine,
+            bus=bus,
+        )
+
+
+async def _fine() -> None:
+    return None

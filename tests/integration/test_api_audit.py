@@ -1,0 +1,103 @@
+"""The audit trail over HTTP: the story's shape, filters, pages, export and verification."""
+
+import csv
+import io
+
+import pytest
+from sqlalchemy import text
+
+from agent_servicing.web.app import PREFIX
+from agent_servicing.web.export import cell
+from tests.integration.api_world import AGENT, ApiWorld
+
+pytestmark = pytest.mark.anyio
+
+
+async def upgraded(world: ApiWorld, reason: str = "faster") -> str:
+    """An agent with a finished upgrade behind it."""
+    async with world.client(world.admin_token) as client:
+        await world.add(client)
+        upgrade = await world.upgrade(client, reason=reason)
+        await world.until(client, upgrade["upgrade_id"], "completed")
+        return str(upgrade["upgrade_id"])
+
+
+async def test_a_finished_upgrade_stands_in_the_trail_as_the_story_shows_it(api_world: ApiWorld) -> None:
+    upgrade = await upgraded(api_world)
+    async with api_world.client(await api_world.token("viewer")) as client:
+        found = (await client.get(f"{PREFIX}/agents/{AGENT}/audit", params={"type": "upgrade", "limit": 50})).json()
+        (entry,) = found["events"]
+        assert entry["event_id"].startswith("evt-")
+        assert entry["timestamp"].endswith("Z")
+        assert (entry["operator"], entry["agent_id"], entry["upgrade_id"]) == ("admin", AGENT, upgrade)
+        assert (entry["from_version"], entry["to_version"], entry["strategy"]) == ("1.2.5", "1.3.0", "blue-green")
+        assert (entry["status"], entry["reason"], entry["downtime_seconds"]) == ("success", "faster", 0)
+        assert entry["duration_seconds"] > 0
+
+
+async def test_the_trail_is_filtered_and_cut_into_pages(api_world: ApiWorld) -> None:
+    await upgraded(api_world)
+    async with api_world.client(await api_world.token("viewer")) as client:
+        whole = (await client.get(f"{PREFIX}/audit", params={"limit": 200})).json()["events"]
+        pages: list[str] = []
+        cursor: str | None = None
+        for _ in range(100):
+            page = (await client.get(f"{PREFIX}/audit", params={"limit": 2} | ({"cursor": cursor} if cursor else {}))).json()
+            pages += [event["event_id"] for event in page["events"]]
+            cursor = page["next_cursor"]
+            if cursor is None:
+                break
+        assert pages == [event["event_id"] for event in whole]
+        middle = whole[len(whole) // 2]["timestamp"]
+        later = (await client.get(f"{PREFIX}/audit", params={"since": middle, "limit": 200})).json()["events"]
+        earlier = (await client.get(f"{PREFIX}/audit", params={"until": middle, "limit": 200})).json()["events"]
+        assert len(later) + len(earlier) == len(whole)
+        for filters in ({"agent": "Other"}, {"operator": "nobody"}, {"status": "failed"}):
+            assert (await client.get(f"{PREFIX}/audit", params=filters)).json()["events"] == []
+        assert (await client.get(f"{PREFIX}/audit", params={"cursor": "broken"})).status_code == 422
+
+
+async def test_a_csv_export_holds_every_entry_and_no_formula(api_world: ApiWorld) -> None:
+    evil = '=HYPERLINK("http://evil","x")'
+    await upgraded(api_world, reason=evil)
+    async with api_world.client(await api_world.token("viewer")) as client:
+        whole = (await client.get(f"{PREFIX}/audit", params={"limit": 200})).json()["events"]
+        answer = await client.get(f"{PREFIX}/audit/export", params={"format": "csv"})
+        assert answer.headers["Content-Type"].startswith("text/csv")
+        assert "attachment" in answer.headers["Content-Disposition"]
+        rows = list(csv.DictReader(io.StringIO(answer.text)))
+        assert [row["event_id"] for row in rows] == [event["event_id"] for event in whole]
+        assert f"'{evil}" in [row["reason"] for row in rows]
+        assert not [value for row in rows for value in row.values() if value.startswith(("=", "+", "-", "@"))]
+
+
+@pytest.mark.parametrize("value", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "＝1"])
+async def test_a_text_that_would_run_in_a_spreadsheet_becomes_plain(value: str) -> None:
+    assert cell(value) == f"'{value}"
+
+
+async def test_numbers_stay_numbers_and_nothing_stays_nothing() -> None:
+    assert (cell(-1.5), cell(0), cell(None), cell("a=b"), cell(True)) == ("-1.5", "0", "", "a=b", "true")
+
+
+async def test_a_json_export_is_one_document_with_the_filters_applied(api_world: ApiWorld) -> None:
+    upgrade = await upgraded(api_world)
+    async with api_world.client(await api_world.token("viewer")) as client:
+        answer = await client.get(f"{PREFIX}/audit/export", params={"format": "json", "type": "upgrade", "agent": AGENT})
+        assert answer.headers["Content-Type"] == "application/json"
+        assert [event["upgrade_id"] for event in answer.json()["events"]] == [upgrade]
+        nothing = await client.get(f"{PREFIX}/audit/export", params={"format": "json", "agent": "Other"})
+        assert nothing.json() == {"events": []}
+
+
+async def test_a_changed_entry_is_found(api_world: ApiWorld) -> None:
+    await upgraded(api_world)
+    async with api_world.client(await api_world.token("viewer")) as client:
+        sound = (await client.get(f"{PREFIX}/audit/verify")).json()
+        assert (sound["valid"], sound["broken_at"]) == (True, None)
+        assert sound["entries"] > 3
+        entry = (await client.get(f"{PREFIX}/audit", params={"type": "upgrade"})).json()["events"][0]["event_id"]
+        async with api_world.database.write() as connection:
+            await connection.execute(text("UPDATE events SET reason = 'nothing happened' WHERE event_id = :entry"), {"entry": entry})
+        found = (await client.get(f"{PREFIX}/audit/verify")).json()
+        assert (found["valid"], found["broken_at"]) == (False, entry)

@@ -1,0 +1,221 @@
+"""What is served beside the API: welcome, offline documentation, description, health, metrics, and the headers of every answer."""
+
+import re
+from html.parser import HTMLParser
+from typing import Any
+
+import httpx
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from agent_servicing import __version__
+from agent_servicing.core import events
+from agent_servicing.core.events import Event
+from agent_servicing.web.app import PREFIX, create_app
+from agent_servicing.web.context import EngineStats
+from tests.integration.api_world import AGENT, ApiWorld
+
+pytestmark = pytest.mark.anyio
+
+
+class Links(HTMLParser):
+    """Every address a page names, and whether it holds a script of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.addresses: list[str] = []
+        self.inline = False
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = dict(attrs)
+        self.addresses += [value for name, value in attrs if name in ("src", "href") and value]
+        self.inline |= tag == "style" or (tag == "script" and "src" not in given)
+
+
+def links(html: str) -> Links:
+    found = Links()
+    found.feed(html)
+    return found
+
+
+@pytest.mark.parametrize("page", ["/", "/docs"])
+async def test_a_page_loads_nothing_from_elsewhere_and_everything_it_names_is_served(api_world: ApiWorld, page: str) -> None:
+    async with api_world.client(None) as client:
+        answer = await client.get(page)
+        assert (answer.status_code, answer.headers["Content-Type"]) == (200, "text/html; charset=utf-8")
+        found = links(answer.text)
+        assert found.addresses
+        assert not found.inline
+        for address in found.addresses:
+            assert not re.match(r"(?i)[a-z]+:|//", address), address
+            assert (await client.get(address)).status_code == 200, address
+        policy = answer.headers["Content-Security-Policy"]
+        assert "default-src 'none'" in policy
+        assert "http" not in policy
+
+
+async def test_the_documentation_is_a_current_swagger_ui_that_asks_nobody_else(api_world: ApiWorld) -> None:
+    async with api_world.client(None) as client:
+        bundle = await client.get("/assets/docs/swagger-ui-bundle.js")
+        assert bundle.headers["Content-Type"].startswith("text/javascript")
+        version = re.search(r'PACKAGE_VERSION:"(\d+)\.(\d+)', bundle.text)
+        assert version is not None
+        assert (int(version[1]), int(version[2])) >= (5, 30)
+        start = (await client.get("/assets/docs/docs.js")).text
+        assert "validatorUrl: null" in start
+        assert "http" not in start
+
+
+async def test_the_welcome_says_what_this_is_and_holds_no_script(api_world: ApiWorld) -> None:
+    async with api_world.client(None) as client:
+        page = (await client.get("/")).text
+        assert __version__ in page
+        assert "<script" not in page
+        moved = await client.get("/agent-servicing.html")
+        assert (moved.status_code, moved.headers["Location"]) == (307, "/")
+
+
+async def test_every_answer_carries_the_security_headers(api_world: ApiWorld) -> None:
+    async with api_world.client(api_world.admin_token) as client, api_world.client(None) as anonymous:
+        for answer in (
+            await client.get(f"{PREFIX}/agents"),
+            await client.get(f"{PREFIX}/agents/Nobody"),
+            await anonymous.get(f"{PREFIX}/agents"),
+            await anonymous.get("/healthz"),
+        ):
+            assert answer.headers["X-Content-Type-Options"] == "nosniff"
+            assert answer.headers["X-Frame-Options"] == "DENY"
+            assert answer.headers["Cache-Control"] == "no-store"
+            assert answer.headers["Content-Security-Policy"].startswith("default-src 'none'")
+            assert answer.headers["X-Request-Id"]
+            assert "server" not in answer.headers
+
+
+async def test_every_operation_is_described_with_examples_and_problems(api_world: ApiWorld) -> None:
+    document = api_world.app.openapi()
+    schemas = document["components"]["schemas"]
+
+    def has_example(content: dict[str, Any]) -> bool:
+        schema = content.get("schema", {})
+        names = [part["$ref"].rpartition("/")[2] for part in (schema, *schema.get("anyOf", [])) if "$ref" in part]
+        return "example" in content or (bool(names) and all(schemas[name].get("examples") for name in names))
+
+    seen: set[str] = set()
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
+            where = f"{method} {path}"
+            assert operation["summary"], where
+            assert operation["description"], where
+            assert operation["tags"], where
+            assert operation["operationId"] not in seen
+            seen.add(operation["operationId"])
+            good = [r for status, r in operation["responses"].items() if status.startswith("2")]
+            assert good, where
+            for content in (c for response in good for c in response.get("content", {}).values()):
+                assert has_example(content), where
+            if "requestBody" in operation:
+                (body,) = operation["requestBody"]["content"].values()
+                schema = body["schema"]
+                names = [p["$ref"].rpartition("/")[2] for p in (schema, *schema.get("anyOf", [])) if "$ref" in p]
+                assert all(schemas[name]["examples"] for name in names), where
+                assert names, where
+            problems = [r for status, r in operation["responses"].items() if status[0] in "45" and "Ready" not in str(r)]
+            assert problems, where
+            assert all("application/problem+json" in r["content"] for r in problems), where
+            if path.startswith("/api"):
+                assert operation["x-required-role"], where
+                assert {"401", "403"} <= operation["responses"].keys(), where
+    assert document["security"] == [{"token": []}]
+
+
+async def test_the_description_is_served_and_its_references_lead_somewhere(api_world: ApiWorld) -> None:
+    async with api_world.client(None) as client:
+        answer = await client.get("/openapi.json")
+        for name in re.findall(r'"#/components/schemas/([^"]+)"', answer.text):
+            assert name in answer.json()["components"]["schemas"], name
+        assert "HTTPValidationError" not in answer.text
+
+
+async def test_examples_of_bodies_are_bodies(api_world: ApiWorld) -> None:
+    from agent_servicing.web.schemas import access, agents, deployments
+
+    for module in (access, agents, deployments):
+        for model in vars(module).values():
+            for example in (getattr(model, "model_config", None) or {}).get("json_schema_extra", {}).get("examples", ()):
+                model.model_validate(example)
+
+
+async def test_readiness_names_the_part_that_is_not_alive_and_nothing_more(api_world: ApiWorld) -> None:
+    async def fine() -> None:
+        return None
+
+    async def broken() -> None:
+        raise RuntimeError("the password is swordfish")
+
+    app = create_app(
+        api_world.services,
+        settings=api_world.app.state.context.settings,
+        clock=api_world.clock,
+        ids=api_world.app.state.context.ids,
+        bus=api_world.bus,
+        readiness={"store": fine, "router": broken},
+    )
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://server") as client:
+        answer = await client.get("/readyz")
+        assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
+        assert answer.json() == {"status": "not_ready", "checks": {"router": "failed", "store": "ok"}}
+        assert (await client.get("/healthz")).status_code == 200
+
+
+async def test_prometheus_gets_the_fleet_the_traffic_and_what_ended(api_world: ApiWorld) -> None:
+    async with api_world.client(api_world.admin_token) as client:
+
+        async def numbers() -> dict[tuple[str, ...], float]:
+            text = (await client.get("/metrics")).text
+            return {
+                (sample.name, *(v for _, v in sorted(sample.labels.items()))): sample.value
+                for family in text_string_to_metric_families(text)
+                for sample in family.samples
+            }
+
+        await numbers()
+        await api_world.add(client)
+        await api_world.turn()
+        upgrade = await api_world.upgrade(client)
+        await api_world.until(client, upgrade["upgrade_id"], "completed")
+        moment = api_world.clock.now()
+        await api_world.tell(
+            Event(type=events.ROLLBACK_TRIGGERED, at=moment, agent=AGENT, data={"auto_triggered": True, "metric": "error_rate"}),
+            Event(type=events.ROLLBACK_TRIGGERED, at=moment, agent=AGENT, data={"auto_triggered": False}),
+        )
+        found = await numbers()
+        assert found["servicing_agents", "healthy"] == 1
+        assert found["servicing_instances", AGENT, "ready", "1.3.0"] == 2
+        assert found["servicing_deployments_closed_total", "upgrade", "success"] == 1
+        assert found["servicing_deployments_closed_total", "install", "success"] == 1
+        assert found["servicing_deployment_duration_seconds_count", "upgrade"] == 1
+        assert found["servicing_rollbacks_total", "error_rate"] == 1
+        assert found["servicing_rollbacks_total", "operator"] == 1
+        assert found["servicing_unserved_requests", AGENT] == 0
+        assert found["servicing_info", __version__] == 1
+        again = await numbers()
+        assert again["servicing_rollbacks_total", "error_rate"] == 1
+        api_world.metrics.reachable = False
+        assert ("servicing_unserved_requests", AGENT) not in await numbers()
+
+
+async def test_prometheus_gets_the_engines_numbers_where_they_are_given(api_world: ApiWorld) -> None:
+    context = api_world.app.state.context
+    app = create_app(
+        api_world.services,
+        settings=context.settings,
+        clock=context.clock,
+        ids=context.ids,
+        bus=context.bus,
+        engine=lambda: EngineStats(reconciles=7, failures=1, reconcile_seconds=0.5),
+    )
+    headers = {"Authorization": f"Bearer {api_world.admin_token}"}
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://server", headers=headers) as client:
+        text = (await client.get("/metrics")).text
+        assert "servicing_engine_reconciles_total 7.0" in text
+        assert "servicing_engine_failures_total 1.0" in text
