@@ -225,7 +225,9 @@ def a_version(source: Path, version: str, **behaviour: Any) -> None:
     (folder / "behaviour.json").write_text(json.dumps(behaviour))
 
 
-def an_agent(server: Server, *, agent: str = AGENT, instances: int = 2, version: str = "1.0.0", startup: float = 30, extra: str = "") -> Path:
+def an_agent(
+    server: Server, *, agent: str = AGENT, instances: int = 2, version: str = "1.0.0", startup: float = 30, extra: str = ""
+) -> Path:
     """Add the echo agent with its first version and wait until it serves; its source folder, to add versions to."""
     source = server.folder / f"source-{agent}"
     if not (source / version).exists():
