@@ -140,7 +140,10 @@ def test_an_instance_that_ignores_sigterm_is_ended_all_the_same(tmp_path: Path) 
         stubborn = source / "1.1.0"
         a_version(source, "1.1.0")
         program = stubborn / "program.py"
-        ignore = "import signal; signal.signal = lambda *a: None\nimport asyncio.unix_events as u; u._UnixSelectorEventLoop.add_signal_handler = lambda *a: None\n"
+        ignore = (
+            "import signal; signal.signal = lambda *a: None\n"
+            "import asyncio.unix_events as u; u._UnixSelectorEventLoop.add_signal_handler = lambda *a: None\n"
+        )
         (stubborn / "program.py").write_text(ignore + program.read_text())
         server.post(f"/agents/{AGENT}/versions/refresh", expect=200)
         quick = {"blue_green": {"steps": [100], "monitor_seconds": 0}, "keep_warm_seconds": 0}
