@@ -38,8 +38,11 @@ class IdempotencyMiddleware:
         self._store = context.services.idempotency
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] not in METHODS:
+            await self._app(scope, receive, send)
+            return
         request = Request(scope, receive)
-        key = request.headers.get(HEADER) if scope["type"] == "http" and scope["method"] in METHODS else None
+        key = request.headers.get(HEADER)
         if key is None or not hasattr(request.state, "caller"):
             await self._app(scope, receive, send)
             return
