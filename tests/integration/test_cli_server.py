@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import pty
 import signal
 import subprocess
 import sys
@@ -14,11 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import anyio.to_thread
 import pytest
 import uvicorn
 from anyio.abc import Process
 
 from agent_servicing.adapters.system import SystemClock
+from agent_servicing.cli.surroundings import WebSocket
 from agent_servicing.web.server import uvicorn_config
 from tests.integration.api_world import AGENT, MANIFEST, ApiWorld, open_world
 
@@ -246,6 +249,55 @@ async def test_ctrl_c_stops_watching_and_nothing_else(site: Site) -> None:
     assert b"goes on" in said
     agent = (await site.run("agent", "show", AGENT, "--json")).json
     assert agent["deployment"]["status"] == "in_progress"
+
+
+async def test_a_terminal_gets_a_live_picture(site: Site) -> None:
+    await site.add()
+    ours, theirs = pty.openpty()
+    words = [*COMMAND, "upgrade", AGENT, "1.3.0", *FAST, "--watch"]
+    terminal = {**environ(), "TERM": "xterm-256color", "COLUMNS": "120", "LINES": "50"}
+    async with await anyio.open_process(words, cwd=site.folder, env=terminal, stdin=theirs, stdout=theirs, stderr=theirs) as process:
+        os.close(theirs)
+        with anyio.fail_after(GENEROUS_SECONDS):
+            shown = await anyio.to_thread.run_sync(everything, ours)
+            assert await process.wait() == 0
+    text = shown.decode(errors="replace")
+    for word in ("blue-green", "error rate", "p95 latency", "Verdict", "route_traffic_50", "✓", "━", "Ctrl-C stops watching"):
+        assert word in text
+    assert "\x1b[?25h" in text  # the cursor is back
+
+
+def everything(terminal: int) -> bytes:
+    """What is written to the terminal until its last writer has gone."""
+    found = b""
+    try:
+        while part := os.read(terminal, 65536):
+            found += part
+    except OSError:
+        pass  # Linux says EIO at the end of a terminal
+    finally:
+        os.close(terminal)
+    return found
+
+
+async def test_the_live_connection_of_a_watch_gets_a_snapshot_then_events(site: Site) -> None:
+    await site.add()
+    started = (await site.run("upgrade", AGENT, "1.3.0", *FAST, "--json")).json
+    server = json.loads((site.folder / "servicing-data" / "server.json").read_text())
+    url = server["api_url"].replace("http://", "ws://") + "/ws/agent-upgrades"
+
+    def listen() -> list[str]:
+        socket = WebSocket(url, {"Authorization": f"Bearer {site.world.admin_token}"})
+        socket.send(json.dumps({"action": "subscribe", "upgrade_id": started["upgrade_id"]}))
+        events: list[str] = []
+        while not events or events[-1] != "completed":
+            events.append(json.loads(socket.recv(timeout=GENEROUS_SECONDS))["event"])
+        socket.close()
+        return events
+
+    events = await anyio.to_thread.run_sync(listen)
+    assert events[0] == "snapshot"
+    assert {"stage_completed", "metrics_update", "traffic_shifted"} <= set(events)
 
 
 async def test_a_scheduled_upgrade_says_when(site: Site) -> None:

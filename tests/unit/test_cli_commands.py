@@ -1,6 +1,7 @@
 """Every command against canned answers: what is sent, what is printed, how it ends."""
 
 import json
+import re
 from pathlib import Path
 
 import httpx
@@ -513,3 +514,14 @@ def test_markup_in_what_operators_wrote_is_shown_as_written(world: World) -> Non
     view = deployment(stages=[stage("a", "completed", 1.0, note="[red]x[/red] :smile:")])
     world.server.on("GET", f"agents/WowMemory/upgrades/{ID}", view)
     assert "[red]x[/red] :smile:" in world.run("status", ID).stdout
+
+
+@pytest.mark.parametrize("words", every_command())
+def test_the_guide_has_every_command_with_all_its_options(words: str) -> None:
+    guide = (Path(__file__).resolve().parents[2] / "docs/guides/cli.md").read_text()
+    command = words.removesuffix(" list") if words == "audit list" else words
+    rows = [line for line in guide.splitlines() if f"`servicing {command}" in line and line.startswith("|")]
+    assert rows, words
+    own = set(re.findall(r"--[a-z-]{3,}", CliRunner().invoke(app, [*words.split(), "--help"]).stdout))
+    common = {"--json", "--server", "--token", "--data-dir", "--help", "--reason", "--watch"}
+    assert {option for option in own - common if option not in guide} == set()

@@ -5,14 +5,19 @@
 
 import os
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from agent_servicing.ports import Clock, Ids
 
 if TYPE_CHECKING:
     import httpx  # a third of a second at import: only for those who talk to a server
+
+
+MESSAGE_BYTES_MAX: Final = 4 * 1024 * 1024
+"""Largest WebSocket message; a snapshot with its deployment is some kilobytes."""
 
 
 class Socket(Protocol):
@@ -51,11 +56,24 @@ def real() -> Surroundings:
 
         anyio.run(clock.sleep, seconds)
 
-    return Surroundings(environ=os.environ, folder=Path.cwd(), clock=clock, ids=RandomIds(), pause=pause, connect=open_socket)
+    return Surroundings(environ=os.environ, folder=Path.cwd(), clock=clock, ids=RandomIds(), pause=pause, connect=WebSocket)
 
 
-def open_socket(url: str, headers: Mapping[str, str]) -> Socket:
-    """A WebSocket connection, opened within 5 s."""
-    from websockets.sync.client import connect  # noqa: PLC0415  only for --watch
+class WebSocket:
+    """An open connection; `websockets` wants it entered as a context, which outlives the function that opened it."""
 
-    return connect(url, additional_headers=dict(headers), open_timeout=5, close_timeout=1, proxy=None, max_size=4 * 1024 * 1024)
+    def __init__(self, url: str, headers: Mapping[str, str]) -> None:
+        from websockets.sync.client import connect  # noqa: PLC0415  only for --watch
+
+        opening = connect(url, additional_headers=dict(headers), open_timeout=5, close_timeout=1, proxy=None, max_size=MESSAGE_BYTES_MAX)
+        self._closing = ExitStack()
+        self._connection = self._closing.enter_context(opening)
+
+    def recv(self, timeout: float | None = None) -> str | bytes:
+        return self._connection.recv(timeout=timeout)
+
+    def send(self, message: str) -> None:
+        self._connection.send(message)
+
+    def close(self) -> None:
+        self._closing.close()

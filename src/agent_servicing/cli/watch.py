@@ -4,7 +4,7 @@ Called by every command that takes `--watch` or `--wait`; raises `typer.Exit` wi
 """
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final, NoReturn
 
 import typer
@@ -18,6 +18,7 @@ from agent_servicing.cli.session import Session
 from agent_servicing.cli.words import clock_time
 
 STORY_LINES: Final = 6
+FOOTER: Final = "Ctrl-C stops watching, not the deployment."
 METRICS_EVERY_SECONDS: Final = 5.0
 """Between two lines with figures when there is no terminal to redraw."""
 
@@ -27,7 +28,7 @@ def watch(session: Session, view: Json) -> NoReturn:
     deployment = identity(view)
     feed = Feed(session.api, session.surroundings, agent=str(view.get("agent_id", "")), deployment=deployment)
     try:
-        final = _on_terminal(session, feed) if session.out.terminal else _as_lines(session, feed)
+        final = follow(session, feed.looks())
     except KeyboardInterrupt:
         session.out.note(f"\nStopped watching; {deployment} goes on. `servicing status {deployment} --watch` watches it again,")
         session.out.note(f"`servicing cancel {deployment}` takes it back.")
@@ -39,14 +40,19 @@ def watch(session: Session, view: Json) -> NoReturn:
     raise typer.Exit(outcome(final))
 
 
-def _as_lines(session: Session, feed: Feed) -> Json:
+def follow(session: Session, looks: Iterator[Look], *, footer: Callable[[], str] = lambda: FOOTER) -> Json:
+    """Show the looks as they come; the last view. `footer` makes the line below the live picture, each time anew."""
+    return _on_terminal(session, looks, footer) if session.out.terminal else _as_lines(session, looks)
+
+
+def _as_lines(session: Session, looks: Iterator[Look]) -> Json:
     """Lines go to standard output, with `--json` to standard error, where they do not disturb the document."""
     write = session.out.note if session.out.machine else session.out.line
     clock = session.surroundings.clock
     told: Json | None = None
     figures_at = clock.monotonic()
     connected = True
-    for look in feed.looks():
+    for look in looks:
         for line in _news(look, told, session):
             write(line)
         told = look.view
@@ -60,20 +66,19 @@ def _as_lines(session: Session, feed: Feed) -> Json:
     return told or {}
 
 
-def _on_terminal(session: Session, feed: Feed) -> Json:
+def _on_terminal(session: Session, looks: Iterator[Look], footer: Callable[[], str]) -> Json:
     from rich.live import Live  # noqa: PLC0415  a tenth of a second at import
 
     from agent_servicing.cli.live_view import Frame, draw  # noqa: PLC0415  brings rich
 
     story: deque[str] = deque(maxlen=STORY_LINES)
     told: Json | None = None
-    footer = "Ctrl-C stops watching, not the deployment."
     with Live(console=session.out.console(), refresh_per_second=8, vertical_overflow="crop") as live:
-        for look in feed.looks():
+        for look in looks:
             story.extend(_news(look, told, session))
             told = look.view
             now = session.surroundings.clock.now()
-            live.update(draw(Frame(view=told, story=list(story), now=now, connected=look.connected, live=look.live, footer=footer)))
+            live.update(draw(Frame(view=told, story=list(story), now=now, connected=look.connected, live=look.live, footer=footer())))
     return told or {}
 
 
