@@ -16,12 +16,12 @@ from agent_servicing.core.events import Event
 from agent_servicing.core.limits import Limits
 from agent_servicing.core.manifest import Manifest
 from agent_servicing.core.versions import Change, SourceVersion
-from agent_servicing.ports import Commit
 from agent_servicing.reconcile.engine import Engine
 from agent_servicing.services.access import Role
 from agent_servicing.services.all import Services, build_services
 from agent_servicing.settings import Settings
 from agent_servicing.store.database import Database
+from agent_servicing.store.event_log import append
 from agent_servicing.store.sql import SqlStore
 from agent_servicing.testing.clock import VirtualClock
 from agent_servicing.testing.memory import MemoryClient, MemoryMetrics, MemoryRouter, MemoryRuntime
@@ -126,12 +126,9 @@ class ApiWorld:
         return dict(answer.json())
 
     async def tell(self, *events: Event) -> None:
-        """Write events as the engine does."""
-        self.clock.advance(200)  # whatever happened, the agent is due again
-        (lease,) = await self.store.claim(self.clock.now(), lease_seconds=30, limit=1)
-        state = await self.store.load(lease.agent)
-        commit = Commit(state=state, events=events, intents_done=(), next_at=self.clock.now())
-        assert await self.store.commit(lease, commit, self.clock.now())
+        """Write events as the store does, and hint as the engine does."""
+        async with self.database.write() as connection:
+            await append(connection, self.app.state.context.ids, events, keep=100_000)
         await self.bus.publish("events")
 
 
