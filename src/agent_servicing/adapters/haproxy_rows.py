@@ -1,0 +1,255 @@
+"""How the routing of one agent is written in HAProxy's maps, and read back. Pure; used by the router and by the metrics driver.
+
+agents.map   WowMemory -> 00|12:s00g0:34|13:s00g1:36|2500|header:X-Conversation-Id|30|0,1|25.0
+             slot, target of stable, target of candidate, threshold, conversation key, id of its unserved requests,
+             columns in the order of the generations, share. A target is generation:backend:counter id.
+hosts.map    wowmemory -> WowMemory
+pins.map     00.12 -> 12:s00g0:34|          where conversations of a generation go: target, and the redirect that asked for it
+labels.map   s00g0 -> 12|1.2.5|17|i1:0:0    generation, version, tally, servers with the counts at which their instance began
+             s00g0/i1 -> WowMemory@1.2.5/g12-1-0
+             tallies/WowMemory -> 11=16,12=17
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from agent_servicing.core.errors import PermanentError
+from agent_servicing.core.manifest import ConversationKey
+from agent_servicing.core.routing import MAX_GENERATIONS, Backend, GenerationRoute, Routing
+
+AGENTS, HOSTS, PINS, LABELS = "agents.map", "hosts.map", "pins.map", "labels.map"
+MAPS = (AGENTS, HOSTS, PINS, LABELS)
+
+BUCKET_RADIX = 128
+"""Counter ids of the histogram: generation id times this, plus the bucket."""
+
+UNKNOWN_LATENCY = 127
+"""Bucket of responses whose time is not known because the clock was set back."""
+
+_WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,127}")
+
+Rows = Mapping[str, Mapping[str, str]]
+"""Contents of the maps: file name -> key -> value."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where one generation lives: its column of the agent's slot, its counters, the server and the starting counts of each instance."""
+
+    column: int
+    tally: int
+    servers: Mapping[str, int] = field(default_factory=dict)
+    began: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """One agent's routing and the places it takes. `tally` counts its unserved requests, `tallies` generations that may be gone already."""
+
+    routing: Routing
+    slot: int
+    tally: int
+    places: Mapping[int, Place] = field(default_factory=dict)
+    tallies: Mapping[int, int] = field(default_factory=dict)
+
+    def backend(self, generation: int) -> str:
+        return backend_name(self.slot, self.places[generation].column)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Server:
+    """One server as HAProxy reports it; `state` is ready, drain or maint. Counts are those of the slot, whoever was in it."""
+
+    host: str
+    port: int
+    state: str
+    in_flight: int = 0
+    requests: int = 0
+    errors: int = 0
+
+
+def slot_name(slot: int) -> str:
+    return f"{slot:02d}"
+
+
+def slot_of_row(row: str) -> int:
+    """The slot that an agent's row names."""
+    return int(row.partition("|")[0])
+
+
+def unserved_id(row: str) -> int:
+    """The counter of an agent's unserved requests."""
+    return int(row.split("|")[5])
+
+
+def read_members(row: str) -> dict[str, tuple[int, int]]:
+    """The servers in service of a backend's row, with the requests and errors counted before their instance came."""
+    members = (member.split(":") for member in row.rpartition("|")[2].split(",") if member)
+    return {name: (int(requests), int(errors)) for name, requests, errors in members}
+
+
+def read_tallies(text: str) -> dict[int, int]:
+    """Generation to tally, from the row `tallies/AGENT`."""
+    pairs = (pair.split("=") for pair in text.split(",") if pair)
+    return {int(number): int(tally) for number, tally in pairs}
+
+
+def backend_name(slot: int, column: int) -> str:
+    return f"s{slot:02d}g{column}"
+
+
+def backends_of(slot: int) -> list[str]:
+    return [backend_name(slot, column) for column in range(MAX_GENERATIONS)]
+
+
+def check(routing: Routing) -> None:
+    """Refuse what cannot be written into a map or is no routing: `PermanentError`."""
+    numbers = [g.generation for g in routing.generations]
+    if len(numbers) > MAX_GENERATIONS or len(set(numbers)) != len(numbers):
+        raise PermanentError(f"{routing.agent}: at most {MAX_GENERATIONS} different generations, not {numbers}")
+    for side in (routing.stable, routing.candidate):
+        if side is not None and side not in numbers:
+            raise PermanentError(f"{routing.agent}: generation {side} takes traffic but is not among {numbers}")
+    if not 0 <= routing.share <= 100:
+        raise PermanentError(f"{routing.agent}: a share of {routing.share} is not a percentage")
+    words = [routing.agent, *(g.version for g in routing.generations), *(b.instance for g in routing.generations for b in g.backends)]
+    words += [routing.conversation_key.name] if routing.conversation_key else []
+    for word in words:
+        if not _WORD.fullmatch(word):
+            raise PermanentError(f"{routing.agent}: {word!r} cannot be used as a name in the data plane (letters, digits and . _ + - only)")
+
+
+def encode(plan: Plan) -> dict[str, dict[str, str]]:
+    """The rows of one agent in every map."""
+    routing, slot = plan.routing, slot_name(plan.slot)
+    columns = ",".join(str(plan.places[g.generation].column) for g in routing.generations)
+    row = (
+        slot,
+        _target(plan, routing.stable),
+        _target(plan, routing.candidate),
+        str(round(routing.share * 100) if routing.candidate is not None else 0),
+        str(routing.conversation_key or "-"),
+        str(2 * plan.tally),
+        columns,
+        repr(routing.share),
+    )
+    return {
+        AGENTS: {routing.agent: "|".join(row)},
+        HOSTS: {routing.agent.lower(): routing.agent},
+        PINS: {f"{slot}.{source}": value for source, value in _pins(plan).items()},
+        LABELS: _labels(plan),
+    }
+
+
+def decode(agent: str, rows: Rows, servers: Mapping[str, Mapping[str, Server]]) -> Plan | None:
+    """The plan that HAProxy carries out for `agent`: its maps and, per backend, its servers by name. None when it does not know the agent."""
+    row = rows[AGENTS].get(agent)
+    if row is None:
+        return None
+    slot_text, stable, candidate, threshold, key, unserved, columns, share = row.split("|")
+    slot, labels = int(slot_text), rows[LABELS]
+    generations: list[GenerationRoute] = []
+    places: dict[int, Place] = {}
+    for column in (int(c) for c in columns.split(",") if c):
+        backend = backend_name(slot, column)
+        if backend in labels:
+            route, place = _generation(column, backend, labels, servers.get(backend, {}))
+            generations.append(route)
+            places[route.generation] = place
+    routing = Routing(
+        agent=agent,
+        conversation_key=_key(key),
+        generations=tuple(generations),
+        stable=_number(stable),
+        candidate=_number(candidate),
+        share=_share(int(threshold), float(share), bool(candidate)),
+        redirects=_redirects(slot_text, rows[PINS]),
+    )
+    tallies = read_tallies(labels.get(f"tallies/{agent}", ""))
+    return Plan(routing=routing, slot=slot, tally=int(unserved) // 2, places=places, tallies=tallies)
+
+
+def forget_counts(plan: Plan) -> Plan:
+    """The same plan for a HAProxy whose counters start at zero."""
+    return replace(plan, places={n: replace(p, began={}) for n, p in plan.places.items()})
+
+
+def _target(plan: Plan, generation: int | None) -> str:
+    if generation is None or generation not in plan.places:
+        return ""
+    return f"{generation}:{plan.backend(generation)}:{2 * plan.places[generation].tally}"
+
+
+def _number(target: str) -> int | None:
+    return int(target.partition(":")[0]) if target else None
+
+
+def _pins(plan: Plan) -> dict[int, str]:
+    redirects = plan.routing.redirects
+    sources = {*plan.places, *redirects}
+    return {n: f"{_target(plan, _follow(n, redirects))}|{redirects.get(n, '')}" for n in sorted(sources)}
+
+
+def _follow(source: int, redirects: Mapping[int, int]) -> int:
+    seen = {source}
+    while (source := redirects.get(source, source)) not in seen:
+        seen.add(source)
+    return source
+
+
+def _labels(plan: Plan) -> dict[str, str]:
+    agent, labels = plan.routing.agent, {}
+    for route in plan.routing.generations:
+        place, backend = plan.places[route.generation], plan.backend(route.generation)
+        members = []
+        for target in route.backends:
+            server = place.servers[target.instance]
+            requests, errors = place.began.get(target.instance, (0, 0))
+            members.append(f"i{server}:{requests}:{errors}")
+            labels[f"{backend}/i{server}"] = f"{agent}@{route.version}/{target.instance}"
+        labels[backend] = f"{route.generation}|{route.version}|{place.tally}|{','.join(members)}"
+        last = next((b for b in route.backends if b.state == "drain"), None)
+        if last is not None:
+            labels[f"{backend}/last"] = f"i{place.servers[last.instance]}"
+    labels[f"tallies/{agent}"] = ",".join(f"{n}={tally}" for n, tally in plan.tallies.items())
+    return labels
+
+
+def _generation(column: int, backend: str, labels: Mapping[str, str], servers: Mapping[str, Server]) -> tuple[GenerationRoute, Place]:
+    number, version, tally, _ = labels[backend].split("|")
+    backends: list[Backend] = []
+    numbers: dict[str, int] = {}
+    began: dict[str, tuple[int, int]] = {}
+    for name, counts in read_members(labels[backend]).items():
+        instance = labels.get(f"{backend}/{name}", "").rpartition("/")[2]
+        server = servers.get(name)
+        if server is None or not instance:
+            continue
+        numbers[instance], began[instance] = int(name[1:]), counts
+        if server.state == "ready" or server.state == "drain":
+            backends.append(Backend(instance=instance, host=server.host, port=server.port, state=server.state))  # type: ignore[arg-type]
+    route = GenerationRoute(generation=int(number), version=version, backends=tuple(backends))
+    return route, Place(column=column, tally=int(tally), servers=numbers, began={n: b for n, b in began.items() if b != (0, 0)})
+
+
+def _key(text: str) -> ConversationKey | None:
+    kind, _, name = text.partition(":")
+    if kind == "header" or kind == "cookie" or kind == "query":
+        return ConversationKey(kind=kind, name=name)  # type: ignore[arg-type]
+    return None
+
+
+def _share(threshold: int, wanted: float, has_candidate: bool) -> float:
+    """What the threshold says; the exact number that was asked for when it says the same to the last digit it can."""
+    return wanted if not has_candidate or round(wanted * 100) == threshold else threshold / 100
+
+
+def _redirects(slot: str, pins: Mapping[str, str]) -> dict[int, int]:
+    found = {}
+    for key, value in pins.items():
+        owner, _, source = key.partition(".")
+        declared = value.rpartition("|")[2]
+        if owner == slot and declared:
+            found[int(source)] = int(declared)
+    return found
