@@ -48,7 +48,6 @@ class AgentUpgrade:
 
     async def request(self, agent: str, request: UpgradeRequest, *, actor: str) -> Deployment:
         """Queue or schedule it; the first refusal of the plan is raised (Invalid, Conflict or NotFound)."""
-        reason = checked_reason(request.reason, needed=True)
         async with self._database.write() as connection:
             state = await require_state(connection, agent, lock=True)
             planned = await self._plan(connection, state, request)
@@ -61,7 +60,7 @@ class AgentUpgrade:
                 from_version=state.agent.version,
                 to_version=planned.plan.to_version,
                 spec=planned.spec,
-                reason=reason,
+                reason=checked_reason(request.reason),
                 actor=actor,
                 requested_at=self._clock.now(),
                 scheduled_at=start,

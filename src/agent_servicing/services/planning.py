@@ -16,7 +16,7 @@ from agent_servicing.core.versions import check_upgrade, try_parse
 from agent_servicing.services import catalogue
 from agent_servicing.services.requests import UpgradeRequest
 from agent_servicing.services.specs import problems, spec_of
-from agent_servicing.services.transaction import shown
+from agent_servicing.services.transaction import checked_reason, shown
 from agent_servicing.services.views import Plan, PlannedStage, Refusal
 from agent_servicing.store.queries import VersionRow
 
@@ -131,8 +131,10 @@ def _input_refusals(request: UpgradeRequest, now: datetime) -> Iterator[Refusal]
     if try_parse(request.target_version) is None:
         message = f"{request.target_version!r} is no semantic version; allowed is MAJOR.MINOR.PATCH, for example 1.3.0."
         yield _invalid("bad_version", message, "target_version")
-    if not request.reason.strip():
-        yield _invalid("reason_missing", "A reason is needed: it goes into the audit trail.", "reason")
+    try:
+        checked_reason(request.reason, needed=True)
+    except Invalid as error:
+        yield _invalid(error.code, error.message, "reason")
     for path, message in problems(request):
         yield _invalid("bad_value", message, path)
     if request.schedule is not None:
