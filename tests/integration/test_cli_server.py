@@ -344,3 +344,13 @@ async def test_a_reader_that_has_seen_enough_is_no_error(site: Site) -> None:
         done = await anyio.run_process(["bash", "-c", script], check=False, cwd=site.folder, env=environ())
     assert b"Traceback" not in done.stderr
     assert b"Exception" not in done.stderr
+
+
+@pytest.mark.parametrize(("debug", "traceback"), [("", False), ("1", True)])
+async def test_what_nobody_foresaw_is_a_line_too_and_a_traceback_for_those_who_ask(tmp_path: Path, debug: str, traceback: bool) -> None:
+    script = f"mkdir gone && cd gone && rmdir ../gone && {sys.executable} -m agent_servicing.cli.main agent list"
+    with anyio.fail_after(GENEROUS_SECONDS):
+        done = await anyio.run_process(["bash", "-c", script], check=False, cwd=tmp_path, env={**environ(), "SERVICING_DEBUG": debug})
+    assert done.returncode == 1
+    assert (b"Traceback" in done.stderr) is traceback
+    assert done.stderr.startswith(b"Traceback" if traceback else b"Error: unexpected FileNotFoundError")

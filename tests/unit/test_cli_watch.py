@@ -46,7 +46,7 @@ def test_an_upgrade_is_followed_to_its_end_over_the_websocket(world: World) -> N
     assert "route_traffic_25 completed after 1 min" in found.stdout
     assert found.stdout.splitlines()[-1].startswith("WowMemory 1.2.5 → 1.3.0: completed after 3 min 20 s.")
     assert world.connections == [("ws://servicing.test/ws/agent-upgrades", {"Authorization": "Bearer secret"})]
-    assert socket.sent == [{"action": "subscribe", "upgrade_id": ID}]
+    assert socket.sent == [{"action": "subscribe", "agent_id": "WowMemory"}]
     assert socket.closed
 
 
@@ -69,23 +69,27 @@ def test_a_lost_websocket_is_opened_again_after_the_last_event_seen(world: World
     world.server.on("GET", PATH, *[deployment()] * 5, completed())
     assert upgrade(world).exit_code == 0
     assert first.closed
-    assert second.sent == [{"action": "subscribe", "upgrade_id": ID, "since": 42}]
+    assert second.sent == [{"action": "subscribe", "agent_id": "WowMemory", "since": 42}]
 
 
-def test_figures_are_printed_now_and_then_not_with_every_update(world: World) -> None:
-    updates = [event(n, "metrics_update", metrics={"green": side("1.3.0", 25, error_rate=float(n))}) for n in range(1, 200)]
-    world.sockets = [FakeSocket(updates, clock=world.clock)]
+def test_figures_are_printed_now_and_then_not_with_every_look(world: World) -> None:
+    world.sockets = [FakeSocket([event(n, "metrics_update") for n in range(1, 200)], clock=world.clock)]
     world.server.on("GET", PATH, *[deployment()] * 12, completed())
     lines = [line for line in upgrade(world).stdout.splitlines() if "req/s" in line]
     assert len(lines) == 2
     assert "1.3.0: 25 % of traffic, 0.5 % errors, 120 ms, 37.5 req/s" in lines[0]
 
 
-def test_events_that_the_view_does_not_show_are_told_too(world: World) -> None:
-    remark = event(1, "instance_unhealthy", instance="g2-1-0", reason="health check answers 500")
-    world.sockets = [FakeSocket([remark], clock=world.clock)]
-    world.server.on("GET", PATH, deployment(), deployment(), completed())
-    assert "instance unhealthy: g2-1-0 health check answers 500" in upgrade(world).stdout
+def test_what_happens_to_instances_is_told_too_but_not_other_deployments_events(world: World) -> None:
+    mine = event(1, "instance_unhealthy", upgrade_id=None, instance="g2-1-0", version="1.3.0", problem="answers 500")
+    loop = event(2, "crash_loop", upgrade_id=None, version="1.3.0", problem="exit code 3")
+    other = event(3, "instance_ready", upgrade_id="upg-other", instance="g9-1-0")
+    world.sockets = [FakeSocket([mine, loop, other], clock=world.clock)]
+    world.server.on("GET", PATH, *[deployment()] * 4, completed())
+    found = upgrade(world).stdout
+    assert "instance unhealthy: g2-1-0: answers 500" in found
+    assert "crash loop: 1.3.0: exit code 3" in found
+    assert "g9-1-0" not in found
 
 
 @pytest.mark.parametrize("message", ["not json", "[]", "null", '{"event": 5, "seq": "x"}', '{"event": "metrics_update", "metrics": 7}'])

@@ -24,6 +24,10 @@ PATIENCE_SECONDS: Final = 300.0
 """How long a server may be away before we give up; the promise to recover is 60 s."""
 
 
+REMARKS: Final = frozenset({"instance_unhealthy", "instance_ready", "instance_stopped", "crash_loop"})
+"""Events that change nothing in the deployment's view but belong into its story."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Look:
     """One look at the deployment. `remarks` are messages that the view does not show; `connected`: the server answers."""
@@ -59,10 +63,8 @@ class Feed:
         while not is_terminal(view):
             message = self._next()
             remarks: tuple[Json, ...] = ()
-            if message is not None and message.get("event") == "metrics_update":
-                view = _with_metrics(view, message)
-            elif message is not None:
-                remarks = (message,) if message.get("event") in REMARKS else ()
+            if message is not None and message.get("event") != "metrics_update":  # figures are read once a second, averaged by the server
+                remarks = (message,) if self._is_remark(message) else ()
                 looked_at = clock.monotonic() - LOOK_SECONDS
             if clock.monotonic() - looked_at >= LOOK_SECONDS:
                 fresh = self._read()
@@ -75,6 +77,10 @@ class Feed:
                         hint="The deployment goes on once `servicing serve` runs again on its data directory.",
                     )
             yield Look(view=view, remarks=remarks, connected=reached_at >= looked_at, live=self._socket is not None)
+
+    def _is_remark(self, message: Json) -> bool:
+        """We listen to the whole agent, because what happens to an instance belongs to no deployment."""
+        return message.get("event") in REMARKS and message.get("upgrade_id") in {None, self._deployment}
 
     def _read(self) -> Json | None:
         """The view, None while the server is away."""
@@ -108,7 +114,7 @@ class Feed:
 
         scheme, _, rest = self._api.target.url.partition("://")
         url = f"{'wss' if scheme == 'https' else 'ws'}://{rest}/ws/agent-upgrades"
-        subscribe = {"action": "subscribe", "upgrade_id": self._deployment} | ({"since": self._since} if self._since is not None else {})
+        subscribe = {"action": "subscribe", "agent_id": self._agent} | ({"since": self._since} if self._since is not None else {})
         try:
             self._socket = self._around.connect(url, self._api.headers())
             self._socket.send(json.dumps(subscribe))
@@ -127,20 +133,6 @@ class Feed:
         if self._socket is not None:
             self._socket.close()
             self._socket = None
-
-
-REMARKS: Final = frozenset({"instance_unhealthy", "instance_ready", "instance_stopped", "crash_loop"})
-"""Events that change nothing in the deployment's view but belong into its story."""
-
-
-def _with_metrics(view: Json, message: Json) -> Json:
-    """`view` with the figures of one metrics update laid over its own."""
-    mine = view.get("metrics") or {}
-    news = message.get("metrics")
-    if not isinstance(news, dict):
-        return view
-    sides = {side: {**(mine.get(side) or {}), **figures} for side, figures in news.items() if isinstance(figures, dict)}
-    return {**view, "metrics": {**mine, **sides}}
 
 
 def _parsed(text: str | bytes) -> Json:

@@ -87,5 +87,6 @@ def _news(look: Look, told: Json | None, session: Session) -> Iterator[str]:
     yield from map(clean, lines(told, look.view, now))
     for remark in look.remarks:
         words = str(remark.get("event")).replace("_", " ")
-        detail = remark.get("reason") or remark.get("detail") or ""
-        yield clean(f"{clock_time(remark.get('at'))}  {words}: {remark.get('instance', '')} {detail}".rstrip(": "))
+        subject = remark.get("instance") or remark.get("version") or ""
+        problem = f": {remark['problem']}" if remark.get("problem") else ""
+        yield clean(f"{clock_time(remark.get('at'))}  {words}: {subject}{problem}")
