@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from typing import Protocol
 
 import anyio
 import structlog
@@ -57,6 +58,13 @@ class App:
                 log.warning("versions_not_refreshed", problem=str(error))
 
 
+class HasLife(Protocol):
+    """A router that knows whether its data plane is there."""
+
+    @property
+    def alive(self) -> bool: ...
+
+
 @asynccontextmanager
 async def open_app(settings: Settings, *, api_url: str) -> AsyncIterator[App]:
     """Adopt or start everything below the API. `api_url` is where instances will reach this server."""
@@ -106,7 +114,7 @@ async def open_app(settings: Settings, *, api_url: str) -> AsyncIterator[App]:
             clock=clock,
             ids=ids,
             bus=bus,
-            readiness={"engine": _alive(supervisor, clock), "router": router.check, "database": _reachable(store)},
+            readiness={"engine": _alive(supervisor, clock), "router": _routing(router), "database": _reachable(store)},
             engine=lambda: EngineStats(
                 reconciles=supervisor.turns, failures=supervisor.failures, reconcile_seconds=supervisor.seconds_in_turns
             ),
@@ -129,6 +137,14 @@ def open_sources(settings: Settings) -> dict[str, VersionSource]:
 
 def database_url(settings: Settings) -> str:
     return settings.database_url or f"sqlite:///{(settings.data_dir / 'servicing.db').resolve()}"
+
+
+def _routing(router: HasLife) -> Callable[[], Awaitable[None]]:
+    async def check() -> None:
+        if not router.alive:
+            raise Unavailable("the data plane is down; it is being started again")
+
+    return check
 
 
 def _reachable(store: SqlStore) -> Callable[[], Awaitable[None]]:

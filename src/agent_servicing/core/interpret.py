@@ -56,7 +56,7 @@ def enter(draft: Draft, deployment: Deployment, stage: Stage) -> Deployment:
     status = DeploymentStatus.BAKING if bakes else deployment.status
     if not bakes and status is DeploymentStatus.BAKING:
         status = DeploymentStatus.IN_PROGRESS
-    fresh = replace(deployment, status=status, stage_baseline=None)
+    fresh = replace(deployment, status=status, in_force_at=None, stage_baseline=None)
     match stage:
         case SetTraffic():
             _aim(draft, fresh, stage)
@@ -141,7 +141,7 @@ def _shifted(draft: Draft, deployment: Deployment, stage: SetTraffic) -> Progres
     if counters is None:
         return _unmeasured(deployment)
     if deployment.stage_baseline is None:
-        draft.put(replace(deployment, stage_baseline=counters))
+        _begin_to_measure(draft, deployment, counters)
         return Progress(done=False, note="share is set; measuring")
     return _measured(draft, deployment, stage, counters, deployment.stage_baseline)
 
@@ -159,6 +159,15 @@ def _measured(draft: Draft, deployment: Deployment, stage: SetTraffic, counters:
         return Progress(done=abs(measured - stage.percent) <= max(SHARE_TOLERANCE_POINTS, 4 * sigma), note=note)
     patience = VERIFY_PATIENCE_WHOLE_SECONDS if whole else VERIFY_PATIENCE_SECONDS
     return Progress(done=waited >= patience, note=f"set; too little traffic to measure it ({total} requests in {waited:.0f} s)")
+
+
+def _begin_to_measure(draft: Draft, deployment: Deployment, counters: Counters) -> None:
+    """The first reading that is certainly younger than the routing; a driver may hand out one that is a little older."""
+    since = deployment.in_force_at
+    if since is None:
+        draft.put(replace(deployment, in_force_at=draft.now))
+    elif counters.at >= since:
+        draft.put(replace(deployment, stage_baseline=counters))
 
 
 def _unmeasured(deployment: Deployment) -> Progress:
@@ -229,7 +238,7 @@ def _retired(draft: Draft, deployment: Deployment, stage: Retire) -> Progress:
     if counters is None:
         return _unmeasured(deployment)
     if deployment.stage_baseline is None:
-        draft.put(replace(deployment, stage_baseline=counters))
+        _begin_to_measure(draft, deployment, counters)
         return Progress(done=False, note="waiting for its traffic to reach zero")
     new = counters.since(deployment.stage_baseline).generation(leaving).new.routed
     if new:

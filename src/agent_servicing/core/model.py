@@ -151,6 +151,7 @@ class Deployment:
     candidate: int | None = None
     baseline: Counters | None = None
     latest: Counters | None = None
+    in_force_at: datetime | None = None
     stage_baseline: Counters | None = None
     samples: tuple[Sample, ...] = ()
     judgement: Judgement | None = None
