@@ -70,7 +70,8 @@ def _move_conversations(draft: Draft, number: int) -> None:
 def _fill(draft: Draft, generation: Generation) -> None:
     """One living, healthy instance for each place; a place whose instance crashed waits its turn."""
     places = range(1, generation.desired + 1)
-    taken = {i.place for i in draft.of(generation.number, *_LIVING) if not unhealthy(draft, i)}
+    # A starting one fails its probes by nature and has a deadline of its own; only one that served and turned bad gets company.
+    taken = {i.place for i in draft.of(generation.number, *_LIVING) if i.status is InstanceStatus.STARTING or not unhealthy(draft, i)}
     empty = [place for place in places if place not in taken]
     if not empty or not _startable(draft, generation):
         return
