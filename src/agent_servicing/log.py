@@ -7,8 +7,9 @@ from typing import Literal, TextIO
 import structlog
 
 
-def configure(*, form: Literal["text", "json"], level_name: str, stream: TextIO = sys.stderr) -> None:
+def configure(*, form: Literal["text", "json"], level_name: str, stream: TextIO | None = None) -> None:
     """Set up structlog once per process, before anything else logs. Goes to stderr unless told; stdout belongs to the commands."""
+    stream = stream or sys.stderr
     level = logging.getLevelNamesMapping()[level_name.upper()]
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,

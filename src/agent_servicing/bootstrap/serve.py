@@ -3,8 +3,9 @@
 import os
 import signal
 import socket
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from typing import TextIO
 
 import anyio
 import structlog
@@ -15,7 +16,7 @@ from agent_servicing.adapters.registry import load_driver
 from agent_servicing.adapters.system import RandomIds, SystemClock
 from agent_servicing.bootstrap import datadir
 from agent_servicing.bootstrap.app import App, open_app
-from agent_servicing.core.errors import PermanentError, Unavailable
+from agent_servicing.core.errors import PermanentError, TemporaryError, Unavailable
 from agent_servicing.settings import Settings
 from agent_servicing.web.server import uvicorn_config
 
@@ -26,17 +27,31 @@ Beside = Callable[[App, str], Coroutine[None, None, None]]
 """Something to run beside the server, given the app and the API's address; when it returns, the server goes on."""
 
 
-def serve(settings: Settings, *, beside: Beside | None = None, ready: Callable[[App, str], None] | None = None) -> None:
-    """Run until SIGINT or SIGTERM. `ready` is called once everything answers. Raises ServicingError when it cannot start."""
-    log.configure(form=settings.log_format, level_name=settings.log_level)
-    with datadir.owned(settings.data_dir):
+def serve(
+    settings: Settings, *, beside: Beside | None = None, ready: Callable[[App, str], None] | None = None, log_stream: TextIO | None = None
+) -> None:
+    """Run until SIGINT or SIGTERM. `ready` is called once everything answers; the log goes to `log_stream`, else to stderr.
+
+    Raises ServicingError when it cannot start.
+    """
+    log.configure(form=settings.log_format, level_name=settings.log_level, stream=log_stream)
+    with datadir.owned(settings.data_dir), _said_plainly():
         anyio.run(_serve, settings, beside, ready)
 
 
-def stop(settings: Settings, *, everything: bool) -> list[str]:
+def stop(settings: Settings, *, everything: bool, log_stream: TextIO | None = None) -> list[str]:
     """End the server of this data directory, and with `everything` its agents and its data plane too. Returns what was ended."""
-    log.configure(form=settings.log_format, level_name=settings.log_level)
+    log.configure(form=settings.log_format, level_name=settings.log_level, stream=log_stream)
     return anyio.run(_stop, settings, everything)
+
+
+@contextmanager
+def _said_plainly() -> Iterator[None]:
+    """What a driver could not do at start-up, as an error of the family that commands print in one line."""
+    try:
+        yield
+    except (PermanentError, TemporaryError) as error:
+        raise Unavailable(str(error)) from error
 
 
 async def _serve(settings: Settings, beside: Beside | None, ready: Callable[[App, str], None] | None) -> None:

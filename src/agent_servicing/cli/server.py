@@ -108,16 +108,23 @@ def _used_data_dir(session: Session) -> Path | None:
 
 def demo(
     session: Session,
-    quick: Annotated[bool, typer.Option("--quick", help="Stages last seconds instead of minutes")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Stages last seconds instead of half a minute")] = False,
+    once: Annotated[bool, typer.Option("--once", help="End after both upgrades; exit code 1 unless they went as told")] = False,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Delete what an earlier demo left and start over")] = False,
+    keep: Annotated[bool, typer.Option("--keep", help="Leave agents and data plane running at the end")] = False,
     host: Host = None,
     port: Port = None,
     router_port: RouterPort = None,
 ) -> None:
-    """Run a server with four sample agents under live traffic, show a good and a bad upgrade, and keep serving."""
-    settings = settings_from(data_dir=session.options.data_dir or DEMO_DATA_DIR, host=host, port=port, router_port=router_port)
-    from agent_servicing.cli.demo import run  # noqa: PLC0415  as above
+    """Run a server with four sample agents under live traffic, show a good and a bad upgrade, and keep serving until Ctrl-C.
 
-    run(settings, quick=quick)
+    Everything it makes is in the data directory [default: ./demo-data]; started again it goes on from there.
+    """
+    settings = settings_from(data_dir=session.options.data_dir or DEMO_DATA_DIR, host=host, port=port, router_port=router_port)
+    from agent_servicing.cli.demo import Choices, run  # noqa: PLC0415  as above
+
+    named = {"port_named": port is not None, "router_port_named": router_port is not None}
+    run(session, settings, Choices(quick=quick, once=once, fresh=fresh, keep=keep, **named))
 
 
 def open_page(session: Session) -> None:
