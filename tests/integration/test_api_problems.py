@@ -1,13 +1,20 @@
 """Bad input and failures over HTTP: each a problem document that says what is wrong, and nothing half-done."""
 
 import json
+from collections.abc import AsyncIterator
 from typing import Any
 
+import anyio
 import httpx
 import pytest
+from starlette.requests import Request
+from starlette.types import Message
 
+from agent_servicing.store.database import StorageUnavailable
 from agent_servicing.web.app import PREFIX
 from agent_servicing.web.limits import MAX_BODY_BYTES
+from agent_servicing.web.middleware import BodyLimitMiddleware
+from agent_servicing.web.problems import error_response
 from tests.integration.api_world import AGENT, MANIFEST, UPGRADE, ApiWorld
 
 pytestmark = pytest.mark.anyio
@@ -230,3 +237,38 @@ async def test_a_request_id_is_taken_over_when_it_is_harmless_and_replaced_when_
         assert (await client.get(f"{PREFIX}/me", headers={"X-Request-Id": "abc-1"})).headers["X-Request-Id"] == "abc-1"
         strange = await client.get(f"{PREFIX}/me", headers={"X-Request-Id": "a b<script>"})
         assert strange.headers["X-Request-Id"].startswith("req-")
+
+
+async def test_a_body_that_stops_arriving_is_given_up(api_world: ApiWorld) -> None:
+    async def stalls() -> AsyncIterator[bytes]:
+        yield b'{"manifest": '
+        await anyio.Event().wait()
+
+    impatient = BodyLimitMiddleware(api_world.app, silence_seconds=0.05)
+    headers = {**JSON, "Authorization": f"Bearer {api_world.admin_token}"}
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(impatient), base_url="http://server", headers=headers) as client:
+        for key in ({}, {"Idempotency-Key": "slow"}):
+            problem(await client.post(f"{PREFIX}/agents", content=stalls(), headers=key), 408, "request_timeout")
+
+
+async def test_a_client_that_leaves_in_the_middle_of_its_body_is_no_failure_of_ours(api_world: ApiWorld) -> None:
+    sent: list[Message] = []
+
+    async def gone() -> Message:
+        return {"type": "http.disconnect"}
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    names = {"authorization": f"Bearer {api_world.admin_token}", "idempotency-key": "gone", "content-type": "application/json"}
+    headers = [(name.encode(), value.encode()) for name, value in names.items()]
+    scope = {"type": "http", "method": "POST", "path": f"{PREFIX}/agents", "headers": headers, "query_string": b"", "root_path": ""}
+    await api_world.app({**scope, "server": ("server", 80), "scheme": "http", "http_version": "1.1"}, gone, send)
+    assert not [message for message in sent if message.get("status") == 500]
+
+
+async def test_a_database_that_is_away_says_when_to_come_back(api_world: ApiWorld) -> None:
+    request = Request({"type": "http", "method": "GET", "path": "/", "headers": [], "app": api_world.app, "state": {}})
+    answer = error_response(request, StorageUnavailable("the disk is full", retry_after_seconds=4.2))
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "5")
+    assert json.loads(bytes(answer.body))["code"] == "storage_unavailable"

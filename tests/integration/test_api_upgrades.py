@@ -117,6 +117,16 @@ async def test_an_upgrade_that_makes_no_sense_is_refused(api_world: ApiWorld, ch
         assert [u["kind"] for u in (await client.get(f"{HERE}/upgrades")).json()["upgrades"]] == ["install"]
 
 
+async def test_numbers_that_contradict_each_other_are_named_as_the_body_names_them(api_world: ApiWorld) -> None:
+    async with api_world.client(api_world.admin_token) as client:
+        await api_world.add(client)
+        body = {**UPGRADE, "blue_green": {"steps": [50, 25, 100]}}
+        refused = (await client.post(f"{HERE}/upgrade", json=body)).json()
+        assert [error["path"] for error in refused["errors"]] == ["blue_green.steps"]
+        plan = (await client.post(f"{HERE}/upgrade", json={**body, "dry_run": True})).json()
+        assert "blue_green.steps" in [refusal["field"] for refusal in plan["refusals"]]
+
+
 async def test_an_upgrade_can_be_scheduled_and_cancelled_before_it_begins(api_world: ApiWorld) -> None:
     async with api_world.client(api_world.admin_token) as client:
         await api_world.add(client)

@@ -1,9 +1,12 @@
-"""Every limit of the HTTP and WebSocket side, with its reason. Read by the middlewares, the routes and the live view."""
+"""Every limit of the HTTP and WebSocket side, with its reason. What a use case limits itself stands with the service and is only shown here."""
 
 from typing import Final
 
 MAX_BODY_BYTES: Final = 1024 * 1024
 """Largest request body. A manifest is some kilobytes; routes that take archives will name a limit of their own."""
+
+BODY_SILENCE_SECONDS: Final = 20.0
+"""A body that stops arriving for this long is given up; the server itself has no such limit."""
 
 PAGE_DEFAULT: Final = 50
 """Entries of a list when the caller names no `limit`."""
@@ -11,29 +14,11 @@ PAGE_DEFAULT: Final = 50
 PAGE_MAX: Final = 200
 """Most entries of one page; the rest comes with `cursor`."""
 
-LOG_LINES_MAX: Final = 5_000
-"""Most log lines in one answer; more is what the log files are for."""
-
-METRICS_WINDOW_SECONDS_MAX: Final = 3_600.0
-"""Longest window of live metrics; the service keeps a bounded ring of readings."""
-
 EXPORT_EVENTS_MAX: Final = 1_000_000
 """Most audit entries in one export; filters `since` and `until` split a longer history."""
 
-REASON_CHARACTERS_MAX: Final = 2_000
-"""Longest reason; it is copied into every event of the deployment."""
-
 NAME_CHARACTERS_MAX: Final = 200
 """Longest version, token name, strategy or cursor: far beyond any real one, small enough to log."""
-
-INSTANCES_MAX: Final = 128
-"""Most instances of one agent: as many as the data plane can declare per generation."""
-
-STEPS_MAX: Final = 20
-"""Most traffic steps of one deployment."""
-
-SECONDS_MAX: Final = 7 * 24 * 3600.0
-"""Longest watch, bake or hold: a week, so that a slip of the unit (milliseconds) is noticed."""
 
 IDEMPOTENCY_KEY_CHARACTERS_MAX: Final = 255
 """Longest `Idempotency-Key`."""

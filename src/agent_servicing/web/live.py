@@ -58,7 +58,11 @@ async def agent_upgrades(socket: WebSocket) -> None:
     """Authenticate during the handshake (401 before anything is accepted), then serve until the client goes."""
     context, count = context_of(socket), socket.app.state.live
     token = bearer_token(socket) or _offered_token(socket)
-    caller = await context.services.access.authenticate(token) if token else None
+    try:
+        caller = await context.services.access.authenticate(token) if token else None
+    except ServicingError as error:
+        await socket.send_denial_response(problem_response(socket, 503, error.code, error.message, headers={"Retry-After": "5"}))
+        return
     if token is None or caller is None:
         await socket.send_denial_response(unauthenticated(socket, given=token is not None))
         return
@@ -148,14 +152,17 @@ class Connection:
         """Everything after the positions, oldest first. An event that several subscriptions want is sent once."""
         while self._positions:
             async with self._turn:
+                newest = await self._context.services.events.last_seq()
                 batch = await self._next_batch()
                 for stored in batch:
                     if self._wanted(stored):
                         await self._send(live_event(stored))
                     for target, position in self._positions.items():
                         self._positions[target] = max(position, stored.seq)
-            if len(batch) < LIVE_BATCH:
-                return
+                if len(batch) < LIVE_BATCH:
+                    # Everything up to here was looked at, also what nobody here wanted: it need not be read again.
+                    self._positions = {target: max(position, newest) for target, position in self._positions.items()}
+                    return
 
     async def _next_batch(self) -> Sequence[StoredEvent]:
         if not self._positions:

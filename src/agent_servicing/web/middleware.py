@@ -3,14 +3,18 @@
 import re
 from typing import Final
 
+import anyio
+import structlog
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from agent_servicing.web.context import WebContext
-from agent_servicing.web.limits import MAX_BODY_BYTES
+from agent_servicing.web.limits import BODY_SILENCE_SECONDS, MAX_BODY_BYTES
 from agent_servicing.web.problems import error_response, problem_response
+
+log = structlog.get_logger(__name__)
 
 REQUEST_ID: Final = "X-Request-Id"
 _GIVEN_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -56,6 +60,8 @@ class ObserveMiddleware:
 
         try:
             await self._app(scope, receive, send_with_headers)
+        except ClientDisconnect:
+            log.debug("client_went_away", path=scope["path"])  # nobody is left to answer
         except Exception as error:
             if started:
                 raise  # too late for another answer: the server cuts the connection, which is what a broken answer needs
@@ -63,11 +69,11 @@ class ObserveMiddleware:
 
 
 class BodyLimitMiddleware:
-    """Answers 413 for a body over `max_bytes`: at once when its length is announced, else as soon as that much has arrived."""
+    """Answers 413 for a body over `max_bytes`, at once when its length is announced, and 408 for one that stops arriving."""
 
-    def __init__(self, app: ASGIApp, max_bytes: int = MAX_BODY_BYTES) -> None:
+    def __init__(self, app: ASGIApp, *, max_bytes: int = MAX_BODY_BYTES, silence_seconds: float = BODY_SILENCE_SECONDS) -> None:
         self._app = app
-        self._max_bytes = max_bytes
+        self._max_bytes, self._silence_seconds = max_bytes, silence_seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -78,11 +84,18 @@ class BodyLimitMiddleware:
         if announced.isdecimal() and int(announced) > self._max_bytes:
             await problem_response(Request(scope), 413, "body_too_large", detail)(scope, receive, send)
             return
-        seen = 0
+        seen, complete = 0, False
 
         async def receive_limited() -> Message:
-            nonlocal seen
-            message = await receive()
+            nonlocal seen, complete
+            if complete:
+                return await receive()
+            try:
+                with anyio.fail_after(self._silence_seconds):
+                    message = await receive()
+            except TimeoutError:
+                raise HTTPException(408, f"Nothing of the body arrived for {self._silence_seconds:g} s.") from None
+            complete = not message.get("more_body", False)
             seen += len(message.get("body", b""))
             if seen > self._max_bytes:
                 raise HTTPException(413, detail)

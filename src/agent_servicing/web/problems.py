@@ -142,16 +142,15 @@ def add_problem_handlers(app: FastAPI) -> None:
 
 def _family(request: Request, error: Exception, status: int, title: str) -> Response:
     headers, members = {}, {}
-    retry: object = RETRY_AFTER_SECONDS
+    retry: object = getattr(error, "retry_after_seconds", RETRY_AFTER_SECONDS)
     if isinstance(error, ServicingError):
         code, detail = error.code, error.message
         members = {_MEMBERS.get(name, name): _member(request, value) for name, value in error.details.items() if name not in _RESERVED}
         members["hint"] = error.hint
         members["errors"] = [{"path": e.path, "message": e.message} for e in error.errors]
-        retry = error.details.get("retry_after_seconds", RETRY_AFTER_SECONDS)
+        retry = error.details.get("retry_after_seconds", retry)
     else:
         code, detail = "temporary_error" if isinstance(error, TemporaryError) else "permanent_error", str(error)
-        retry = getattr(error, "retry_after_seconds", RETRY_AFTER_SECONDS)
     if status == 503:
         headers["Retry-After"] = str(max(1, ceil(retry if isinstance(retry, int | float) else RETRY_AFTER_SECONDS)))
     return problem_response(request, status, code, detail, title=title, headers=headers, **members)

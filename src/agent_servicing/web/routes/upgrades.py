@@ -1,10 +1,11 @@
 """Routes of deployments: upgrade, rollback, list, show, and the operator's verbs. Parse, ask the service, show."""
 
+from dataclasses import replace
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
 
-from agent_servicing.core.errors import NotFound
+from agent_servicing.core.errors import Invalid, NotFound
 from agent_servicing.core.model import AgentState, Deployment
 from agent_servicing.core.status import Verb
 from agent_servicing.services.access import Principal, Role
@@ -21,7 +22,7 @@ from agent_servicing.web.schemas.deployments import (
     VerbBody,
 )
 from agent_servicing.web.schemas.queries import PageQuery
-from agent_servicing.web.views.deployments import deployment_list, deployment_view, plan_view
+from agent_servicing.web.views.deployments import body_path, deployment_list, deployment_view, plan_view
 
 router = APIRouter(tags=["Upgrades and rollbacks"])
 
@@ -45,7 +46,11 @@ async def upgrade_agent(
     if body.dry_run:
         response.status_code = 200
         return plan_view(await upgrades.plan(agent_id, request))
-    deployment = await upgrades.request(agent_id, request, actor=caller.name)
+    try:
+        deployment = await upgrades.request(agent_id, request, actor=caller.name)
+    except Invalid as error:
+        error.errors = tuple(replace(each, path=body_path(each.path)) for each in error.errors)
+        raise
     return await _started(context, deployment, response)
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, ConfigDict, Field
 
 from agent_servicing.manifest import MANIFEST_MAX_CHARS
-from agent_servicing.web.limits import INSTANCES_MAX
+from agent_servicing.services.fleet import INSTANCES_MAX
 from agent_servicing.web.schemas.common import Body, Name, NextCursor, Reason, Text, View, example, storable
 from agent_servicing.web.schemas.deployments import DeploymentView
 

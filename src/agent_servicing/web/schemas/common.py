@@ -6,7 +6,8 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, WithJsonSchema
 
-from agent_servicing.web.limits import NAME_CHARACTERS_MAX, REASON_CHARACTERS_MAX
+from agent_servicing.services.transaction import REASON_CHARACTERS_MAX
+from agent_servicing.web.limits import NAME_CHARACTERS_MAX
 
 
 class Body(BaseModel):

@@ -5,11 +5,11 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 
-from agent_servicing.web.limits import SECONDS_MAX, STEPS_MAX
+from agent_servicing.services.specs import MIN_REQUESTS_MAX, SPAN_SECONDS_MAX, STEPS_MAX
 from agent_servicing.web.schemas.common import Body, Name, NextCursor, Reason, Text, Time, View, example
 
 Percent = Annotated[float, Field(ge=0, le=100)]
-Seconds = Annotated[float, Field(ge=0, le=SECONDS_MAX)]
+Seconds = Annotated[float, Field(ge=0, le=SPAN_SECONDS_MAX)]
 Steps = Annotated[list[Annotated[float, Field(gt=0, le=100)]], Field(min_length=1, max_length=STEPS_MAX)]
 
 
@@ -19,7 +19,7 @@ class AutoRollbackBody(Body):
     enabled: bool = True
     error_rate_threshold: Percent | None = Field(default=5.0, description="Percent of the candidate's requests")
     latency_threshold_ms: float | None = Field(default=None, gt=0, description="Milliseconds at the 95th percentile")
-    min_requests: int | None = Field(default=None, ge=1, le=1_000_000, description="Fewer requests are no verdict")
+    min_requests: int | None = Field(default=None, ge=1, le=MIN_REQUESTS_MAX, description="Fewer requests are no verdict")
 
 
 class BlueGreenBody(Body):

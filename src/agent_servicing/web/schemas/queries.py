@@ -4,7 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from agent_servicing.web.limits import LOG_LINES_MAX, METRICS_WINDOW_SECONDS_MAX, PAGE_DEFAULT, PAGE_MAX
+from agent_servicing.services.fleet import LOG_LINES_MAX, WINDOW_SECONDS_MAX
+from agent_servicing.web.limits import PAGE_DEFAULT, PAGE_MAX
 from agent_servicing.web.schemas.common import Name, Text, Time
 
 
@@ -23,7 +24,7 @@ class LogsQuery(Query):
 
 
 class MetricsQuery(Query):
-    window: float = Field(60.0, gt=0, le=METRICS_WINDOW_SECONDS_MAX, description="Seconds")
+    window: float = Field(60.0, ge=1, le=WINDOW_SECONDS_MAX, description="Seconds")
 
 
 class ChangesQuery(Query):

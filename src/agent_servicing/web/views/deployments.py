@@ -1,6 +1,7 @@
 """Deployments as the API shows them: core values in, response models out; pure. Used by the routes, the live view and problem documents."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from agent_servicing.core import latency
@@ -27,6 +28,12 @@ from agent_servicing.web.schemas.deployments import (
 
 READINGS_SECONDS = 10.0
 """What the two versions' metrics are averaged over: short enough to follow, long enough not to jump."""
+
+_BODY_PATHS = {
+    "steps": "blue_green.steps",
+    "monitor_seconds": "blue_green.monitor_seconds",
+    "min_requests": "auto_rollback.min_requests",
+}
 
 _REACHED = (StageStatus.IN_PROGRESS, StageStatus.COMPLETED)
 
@@ -76,10 +83,15 @@ def plan_view(plan: Plan) -> PlanView:
         {
             "agent_id": plan.agent,
             "stages": list(plan.stages),
-            "refusals": list(plan.refusals),
+            "refusals": [replace(refusal, field=body_path(refusal.field)) for refusal in plan.refusals],
             **{name: getattr(plan, name) for name in fields},
         }
     )
+
+
+def body_path(field: str) -> str:
+    """Where a field of the service's request stands in the body of ours."""
+    return _BODY_PATHS.get(field, field)
 
 
 def share_percent(deployment: Deployment, state: AgentState | None = None) -> float:
