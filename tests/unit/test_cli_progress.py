@@ -59,7 +59,7 @@ def test_exit_codes_follow_the_outcome(status: str, code: ExitCode) -> None:
 
 def test_the_summary_of_a_completed_upgrade_has_its_duration_and_impact() -> None:
     text = summary(deployment("completed", finished_at="2026-01-02T01:03:20Z"))
-    assert text == "WowMemory 1.2.5 → 1.3.0: completed after 3 min 20 s. 1 of 375 requests to the new version failed, downtime 0.0 s."
+    assert text == "WowMemory 1.2.5 → 1.3.0: completed after 3 min 20 s. 1 of 375 requests to the new version failed, downtime 0 s."
 
 
 def test_the_summary_of_a_rollback_says_why_and_what_serves_now() -> None:
@@ -80,7 +80,17 @@ def test_a_view_with_next_to_nothing_in_it_still_makes_sentences() -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "words"),
-    [(0.04, "0.0 s"), (9.94, "9.9 s"), (12, "12 s"), (59.6, "60 s"), (200, "3 min 20 s"), (3900, "1 h 5 min"), (None, ""), (True, "")],
+    [
+        (0, "0 s"),
+        (0.04, "0.0 s"),
+        (9.94, "9.9 s"),
+        (12, "12 s"),
+        (59.6, "60 s"),
+        (200, "3 min 20 s"),
+        (3900, "1 h 5 min"),
+        (None, ""),
+        (True, ""),
+    ],
 )
 def test_durations_are_readable(seconds: object, words: str) -> None:
     assert duration(seconds) == words

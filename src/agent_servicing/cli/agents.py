@@ -11,9 +11,10 @@ from agent_servicing.cli.deployments import started
 from agent_servicing.cli.exits import ExitCode
 from agent_servicing.cli.manifests import find_manifest
 from agent_servicing.cli.output import facts, table
+from agent_servicing.cli.progress import is_terminal
 from agent_servicing.cli.session import Session
 from agent_servicing.cli.watch import watch
-from agent_servicing.cli.words import age, local, number
+from agent_servicing.cli.words import age, count, local, number
 
 
 def add(
@@ -81,7 +82,7 @@ def scale(
 ) -> None:
     """Run AGENT as N instances."""
     view = session.api.scale(agent, instances, reason)
-    session.out.result(view, lambda: f"{agent} is on its way to {instances} instance{'' if instances == 1 else 's'}.")
+    session.out.result(view, lambda: f"{agent} is on its way to {count(instances, 'instance')}.")
 
 
 def restart(
@@ -166,6 +167,6 @@ def _deployment(view: Json) -> str:
     deployment = view.get("deployment") or {}
     if not deployment:
         return ""
-    stage = deployment.get("current_stage")
+    stage = None if is_terminal(deployment) else deployment.get("current_stage")
     words = str(deployment.get("status", "")).replace("_", " ")
     return f"{deployment.get('upgrade_id')} {words}{f', {stage}' if stage else ''}"

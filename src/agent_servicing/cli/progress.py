@@ -49,7 +49,7 @@ def headline(view: Json) -> str:
 def lines(old: Json | None, new: Json, now: datetime) -> list[str]:
     """What happened since `old` (None: since the beginning), oldest first, each with its time of day."""
     before = old or {}
-    found = [*_stages(before, new), *_traffic(before, new), *_verdict(before, new), *_trigger(before, new), *_status(before, new)]
+    found = [*_status(before, new), *_stages(before, new), *_traffic(before, new), *_verdict(before, new), *_trigger(before, new)]
     stamped = [(moment(at) or now, place, words) for place, (at, words) in enumerate(found)]
     return [f"{clock_time(at.isoformat())}  {words}" for at, _, words in sorted(stamped)]
 
@@ -98,7 +98,7 @@ def _stages(before: Json, new: Json) -> Iterator[tuple[object, str]]:
 
 def _traffic(before: Json, new: Json) -> Iterator[tuple[object, str]]:
     shares = [(_side(new, side), _side(before, side)) for side in SIDES]
-    if any(now.get("traffic_percent") != then.get("traffic_percent") for now, then in shares):
+    if any((now.get("traffic_percent") or 0) != (then.get("traffic_percent") or 0) for now, then in shares):
         told = [f"{now.get('version')} {number(now.get('traffic_percent'), ' %')}" for now, _ in shares if now.get("version")]
         if told:
             yield None, f"traffic: {', '.join(told)}"

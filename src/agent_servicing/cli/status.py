@@ -14,7 +14,7 @@ from agent_servicing.cli.output import clean, facts, table
 from agent_servicing.cli.progress import headline, is_terminal, summary
 from agent_servicing.cli.session import Session
 from agent_servicing.cli.watch import watch as follow
-from agent_servicing.cli.words import local
+from agent_servicing.cli.words import count, local
 from agent_servicing.core.errors import NotFound
 
 DEPLOYMENTS_SHOWN: Final = 10
@@ -82,12 +82,15 @@ def _fleet(session: Session) -> Shown:
 
 
 def _totals(totals: Json) -> str:
-    parts = [
-        f"{totals.get('agents', 0)} agents: {totals.get('healthy', 0)} healthy, {totals.get('degraded', 0)} degraded, {totals.get('down', 0)} down",
-        f"{totals.get('instances_ready', 0)} of {totals.get('instances_desired', 0)} instances ready",
-        f"{totals.get('deployments_active', 0)} deployments under way, {totals.get('deployments_waiting', 0)} waiting",
-        f"{totals.get('updates_available', 0)} with an update",
-    ]
+    def of(key: str) -> int:
+        return int(totals.get(key) or 0)
+
+    parts = (
+        f"{count(of('agents'), 'agent')}: {of('healthy')} healthy, {of('degraded')} degraded, {of('down')} down",
+        f"{of('instances_ready')} of {count(of('instances_desired'), 'instance')} ready",
+        f"{count(of('deployments_active'), 'deployment')} under way, {of('deployments_waiting')} waiting",
+        f"{of('updates_available')} with an update",
+    )
     return "; ".join(parts) + "."
 
 

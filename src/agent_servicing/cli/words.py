@@ -45,11 +45,11 @@ def age(value: object, now: datetime) -> str:
 
 
 def duration(seconds: object) -> str:
-    """`0.4 s`, `12 s`, `3 min 20 s`, `1 h 5 min`; "" for none."""
+    """`0 s`, `0.4 s`, `12 s`, `3 min 20 s`, `1 h 5 min`; "" for none."""
     if not isinstance(seconds, int | float) or isinstance(seconds, bool):
         return ""
     if seconds < 10:
-        return f"{max(0, seconds):.1f} s"
+        return f"{seconds:.1f} s" if seconds > 0 else "0 s"
     if seconds < 60:
         return f"{seconds:.0f} s"
     minutes, rest = divmod(round(seconds), 60)
@@ -64,3 +64,8 @@ def number(value: object, unit: str = "", digits: int = 1) -> str:
         return ""
     shown = f"{value:.{digits}f}".rstrip("0").rstrip(".") if digits else f"{value:.0f}"
     return f"{shown or '0'}{unit}"
+
+
+def count(amount: object, noun: str) -> str:
+    """`1 agent`, `2 agents`."""
+    return f"{amount} {noun}{'' if amount == 1 else 's'}"
