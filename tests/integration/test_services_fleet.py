@@ -133,10 +133,13 @@ async def test_scaling_is_a_wish_for_the_engine(world: World) -> None:
 
 
 async def test_nothing_is_asked_of_an_agent_that_is_to_be_removed(world: World) -> None:
-    await world.add("1.0.0")
+    await world.add("1.0.0", "1.1.0")
     await world.services.fleet.remove(AGENT, actor=ADA)
     for ask in (
         lambda: world.services.fleet.remove(AGENT, actor=ADA),
+        lambda: world.services.fleet.restart(AGENT, actor=ADA),
+        lambda: world.upgrade("1.1.0"),
+        lambda: world.services.rollbacks.request(AGENT, target_version=None, reason="x", actor=ADA),
         lambda: world.services.fleet.scale(AGENT, 3, actor=ADA),
     ):
         with pytest.raises(Conflict) as caught:

@@ -11,10 +11,10 @@ def door(old: StateSpec, new: StateSpec) -> tuple[Door, str]:
     """Whether both versions can use what the other writes, and a sentence that says why.
 
     two_way: one can go and come back. one_way: the old version cannot read what the new one writes (or the new one cannot read what
-    is there). unknown: a manifest says too little; a version without a state directory keeps nothing, so nothing can be lost.
+    is there). unknown: a manifest says too little. A version without a state directory neither reads nor writes what the other keeps.
     """
-    if old.directory is None and new.directory is None:
-        return "two_way", "neither version keeps state"
+    if old.directory is None or new.directory is None:
+        return "two_way", _stateless(old, new)
     if old.writes is None or new.writes is None:
         return "unknown", "a manifest does not say which state schema its version writes"
     if not _reads(new, old.writes):
@@ -24,6 +24,12 @@ def door(old: StateSpec, new: StateSpec) -> tuple[Door, str]:
     if old.writes == new.writes:
         return "two_way", f"both versions write state schema {new.writes}"
     return "two_way", f"each version reads what the other writes (schemas {old.writes} and {new.writes})"
+
+
+def _stateless(old: StateSpec, new: StateSpec) -> str:
+    if old.directory is None and new.directory is None:
+        return "neither version keeps state"
+    return f"the {'old' if old.directory is None else 'new'} version keeps no state and leaves the other's alone"
 
 
 def _reads(spec: StateSpec, schema: int) -> bool:

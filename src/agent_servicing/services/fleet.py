@@ -182,8 +182,6 @@ class Fleet:
         async with self._database.write() as connection:
             state = await require_active(connection, agent)
             await require_room(connection, agent)
-            if any(intent.verb is Verb.REMOVE for intent in state.intents):
-                raise Conflict(f"{agent} is being removed.", code="agent_removing")
             now = self._clock.now()
             await queries.add_intent(connection, agent, verb, actor=actor, at=now, reason=reason, value=value)
             data: dict[str, object] = {"status": "requested"}

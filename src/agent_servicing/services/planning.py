@@ -10,13 +10,13 @@ from agent_servicing.core.errors import Conflict, FieldError, Invalid, NotFound,
 from agent_servicing.core.model import AgentState, Deployment, DeploymentSpec
 from agent_servicing.core.stages import Analyse, CheckHealth, Launch, Retire, SetTraffic, Stage
 from agent_servicing.core.state import door
-from agent_servicing.core.status import AgentStatus, DeploymentStatus
+from agent_servicing.core.status import DeploymentStatus
 from agent_servicing.core.strategies import STRATEGIES, UPGRADES
 from agent_servicing.core.versions import check_upgrade, try_parse
 from agent_servicing.services import catalogue
 from agent_servicing.services.requests import UpgradeRequest
 from agent_servicing.services.specs import problems, spec_of
-from agent_servicing.services.transaction import checked_reason, shown
+from agent_servicing.services.transaction import checked_reason, leaving, shown
 from agent_servicing.services.views import Plan, PlannedStage, Refusal
 from agent_servicing.store.queries import VersionRow
 
@@ -177,7 +177,7 @@ def _version_refusals(
 
 
 def _busy_refusals(state: AgentState, target: str, request: UpgradeRequest, start: datetime | None) -> Iterator[Refusal]:
-    if state.agent.status is not AgentStatus.ACTIVE:
+    if leaving(state):
         yield Refusal(family="conflict", code="agent_removing", message=f"{state.agent.agent} is being removed.")
         return
     if len(state.deployments) >= QUEUE_MAX:

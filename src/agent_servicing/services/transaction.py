@@ -7,7 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from agent_servicing.core.errors import Conflict, FieldError, Invalid, NotFound
 from agent_servicing.core.events import Event
 from agent_servicing.core.model import AgentState
-from agent_servicing.core.status import AgentStatus
+from agent_servicing.core.status import AgentStatus, Verb
 from agent_servicing.ports import Ids
 from agent_servicing.settings import Settings
 from agent_servicing.store import queries
@@ -40,9 +40,14 @@ async def require_state(connection: AsyncConnection, agent: str, *, lock: bool =
 async def require_active(connection: AsyncConnection, agent: str) -> AgentState:
     """Like `require_state` with a lock; raises Conflict `agent_removing` for one that is on its way out."""
     state = await require_state(connection, agent, lock=True)
-    if state.agent.status is not AgentStatus.ACTIVE:
+    if leaving(state):
         raise Conflict(f"{agent} is being removed.", code="agent_removing")
     return state
+
+
+def leaving(state: AgentState) -> bool:
+    """Whether it is being removed, or somebody has asked for that and the engine has not seen it yet."""
+    return state.agent.status is not AgentStatus.ACTIVE or any(intent.verb is Verb.REMOVE for intent in state.intents)
 
 
 async def unknown_agent(connection: AsyncConnection, agent: str) -> NotFound:

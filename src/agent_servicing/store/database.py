@@ -74,8 +74,7 @@ class Database:
         finally:
             with anyio.CancelScope(shield=True):
                 await reader.dispose()
-                if writer is not reader:
-                    await writer.dispose()
+                await writer.dispose()
 
     @asynccontextmanager
     async def write(self, *, durable: bool = True) -> AsyncIterator[AsyncConnection]:
@@ -118,12 +117,12 @@ def _try_file(url: URL) -> None:
 
 
 def _engines(url: URL) -> tuple[AsyncEngine, AsyncEngine]:
-    """The writer's and the readers' engine; the same one where the database itself orders writers."""
+    """The writer's and the readers' engine; one pool for both where the database itself orders writers."""
     timeout = TRANSACTION_TIMEOUT_SECONDS
     if url.get_backend_name() != "sqlite":
         engine = create_async_engine(url, pool_size=READERS + 4, max_overflow=4, pool_timeout=timeout, pool_pre_ping=True)
         event.listen(engine.sync_engine, "begin", _begin_postgres)
-        return engine, engine
+        return engine, engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
     writer = create_async_engine(url, pool_size=1, max_overflow=0, pool_timeout=timeout)
     reader = create_async_engine(url, pool_size=READERS, max_overflow=0, pool_timeout=timeout)
     for engine, read_only in ((writer, False), (reader, True)):

@@ -35,6 +35,8 @@ async def save_deployment(connection: AsyncConnection, deployment: Deployment) -
 
 async def overtaken(connection: AsyncConnection, held: Sequence[Deployment]) -> bool:
     """Whether one of these was finished by somebody else since it was loaded: it is over in the table and goes on, or ends otherwise, here."""
+    if not held:
+        return False
     here = {d.deployment: d.status for d in held}
     query = select(deployments.c.deployment, deployments.c.status).where(
         deployments.c.deployment.in_(sorted(here)), deployments.c.status.in_(sorted(TERMINAL))
