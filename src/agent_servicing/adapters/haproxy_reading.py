@@ -59,7 +59,11 @@ def read_servers(state: str, stat: str) -> dict[str, Server]:
 
 
 def read_stat(text: str) -> dict[str, tuple[int, int, int]]:
-    """`show stat` for servers: backend/server to requests in flight, requests so far, failed ones so far (5xx, refused, broken off)."""
+    """`show stat` for servers: backend/server to requests in flight, requests so far, failed attempts so far.
+
+    Failed are 5xx answers, refused connections and answers that broke off; HAProxy counts one of the latter twice when nobody else could be
+    asked. Good for finding a bad instance; the exact counts are those of the generation.
+    """
     lines = text.splitlines()
     if not lines or not lines[0].startswith("# "):
         return {}

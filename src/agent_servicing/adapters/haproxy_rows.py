@@ -13,6 +13,7 @@ labels.map   s00g0 -> 12|1.2.5|17|i1:0:0    generation, version, tally, servers 
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from ipaddress import ip_address
 
 from agent_servicing.core.errors import PermanentError
 from agent_servicing.core.manifest import ConversationKey
@@ -113,6 +114,11 @@ def check(routing: Routing) -> None:
             raise PermanentError(f"{routing.agent}: generation {side} takes traffic but is not among {numbers}")
     if not 0 <= routing.share <= 100:
         raise PermanentError(f"{routing.agent}: a share of {routing.share} is not a percentage")
+    for host in {b.host for g in routing.generations for b in g.backends}:
+        try:
+            ip_address(host)
+        except ValueError as error:
+            raise PermanentError(f"{routing.agent}: {host!r} is not an IP address") from error
     words = [routing.agent, *(g.version for g in routing.generations), *(b.instance for g in routing.generations for b in g.backends)]
     words += [routing.conversation_key.name] if routing.conversation_key else []
     for word in words:
@@ -212,7 +218,8 @@ def _labels(plan: Plan) -> dict[str, str]:
         last = next((b for b in route.backends if b.state == "drain"), None)
         if last is not None:
             labels[f"{backend}/last"] = f"i{place.servers[last.instance]}"
-    labels[f"tallies/{agent}"] = ",".join(f"{n}={tally}" for n, tally in plan.tallies.items())
+    if plan.tallies:
+        labels[f"tallies/{agent}"] = ",".join(f"{n}={tally}" for n, tally in plan.tallies.items())
     return labels
 
 

@@ -28,6 +28,9 @@ LINE_BYTES = 8_000
 PATH_BYTES = 100
 """Unix socket paths may be about this long; a longer one is reached through a descriptor of its folder."""
 
+_MOVED = ("changed from", "no need to change")
+"""What HAProxy says when it obeys `set server … addr`."""
+
 
 class HaproxySocket:
     """The two Unix sockets of the HAProxy in `folder`. Every failure to get an answer is a `TemporaryError`."""
@@ -44,12 +47,10 @@ class HaproxySocket:
         return answers
 
     async def order(self, *commands: str) -> None:
-        """Give commands that say nothing when they are obeyed. Anything else they say is a refusal, raised as `TemporaryError`."""
+        """Give commands. What is said beyond the news of a new address is a refusal, raised as `TemporaryError`."""
         answers = await self.ask(*commands)
         for command, answer in zip(commands, answers, strict=True):
-            if answer and " addr " not in command:
-                raise TemporaryError(f"HAProxy refused {command!r}: {answer}")
-            if "nvalid" in answer or "No such" in answer:
+            if answer and not any(sign in answer for sign in _MOVED):
                 raise TemporaryError(f"HAProxy refused {command!r}: {answer}")
 
     async def ask_master(self, command: str, *, seconds: float = ANSWER_SECONDS) -> str:

@@ -3,8 +3,9 @@
 A server that still answers somebody is not given to another instance, and a counter number is never used for anything else.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import count
 
 from agent_servicing.adapters.haproxy_rows import Place, Plan, Server, backend_name
 from agent_servicing.adapters.router.haproxy_config import Structure
@@ -54,8 +55,8 @@ def place(book: Book, routing: Routing, servers: Servers) -> Book:
             next_tally += 1
         column = _column(old, route.generation, [g.generation for g in routing.generations], places, servers)
         before = old.places.get(route.generation)
-        tally = tallies[route.generation]
-        places[route.generation] = _house(route, before, column, tally, servers.get(backend_name(slot, column), {}))
+        members = servers.get(backend_name(slot, column), {})
+        places[route.generation] = _house(route, before, tallies[route.generation], column, members, book.structure.instance_slots)
     kept = _newest(tallies, places)
     plan = Plan(routing=routing, slot=slot, tally=old.tally, places=places, tallies=kept)
     agents = {**book.agents, routing.agent: plan}
@@ -85,24 +86,29 @@ def _column(old: Plan, generation: int, wanted: Collection[int], taken: Mapping[
     return min(free, key=work)
 
 
-def _house(route: GenerationRoute, before: Place | None, column: int, tally: int, servers: Mapping[str, Server]) -> Place:
-    """Servers for the instances: those they have, else the lowest that nobody uses and nobody waits for."""
-    numbers = {b.instance: before.servers[b.instance] for b in route.backends if before and b.instance in before.servers}
-    began = {name: count for name, count in (before.began.items() if before else ()) if name in numbers}
-    busy = {int(name[1:]) for name, server in servers.items() if server.in_flight}
-    used = busy | set(numbers.values()) | (set(before.servers.values()) if before else set())
-    number = 1
+def _house(route: GenerationRoute, before: Place | None, tally: int, column: int, servers: Mapping[str, Server], slots: int) -> Place:
+    """Servers for the instances: those they have, else free ones."""
+    had = dict(before.servers) if before else {}
+    numbers = {b.instance: had[b.instance] for b in route.backends if b.instance in had}
+    began = {name: start for name, start in (before.began.items() if before else ()) if name in numbers}
+    free = _free(set(numbers.values()), set(had.values()), servers, slots)
     for backend in route.backends:
         if backend.instance in numbers:
             continue
-        while number in used:
-            number += 1
-        numbers[backend.instance] = number
-        used.add(number)
+        number = numbers[backend.instance] = next(free)
         earlier = servers.get(f"i{number}")
         if earlier is not None and (earlier.requests or earlier.errors):
             began[backend.instance] = (earlier.requests, earlier.errors)
     return Place(column=column, tally=tally, servers=numbers, began=began)
+
+
+def _free(staying: set[int], had: set[int], servers: Mapping[str, Server], slots: int) -> Iterator[int]:
+    """Server numbers in the order to take them: unused ones, then idle ones whose instance leaves right now, then new ones beyond `slots`."""
+    busy = {int(name[1:]) for name, server in servers.items() if server.in_flight}
+    everything = range(1, slots + 1)
+    yield from (n for n in everything if n not in busy and n not in staying and n not in had)
+    yield from (n for n in everything if n not in busy and n not in staying and n in had)
+    yield from count(slots + 1)
 
 
 def _newest(tallies: Mapping[int, int], places: Mapping[int, Place]) -> dict[int, int]:

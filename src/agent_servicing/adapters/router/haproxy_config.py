@@ -159,6 +159,8 @@ def _defaults() -> list[str]:
         "  retries 3",
         "  retry-on conn-failure empty-response",
         "  option redispatch 1",
+        # A client that left is told to the agent, so that it can stop thinking; and its answer counts as nobody's error.
+        "  option abortonclose",
         "  option idle-close-on-response",
         "  option http-no-delay",
         "  http-reuse always",
