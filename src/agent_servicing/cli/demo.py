@@ -4,6 +4,7 @@ Called by `server.demo`. This module is the frame (directory, ports, log, start,
 """
 
 import os
+import shlex
 import shutil
 import sys
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from agent_servicing.cli.client import Json
 from agent_servicing.cli.demo_folder import DemoFolder, settle_ports
 from agent_servicing.cli.demo_screen import Screen
 from agent_servicing.cli.demo_show import Show
-from agent_servicing.cli.demo_words import Place, command_line, once_more, shown, traffic_line
+from agent_servicing.cli.demo_words import Place, once_more, program, shown, traffic_line
 from agent_servicing.cli.exits import ExitCode
 from agent_servicing.cli.progress import identity
 from agent_servicing.cli.session import Session
@@ -52,7 +53,7 @@ def run(session: Session, settings: "Settings", choices: Choices) -> None:
     if choices.fresh:
         _start_over(settings, folder, screen)
     settings, remarks = settle_ports(settings, folder, port_named=choices.port_named, router_port_named=choices.router_port_named)
-    screen.say("Starting the server, its engine and the data plane …", *remarks)
+    screen.say(*remarks)
     place = _place(session, settings)
     show = Show(session=session, screen=screen, folder=folder, place=place, quick=choices.quick, once=choices.once)
     with folder.open_log() as log:
@@ -87,9 +88,11 @@ def _start_over(settings: "Settings", folder: DemoFolder, screen: Screen) -> Non
 
 def _place(session: Session, settings: "Settings") -> "partial[Place]":
     here, argv = session.surroundings.folder, sys.argv
-    command = command_line(argv, executable=sys.executable, folder=here, on_path=shutil.which("servicing"), data_dir=settings.data_dir)
-    again = once_more(argv, session.surroundings.environ, program=command)
-    return partial(_place_at, data_dir=shown(settings.data_dir, here), pid=os.getpid(), command=command, again=again)
+    words = program(argv, executable=sys.executable, folder=here, on_path=shutil.which("servicing"))
+    data_dir = shown(settings.data_dir, here)
+    command = shlex.join([*words, "--data-dir", data_dir])
+    again = once_more(argv, session.surroundings.environ, words=words)
+    return partial(_place_at, data_dir=data_dir, pid=os.getpid(), command=command, again=again)
 
 
 def _place_at(api_url: str, router_url: str, *, data_dir: str, pid: int, command: str, again: str) -> Place:
@@ -112,7 +115,7 @@ def _end(settings: "Settings", screen: Screen, choices: Choices, log: TextIO, pl
 def _conclude(session: Session, show: Show, choices: Choices) -> None:
     if show.error is not None:
         raise show.error
-    if show.counts is not None:
+    if show.counts is not None and not show.played:
         show.screen.say(f"{traffic_line(show.counts)}.")
     if session.out.machine:
         session.out.json(_report(show))

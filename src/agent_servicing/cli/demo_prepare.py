@@ -24,6 +24,7 @@ PREPARE_SECONDS: Final = 180.0
 """For all four together; four seconds on an idle machine of two cores."""
 
 LOOK_SECONDS: Final = 0.25
+ANSWER_SECONDS: Final = 2.0
 DEPLOYMENTS_KEPT: Final = 50
 """How far back an agent's history is read to know whether it has had its past."""
 
@@ -41,8 +42,8 @@ class Row:
 class Preparation:
     """`run` returns once every agent serves. Raises Unavailable naming what could not be installed."""
 
-    def __init__(self, *, api: Api, around: "Surroundings", screen: "Screen", samples: Path) -> None:
-        self._api, self._around, self._screen, self._samples = api, around, screen, samples
+    def __init__(self, *, api: Api, around: "Surroundings", screen: "Screen", samples: Path, router_url: str) -> None:
+        self._api, self._around, self._screen, self._samples, self._router_url = api, around, screen, samples, router_url
         self._told: dict[str, str] = {}
 
     def run(self) -> None:
@@ -90,7 +91,18 @@ class Preparation:
         ready, wanted = health.get("ready", 0), health.get("desired", 1)
         if ready < wanted:
             return Row(agent=agent, doing=f"starting {current}", detail=f"{ready} of {wanted} instances")
+        if not self._answers(agent):
+            return Row(agent=agent, doing=f"starting {current}", detail="not to be reached yet")
         return Row(agent=agent, doing=f"{current} serves", detail=f"{ready} instances", ready=True)
+
+    def _answers(self, agent: str) -> bool:
+        """Through the data plane, because right after a start the server may still believe in instances that are gone."""
+        import httpx  # noqa: PLC0415  a third of a second at import
+
+        try:
+            return httpx.get(f"{self._router_url}/{agent}/healthz", timeout=ANSWER_SECONDS, trust_env=False).is_success
+        except httpx.TransportError:
+            return False  # asked again a moment later, within PREPARE_SECONDS
 
     def _next_step(self, agent: str, current: str, versions: tuple[str, ...]) -> str | None:
         """The next version of the agent's past, None when it has had it; a step that was taken back is not tried again."""

@@ -59,10 +59,15 @@ class Show:
     _stopped: threading.Event = field(default_factory=threading.Event)
 
     @property
+    def played(self) -> bool:
+        """Whether every act has ended, one way or another."""
+        return len(self.endings) == len(acts(quick=self.quick))
+
+    @property
     def well(self) -> bool:
-        """Both acts were played and ended as told, and nothing was lost."""
-        played = len(self.endings) == len(acts(quick=self.quick)) and all(ending.as_told for ending in self.endings)
-        return self.error is None and played and self.counts is not None and self.counts.lost == 0
+        """Every act ended as told, and nothing was lost."""
+        as_told = self.played and all(ending.as_told for ending in self.endings)
+        return self.error is None and as_told and self.counts is not None and self.counts.lost == 0
 
     async def beside(self, app: "App", api_url: str) -> None:
         """What `bootstrap.serve` runs beside the server. Ends the server itself after `once`, and when something cannot be done."""
@@ -87,7 +92,7 @@ class Show:
         ended = anyio.Event()
         with self._client(api_url, app.admin_token) as client:
             self.screen.title("Sample agents")
-            await to_thread.run_sync(self._preparation(client).run)
+            await to_thread.run_sync(self._preparation(client, app.router_url).run)
             began_at = clock.monotonic()
             tasks.start_soon(self._keep_traffic, traffic, ended)
             self.screen.say(
@@ -111,8 +116,9 @@ class Show:
         options = Options(server=api_url, token=token, json=self.session.options.json)
         return Session(options=options, surroundings=replace(self.session.surroundings, pause=self._pause))
 
-    def _preparation(self, client: Session) -> Preparation:
-        return Preparation(api=client.api, around=client.surroundings, screen=self.screen, samples=self.folder.samples)
+    def _preparation(self, client: Session, router_url: str) -> Preparation:
+        samples = self.folder.samples
+        return Preparation(api=client.api, around=client.surroundings, screen=self.screen, samples=samples, router_url=router_url)
 
     def _play(self, client: Session, traffic: Traffic) -> None:
         stage = Stage(session=client, screen=self.screen, check=self._check, footer=lambda: traffic_line(traffic.snapshot()))

@@ -49,25 +49,22 @@ class Place:
         ]
 
 
-def command_line(argv: Sequence[str], *, executable: str, folder: Path, on_path: str | None, data_dir: Path) -> str:
-    """How the person at this terminal runs the CLI: the shortest form of the program that runs now, with its data directory."""
-    program = argv[0] if argv else ""
-    if Path(program).name != "servicing":
-        words = [shown(Path(executable), folder), "-m", "agent_servicing.cli.main"]
-    elif on_path is not None and Path(on_path).absolute() == Path(program).absolute():
-        words = ["servicing"]
-    else:
-        words = [shown(Path(program), folder)]
-    return shlex.join([*words, "--data-dir", shown(data_dir, folder)])
+def program(argv: Sequence[str], *, executable: str, folder: Path, on_path: str | None) -> list[str]:
+    """How the person at this terminal runs the CLI: the shortest form of the program that runs now."""
+    name = argv[0] if argv else ""
+    if Path(name).name != "servicing":
+        return [shown(Path(executable), folder), "-m", "agent_servicing.cli.main"]
+    if on_path is not None and Path(on_path).absolute() == Path(name).absolute():
+        return ["servicing"]
+    return [shown(Path(name), folder)]
 
 
-def once_more(argv: Sequence[str], environ: Mapping[str, str], *, program: str) -> str:
-    """How to start the demo again on what is there: as it was started, but for what starts over or ends at once."""
-    given = list(argv[argv.index("demo") + 1 :]) if "demo" in argv else []
-    rest = [word for word in given if word not in ("--fresh", "--once")]
-    if "MAKELEVEL" in environ:
-        return f"make demo ARGS={shlex.quote(shlex.join(rest))}" if rest else "make demo"
-    return f"{program} {shlex.join(['demo', *rest])}"
+def once_more(argv: Sequence[str], environ: Mapping[str, str], *, words: Sequence[str]) -> str:
+    """How to start the demo again on what is there: as it was started, but for what starts over or ends at once. `words`: the program."""
+    given = [word for word in argv[1:] if word not in ("--fresh", "--once")]
+    if "MAKELEVEL" in environ and given[:1] == ["demo"]:
+        return f"make demo ARGS={shlex.quote(shlex.join(given[1:]))}" if given[1:] else "make demo"
+    return shlex.join([*words, *given])
 
 
 def shown(path: Path, folder: Path) -> str:
@@ -91,7 +88,7 @@ def tally(now: Snapshot, seconds: float) -> list[tuple[str, str]]:
         ("requests sent", f"{now.sent:,}{rate}"),
         ("answered well", f"{now.ok:,}"),
         ("lost by the data plane", _counts({k: n for k, n in now.failed.items() if not k.startswith("agent ")})),
-        ("refused by agents themselves", _own_errors(now)),
+        ("errors of agents themselves", _own_errors(now)),
         ("conversations", f"{now.conversations:,}; changed their version half-way: {now.version_flips}"),
         ("streams", f"{now.streams_opened} opened, {now.streams_ended} heard to their end, {now.streams_cut} cut"),
         *([("not sent, machine too busy", f"{now.skipped:,}")] if now.skipped else []),

@@ -120,6 +120,7 @@ def demo(
 
     Everything it makes is in the data directory [default: ./demo-data]; started again it goes on from there.
     """
+    session.out.say("Starting the demo: server, data plane, four sample agents …")
     settings = settings_from(data_dir=session.options.data_dir or DEMO_DATA_DIR, host=host, port=port, router_port=router_port)
     from agent_servicing.cli.demo import Choices, run  # noqa: PLC0415  as above
 
