@@ -1,7 +1,7 @@
 """The composition root: settings in, the whole server out, everything it opened closed again in reverse order."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -26,6 +26,9 @@ from agent_servicing.web.context import EngineStats
 
 log = structlog.get_logger(__name__)
 
+SAMPLE_SECONDS = 5.0
+"""Between readings of every agent's counters for the metrics view."""
+
 ENGINE_SILENCE_SECONDS = 15.0
 """An engine that has not looped for so long is not alive; a loop never takes longer than a second."""
 
@@ -46,8 +49,16 @@ class App:
         """The engine and the timers, until cancelled."""
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self.supervisor.run)
+            tasks.start_soon(self._sample)
             if self.settings.version_refresh_seconds > 0:
                 tasks.start_soon(self._refresh)
+
+    async def _sample(self) -> None:
+        """So that the first look at an agent's metrics has something to compare with."""
+        while True:
+            with suppress(TemporaryError):  # a database that is away is reported by the engine
+                await self.services.fleet.sample()
+            await self.clock.sleep(SAMPLE_SECONDS)
 
     async def _refresh(self) -> None:
         while True:
@@ -83,6 +94,9 @@ async def open_app(settings: Settings, *, api_url: str) -> AsyncIterator[App]:
         client = await stack.enter_async_context(HttpAgentClient(clock=clock))
         bus = load_driver("events", "local")()
         store = SqlStore(database=database, ids=ids, event_retention_count=settings.event_retention_count)
+        # The data directory is ours alone: whoever held a lease was killed, and its agents need not wait for the lease to run out.
+        if settings.database_url is None:
+            await store.drop_leases()
         services = build_services(
             database=database, clock=clock, ids=ids, bus=bus, settings=settings, runtime=runtime, metrics=metrics, sources=sources
         )

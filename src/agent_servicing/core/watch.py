@@ -51,7 +51,8 @@ def _living(draft: Draft, instance: Instance, process: Process | None) -> None:
         if seen.healthy_in_a_row >= health.healthy_after:
             draft.put(replace(seen, status=InstanceStatus.READY, ready_at=draft.now, reason=""))
             draft.tell(events.INSTANCE_READY, instance=seen.instance, version=seen.version)
-        elif draft.since(seen.started_at) > health.startup_timeout_seconds:
+        elif not seen.healthy_in_a_row and draft.since(seen.started_at) > health.startup_timeout_seconds:
+            # Not while it answers: after our own absence the first look may come late, and it needs a few more to be ready.
             detail = f": {seen.reason}" if seen.reason else ""
             _fail(draft, seen, reason=f"not healthy within {health.startup_timeout_seconds:g} s{detail}", exit_code=None)
     elif unhealthy(draft, seen) and _others_ready(draft, seen):

@@ -1,0 +1,69 @@
+"""Types every command of docs/guides/first-upgrade.md, in its order, as its reader would, in a folder that looks like a checkout."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from agent_servicing.cli.discovery import read_server_file
+from tests.e2e.harness import wait_for
+
+ROOT = Path(__file__).resolve().parents[2]
+BLOCK = re.compile(r"^```sh ?(?P<kind>\S*)\n(?P<commands>.*?)^```$", re.MULTILINE | re.DOTALL)
+COMMAND_SECONDS = 120
+
+
+def blocks() -> list[tuple[str, list[str]]]:
+    """Kind (`server`, `traffic`, `exit=N`, …) and commands of every shell block."""
+    text = (ROOT / "docs/guides/first-upgrade.md").read_text()
+    return [(found["kind"], found["commands"].splitlines()) for found in BLOCK.finditer(text)]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Path]:
+    """Where the commands are typed; whatever they leave running is ended."""
+    (tmp_path / ".venv").symlink_to(sys.prefix)
+    yield tmp_path
+    subprocess.run(
+        [tmp_path / ".venv/bin/servicing", "stop", "--all"], cwd=tmp_path, check=False, capture_output=True, timeout=COMMAND_SECONDS
+    )
+
+
+def started(command: str, folder: Path, environ: dict[str, str]) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen(
+        ["sh", "-c", command], cwd=folder, env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+
+
+def test_every_command_of_the_first_upgrade_does_what_the_guide_says(folder: Path) -> None:
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("SERVICING_")}
+    environ |= {"SERVICING_PORT": "0", "SERVICING_ROUTER_PORT": "0", "SERVICING_VERSION_REFRESH_SECONDS": "0"}
+    router_url = ""
+    background = []
+    try:
+        for kind, commands in blocks():
+            if kind == "setup":
+                continue
+            for command in commands:
+                typed = command.replace("http://127.0.0.1:8800", router_url) if router_url else command
+                if kind in ("server", "traffic"):
+                    background.append(started(typed, folder, environ))
+                    running = wait_for("the server", lambda: read_server_file(folder / "servicing-data"))
+                    router_url = running.router_url
+                    continue
+                wanted = int(kind.removeprefix("exit=") or 0)
+                done = subprocess.run(
+                    ["sh", "-c", typed], cwd=folder, env=environ, capture_output=True, text=True, timeout=COMMAND_SECONDS, check=False
+                )
+                assert done.returncode == wanted, (typed, done.returncode, done.stdout[-2000:], done.stderr[-2000:])
+        assert not (folder / "servicing-data").exists()
+    finally:
+        for process in background:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGTERM)
+                process.wait(30)
