@@ -106,6 +106,7 @@ class Show:
             await ended.wait()
         self.screen.title("What users noticed")
         self.screen.facts(tally(traffic.snapshot(), clock.monotonic() - began_at))
+        self.screen.say("  (What WowOrchestrator asks of the other agents by itself is not among these.)")
         if not self.once:
             self.screen.title("Now you")
             self.screen.steps(place.ideas)
