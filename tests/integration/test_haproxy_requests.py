@@ -132,4 +132,4 @@ async def test_names_that_would_be_commands_are_refused_by_name(tmp_path: Path) 
 
 def test_the_problem_documents_are_json() -> None:
     for line in error_pages():
-        assert json.loads(line.split("'")[1])["status"] in (502, 503, 504)
+        assert json.loads(line.split("'")[1])["status"] in (400, 408, 500, 502, 503, 504)

@@ -9,7 +9,7 @@ import pytest
 from tests.integration.haproxy_world import AGENT, World, generation, open_world, routing
 
 pytestmark = pytest.mark.anyio
-CONVERSATIONS = [f"conversation-{number}" for number in range(400)]
+CONVERSATIONS = [f"conversation-{number}" for number in range(200)]
 
 
 async def two_versions(world: World) -> tuple[object, object]:
@@ -17,12 +17,12 @@ async def two_versions(world: World) -> tuple[object, object]:
     return generation(1, "1.0.0", one.backend()), generation(2, "2.0.0", two.backend())
 
 
-@pytest.mark.parametrize("share", [0.0, 10.0, 25.0, 50.0, 99.0, 100.0])
+@pytest.mark.parametrize("share", [0.0, 25.0, 90.0, 100.0])
 async def test_the_measured_share_is_the_one_asked_for(tmp_path: Path, share: float) -> None:
     async with open_world(tmp_path) as world:
         one, two = await two_versions(world)
         await world.router.apply(routing(one, two, candidate=2, share=share))
-        requests = 10_000 if share == 25.0 else 2_000
+        requests = 10_000 if share == 25.0 else 1_000
         measured = 100 * (await world.shares(requests))["2.0.0"] / requests
         assert measured == pytest.approx(share, abs=2 if requests == 10_000 else 5)
         assert share not in (0.0, 100.0) or measured == share
@@ -33,7 +33,7 @@ async def test_raising_the_share_moves_no_conversation_back_and_pinned_ones_not_
         one, two = await two_versions(world)
         await world.router.apply(routing(one, two, candidate=2, share=25.0))
         first = await world.crowd(CONVERSATIONS)
-        assert 50 < Counter(first)["2.0.0"] < 150
+        assert 25 < Counter(first)["2.0.0"] < 75
         for share in (50.0, 100.0, 0.0):
             await world.router.apply(routing(one, two, candidate=2, share=share))
             assert await world.crowd(CONVERSATIONS) == first

@@ -34,12 +34,12 @@ def agent(*routes: GenerationRoute, name: str = "Wow", **fields: object) -> Rout
     return Routing(agent=name, generations=routes, **fields)  # type: ignore[arg-type]
 
 
-def as_if_carried_out(plan: Plan) -> dict[str, dict[str, Server]]:
-    servers: dict[str, dict[str, Server]] = {}
+def as_if_carried_out(plan: Plan) -> dict[str, dict[int, Server]]:
+    servers: dict[str, dict[int, Server]] = {}
     for generation in plan.routing.generations:
         numbers = plan.places[generation.generation].servers
         servers[plan.backend(generation.generation)] = {
-            f"i{numbers[b.instance]}": Server(host=b.host, port=b.port, state=b.state) for b in generation.backends
+            numbers[b.instance]: Server(host=b.host, port=b.port, state=b.state) for b in generation.backends
         }
     return servers
 
@@ -58,8 +58,8 @@ def test_haproxy_accepts_the_configuration_without_a_warning(tmp_path: Path) -> 
 def test_the_digest_is_of_the_structure_and_not_of_the_members() -> None:
     busy = render(SMALL, {"s00g0": {1: "127.0.0.1:9001"}})
     assert digest(SMALL) in busy
-    assert "server i1 127.0.0.1:9001\n" in busy
-    assert "server-template i 2-4 127.0.0.1:1 disabled\n" in busy
+    assert "server s00g0i1 127.0.0.1:9001\n" in busy
+    assert "server-template s00g0i 2-4 127.0.0.1:1 disabled\n" in busy
     assert digest(replace(SMALL, instance_slots=5)) != digest(SMALL)
     assert digest(replace(SMALL, keys=())) != digest(SMALL)
 
@@ -99,33 +99,31 @@ def test_a_plan_is_read_back_from_its_rows() -> None:
 
 def test_rows_say_where_pins_lead() -> None:
     plan = place(BOOK, agent(route(1, "a"), route(2, "b"), stable=2, redirects={1: 2, 9: 5}), {}).agents["Wow"]
-    assert encode(plan)[PINS] == {"00.1": "2:s00g1:6|2", "00.2": "2:s00g1:6|", "00.9": "|5"}
-    assert encode(plan)[AGENTS]["Wow"].startswith("00|2:s00g1:6||0|")
+    assert encode(plan)[PINS] == {"00.1": "s00g1:6:2", "00.1>": "2", "00.2": "s00g1:6:2", "00.9>": "5"}
+    assert encode(plan)[AGENTS]["Wow"].startswith("s00g1:6:2||0|")
 
 
 def test_a_ring_of_redirects_comes_to_an_end() -> None:
     plan = place(BOOK, agent(route(1, "a"), route(2, "b"), stable=2, redirects={1: 2, 2: 1}), {}).agents["Wow"]
-    assert set(encode(plan)[PINS]) == {"00.1", "00.2"}
+    assert set(encode(plan)[PINS]) == {"00.1", "00.2", "00.1>", "00.2>"}
 
 
 def test_an_instance_keeps_its_server_and_a_busy_server_is_left_alone() -> None:
     book = place(BOOK, agent(route(1, "a", "b")), {})
-    busy = {
-        "s00g0": {"i1": Server(host="127.0.0.1", port=1, state="maint", in_flight=1), "i2": Server(host="127.0.0.1", port=2, state="ready")}
-    }
+    busy = {"s00g0": {1: Server(host="127.0.0.1", port=1, state="maint", in_flight=1), 2: Server(host="127.0.0.1", port=2, state="ready")}}
     book = place(book, agent(route(1, "b", "c")), busy)
     assert book.agents["Wow"].places[1].servers == {"b": 2, "c": 3}
 
 
 def test_a_server_used_before_gives_its_counts_as_the_beginning() -> None:
-    used = {"s00g0": {"i1": Server(host="127.0.0.1", port=1, state="maint", requests=9, errors=2)}}
+    used = {"s00g0": {1: Server(host="127.0.0.1", port=1, state="maint", requests=9, errors=2)}}
     plan = place(BOOK, agent(route(1, "a")), used).agents["Wow"]
-    assert encode(plan)[LABELS]["s00g0"] == "1|1.0.1|2|i1:9:2"
+    assert encode(plan)[LABELS]["s00g0"] == "1|1.0.1|2|1:9:2"
 
 
 def test_a_new_generation_takes_a_column_where_nobody_waits() -> None:
     book = place(BOOK, agent(route(1, "a"), route(2, "b")), {})
-    working = {"s00g0": {"i1": Server(host="127.0.0.1", port=1, state="maint", in_flight=3)}}
+    working = {"s00g0": {1: Server(host="127.0.0.1", port=1, state="maint", in_flight=3)}}
     book = place(book, agent(route(2, "b"), route(3, "c")), working)
     assert {n: p.column for n, p in book.agents["Wow"].places.items()} == {2: 1, 3: 2}
     book = place(book, agent(route(2, "b"), route(3, "c"), route(4, "d")), working)
@@ -169,7 +167,7 @@ def test_newcomers_are_reachable_before_traffic_shifts_and_leavers_go_after() ->
     orders = changes(new, encode(old.agents["Wow"]), as_if_carried_out(old.agents["Wow"]))
     ready = next(i for i, order in enumerate(orders) if order.endswith("state ready"))
     shift = next(i for i, order in enumerate(orders) if order.startswith(f"set map {AGENTS}"))
-    leave = next(i for i, order in enumerate(orders) if order == "set server s00g0/i1 state maint")
+    leave = next(i for i, order in enumerate(orders) if order == "set server s00g0/s00g0i1 state maint")
     assert ready < shift < leave
 
 

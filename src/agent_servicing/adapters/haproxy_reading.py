@@ -43,23 +43,25 @@ def show_servers(backend: str) -> tuple[str, str]:
     return f"show servers state {backend}", f"show stat {backend} 4 -1"
 
 
-def read_servers(state: str, stat: str) -> dict[str, Server]:
-    """Servers of one backend by name, from `show servers state` and `show stat`. Empty when HAProxy does not know the backend."""
+def read_servers(state: str, stat: str) -> dict[int, Server]:
+    """Servers of one backend by number, from `show servers state` and `show stat`. Empty when HAProxy does not know the backend."""
     counts = read_stat(stat)
     servers = {}
     for line in state.splitlines():
         part = line.split()
         if len(part) < 19 or line.startswith("#"):
             continue
-        backend, name, host, admin, port = part[1], part[3], part[4], int(part[6]), int(part[18])
+        name, host, admin, port = part[3], part[4], int(part[6]), int(part[18])
         label = "maint" if admin & _MAINTENANCE else "drain" if admin & _DRAIN else "ready"
-        in_flight, requests, errors = counts.get(f"{backend}/{name}", (0, 0, 0))
-        servers[name] = Server(host=host, port=port, state=label, in_flight=in_flight, requests=requests, errors=errors)
+        in_flight, requests, errors = counts.get(name, (0, 0, 0))
+        servers[int(name.rpartition("i")[2])] = Server(
+            host=host, port=port, state=label, in_flight=in_flight, requests=requests, errors=errors
+        )
     return servers
 
 
 def read_stat(text: str) -> dict[str, tuple[int, int, int]]:
-    """`show stat` for servers: backend/server to requests in flight, requests so far, failed attempts so far.
+    """`show stat` for servers: by name, requests in flight, requests so far, failed attempts so far.
 
     Failed are 5xx answers, refused connections and answers that broke off; HAProxy counts one of the latter twice when nobody else could be
     asked. Good for finding a bad instance; the exact counts are those of the generation.
@@ -74,7 +76,7 @@ def read_stat(text: str) -> dict[str, tuple[int, int, int]]:
         # Free text stands only in later columns, so that no comma here is part of a value.
         row = line.split(",", 60)
         errors = sum(int(row[column] or 0) for column in failures)
-        found[f"{row[0]}/{row[1]}"] = (int(row[flight] or 0), int(row[total] or 0), errors)
+        found[row[1]] = (int(row[flight] or 0), int(row[total] or 0), errors)
     return found
 
 

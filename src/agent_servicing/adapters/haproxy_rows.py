@@ -1,12 +1,14 @@
 """How the routing of one agent is written in HAProxy's maps, and read back. Pure; used by the router and by the metrics driver.
 
-agents.map   WowMemory -> 00|12:s00g0:34|13:s00g1:36|2500|header:X-Conversation-Id|30|0,1|25.0
-             slot, target of stable, target of candidate, threshold, conversation key, id of its unserved requests,
-             columns in the order of the generations, share. A target is generation:backend:counter id.
-hosts.map    wowmemory -> WowMemory
-pins.map     00.12 -> 12:s00g0:34|          where conversations of a generation go: target, and the redirect that asked for it
-labels.map   s00g0 -> 12|1.2.5|17|i1:0:0    generation, version, tally, servers with the counts at which their instance began
-             s00g0/i1 -> WowMemory@1.2.5/g12-1-0
+agents.map   WowMemory -> s00g0:34:12|s00g1:36:13|2500|header:X-Conversation-Id|00|30|0,1|25.0
+             target of stable, target of candidate, threshold, conversation key, slot, id of its unserved requests, columns in
+             the order of the generations, share. A target is backend:counter id:generation. What every request needs comes first.
+hosts.map    wowmemory. -> WowMemory
+pins.map     00.12 -> s00g0:34:12           where conversations of a generation go
+             00.12> -> 13                   the redirect that asked for it, which only `decode` reads
+labels.map   s00g0 -> 12|1.2.5|17|1:0:0     generation, version, tally, servers with the counts at which their instance began
+             s00g0i1 -> WowMemory@1.2.5/g12-1-0
+             s00g0/last -> s00g0i2          the draining server that answers when nothing else can
              tallies/WowMemory -> 11=16,12=17
 """
 
@@ -70,13 +72,17 @@ class Server:
     errors: int = 0
 
 
+Servers = Mapping[str, Mapping[int, Server]]
+"""Backend -> number of the server -> what HAProxy says about it."""
+
+
 def slot_name(slot: int) -> str:
     return f"{slot:02d}"
 
 
 def slot_of_row(row: str) -> int:
     """The slot that an agent's row names."""
-    return int(row.partition("|")[0])
+    return int(row.split("|")[4])
 
 
 def unserved_id(row: str) -> int:
@@ -84,10 +90,10 @@ def unserved_id(row: str) -> int:
     return int(row.split("|")[5])
 
 
-def read_members(row: str) -> dict[str, tuple[int, int]]:
-    """The servers in service of a backend's row, with the requests and errors counted before their instance came."""
+def read_members(row: str) -> dict[int, tuple[int, int]]:
+    """The numbers of the servers in service of a backend's row, with the requests and errors counted before their instance came."""
     members = (member.split(":") for member in row.rpartition("|")[2].split(",") if member)
-    return {name: (int(requests), int(errors)) for name, requests, errors in members}
+    return {int(number): (int(requests), int(errors)) for number, requests, errors in members}
 
 
 def read_tallies(text: str) -> dict[int, int]:
@@ -98,6 +104,11 @@ def read_tallies(text: str) -> dict[int, int]:
 
 def backend_name(slot: int, column: int) -> str:
     return f"s{slot:02d}g{column}"
+
+
+def server_name(backend: str, number: int) -> str:
+    """Unique on the whole data plane, so that a response can be labelled by its server alone."""
+    return f"{backend}i{number}"
 
 
 def backends_of(slot: int) -> list[str]:
@@ -131,29 +142,29 @@ def encode(plan: Plan) -> dict[str, dict[str, str]]:
     routing, slot = plan.routing, slot_name(plan.slot)
     columns = ",".join(str(plan.places[g.generation].column) for g in routing.generations)
     row = (
-        slot,
         _target(plan, routing.stable),
         _target(plan, routing.candidate),
         str(round(routing.share * 100) if routing.candidate is not None else 0),
         str(routing.conversation_key or "-"),
+        slot,
         str(2 * plan.tally),
         columns,
         repr(routing.share),
     )
     return {
         AGENTS: {routing.agent: "|".join(row)},
-        HOSTS: {routing.agent.lower(): routing.agent},
-        PINS: {f"{slot}.{source}": value for source, value in _pins(plan).items()},
+        HOSTS: {f"{routing.agent.lower()}.": routing.agent},
+        PINS: _pins(plan, slot),
         LABELS: _labels(plan),
     }
 
 
-def decode(agent: str, rows: Rows, servers: Mapping[str, Mapping[str, Server]]) -> Plan | None:
+def decode(agent: str, rows: Rows, servers: Servers) -> Plan | None:
     """The plan that HAProxy carries out for `agent`: its maps and, per backend, its servers by name. None when it does not know the agent."""
     row = rows[AGENTS].get(agent)
     if row is None:
         return None
-    slot_text, stable, candidate, threshold, key, unserved, columns, share = row.split("|")
+    stable, candidate, threshold, key, slot_text, unserved, columns, share = row.split("|")
     slot, labels = int(slot_text), rows[LABELS]
     generations: list[GenerationRoute] = []
     places: dict[int, Place] = {}
@@ -184,17 +195,19 @@ def forget_counts(plan: Plan) -> Plan:
 def _target(plan: Plan, generation: int | None) -> str:
     if generation is None or generation not in plan.places:
         return ""
-    return f"{generation}:{plan.backend(generation)}:{2 * plan.places[generation].tally}"
+    return f"{plan.backend(generation)}:{2 * plan.places[generation].tally}:{generation}"
 
 
 def _number(target: str) -> int | None:
-    return int(target.partition(":")[0]) if target else None
+    return int(target.rpartition(":")[2]) if target else None
 
 
-def _pins(plan: Plan) -> dict[int, str]:
+def _pins(plan: Plan, slot: str) -> dict[str, str]:
     redirects = plan.routing.redirects
-    sources = {*plan.places, *redirects}
-    return {n: f"{_target(plan, _follow(n, redirects))}|{redirects.get(n, '')}" for n in sorted(sources)}
+    targets = {n: _target(plan, _follow(n, redirects)) for n in sorted({*plan.places, *redirects})}
+    # No row where a redirect leads nowhere: such a pin is forgotten.
+    rows = {f"{slot}.{n}": target for n, target in targets.items() if target}
+    return rows | {f"{slot}.{source}>": str(target) for source, target in redirects.items()}
 
 
 def _follow(source: int, redirects: Mapping[int, int]) -> int:
@@ -212,28 +225,28 @@ def _labels(plan: Plan) -> dict[str, str]:
         for target in route.backends:
             server = place.servers[target.instance]
             requests, errors = place.began.get(target.instance, (0, 0))
-            members.append(f"i{server}:{requests}:{errors}")
-            labels[f"{backend}/i{server}"] = f"{agent}@{route.version}/{target.instance}"
+            members.append(f"{server}:{requests}:{errors}")
+            labels[server_name(backend, server)] = f"{agent}@{route.version}/{target.instance}"
         labels[backend] = f"{route.generation}|{route.version}|{place.tally}|{','.join(members)}"
         last = next((b for b in route.backends if b.state == "drain"), None)
         if last is not None:
-            labels[f"{backend}/last"] = f"i{place.servers[last.instance]}"
+            labels[f"{backend}/last"] = server_name(backend, place.servers[last.instance])
     if plan.tallies:
         labels[f"tallies/{agent}"] = ",".join(f"{n}={tally}" for n, tally in plan.tallies.items())
     return labels
 
 
-def _generation(column: int, backend: str, labels: Mapping[str, str], servers: Mapping[str, Server]) -> tuple[GenerationRoute, Place]:
+def _generation(column: int, backend: str, labels: Mapping[str, str], servers: Mapping[int, Server]) -> tuple[GenerationRoute, Place]:
     number, version, tally, _ = labels[backend].split("|")
     backends: list[Backend] = []
     numbers: dict[str, int] = {}
     began: dict[str, tuple[int, int]] = {}
-    for name, counts in read_members(labels[backend]).items():
-        instance = labels.get(f"{backend}/{name}", "").rpartition("/")[2]
-        server = servers.get(name)
+    for slot, counts in read_members(labels[backend]).items():
+        instance = labels.get(server_name(backend, slot), "").rpartition("/")[2]
+        server = servers.get(slot)
         if server is None or not instance:
             continue
-        numbers[instance], began[instance] = int(name[1:]), counts
+        numbers[instance], began[instance] = slot, counts
         if server.state == "ready" or server.state == "drain":
             backends.append(Backend(instance=instance, host=server.host, port=server.port, state=server.state))  # type: ignore[arg-type]
     route = GenerationRoute(generation=int(number), version=version, backends=tuple(backends))
@@ -256,7 +269,6 @@ def _redirects(slot: str, pins: Mapping[str, str]) -> dict[int, int]:
     found = {}
     for key, value in pins.items():
         owner, _, source = key.partition(".")
-        declared = value.rpartition("|")[2]
-        if owner == slot and declared:
-            found[int(source)] = int(declared)
+        if owner == slot and source.endswith(">"):
+            found[int(source[:-1])] = int(value)
     return found

@@ -19,6 +19,7 @@ from agent_servicing.adapters.haproxy_rows import (
     backends_of,
     read_members,
     read_tallies,
+    server_name,
     slot_of_row,
     unserved_id,
 )
@@ -122,11 +123,11 @@ def _instances(slot: int, labels: Mapping[str, str], stat: Mapping[str, tuple[in
     """Of every instance in service; its server may have served another one before, whose counts are taken off."""
     found = {}
     for backend in backends_of(slot):
-        for name, (requests, errors) in read_members(labels.get(backend, "")).items():
-            path = f"{backend}/{name}"
-            if path in stat and path in labels:
-                in_flight, all_requests, all_errors = stat[path]
-                found[labels[path].rpartition("/")[2]] = InstanceCounters(
+        for number, (requests, errors) in read_members(labels.get(backend, "")).items():
+            name = server_name(backend, number)
+            if name in stat and name in labels:
+                in_flight, all_requests, all_errors = stat[name]
+                found[labels[name].rpartition("/")[2]] = InstanceCounters(
                     requests=max(0, all_requests - requests), errors=max(0, all_errors - errors), in_flight=in_flight
                 )
     return found

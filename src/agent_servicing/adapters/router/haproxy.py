@@ -13,10 +13,10 @@ from pathlib import Path
 import anyio
 
 from agent_servicing.adapters.haproxy_reading import read_map, read_stat
-from agent_servicing.adapters.haproxy_rows import LABELS, Plan, backends_of, check, decode
+from agent_servicing.adapters.haproxy_rows import LABELS, Plan, Servers, backends_of, check, decode, server_name
 from agent_servicing.adapters.haproxy_socket import HaproxySocket
 from agent_servicing.adapters.router import haproxy_state
-from agent_servicing.adapters.router.haproxy_book import Book, Servers, counters_of, place, without
+from agent_servicing.adapters.router.haproxy_book import Book, counters_of, place, without
 from agent_servicing.adapters.router.haproxy_changes import changes, forgotten_counters, removal
 from agent_servicing.adapters.router.haproxy_config import MAX_THREADS, Structure
 from agent_servicing.adapters.router.haproxy_plane import HaproxyPlane
@@ -154,8 +154,8 @@ class HaproxyRouter:
             # It has ended since it was listed, and with it everything it had.
             return {}
         found: dict[str, int] = {}
-        for path, (count, *_) in (item for stat in stats for item in read_stat(stat).items()):
-            instance = _instance(plan, labels.get(path, ""))
+        for name, (count, *_) in (item for stat in stats for item in read_stat(stat).items()):
+            instance = _instance(plan, labels.get(name, ""))
             if instance and count:
                 found[instance] = found.get(instance, 0) + count
         return found
@@ -165,8 +165,8 @@ def _in_flight(plan: Plan, labels: Mapping[str, str], servers: Servers) -> dict[
     """By instance: of those routed to always, of those taken out only while they still answer somebody."""
     found = {backend.instance: 0 for route in plan.routing.generations for backend in route.backends}
     for backend, members in servers.items():
-        for name, server in members.items():
-            instance = _instance(plan, labels.get(f"{backend}/{name}", ""))
+        for number, server in members.items():
+            instance = _instance(plan, labels.get(server_name(backend, number), ""))
             if instance and (server.in_flight or instance in found):
                 found[instance] = found.get(instance, 0) + server.in_flight
     return found

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import count
 
-from agent_servicing.adapters.haproxy_rows import Place, Plan, Server, backend_name
+from agent_servicing.adapters.haproxy_rows import Place, Plan, Server, Servers, backend_name
 from agent_servicing.adapters.router.haproxy_config import Structure
 from agent_servicing.core.errors import PermanentError
 from agent_servicing.core.routing import MAX_GENERATIONS, GenerationRoute, Routing
@@ -19,9 +19,6 @@ AGENT_SLOTS_MAX = 2048
 INSTANCE_SLOTS_MAX = 256
 KEYS_MAX = 32
 """Bounds on growth: beyond them one HAProxy is the wrong tool, and a mistake is more likely than a wish."""
-
-Servers = Mapping[str, Mapping[str, Server]]
-"""Backend -> server name -> what HAProxy says about it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +83,7 @@ def _column(old: Plan, generation: int, wanted: Collection[int], taken: Mapping[
     return min(free, key=work)
 
 
-def _house(route: GenerationRoute, before: Place | None, tally: int, column: int, servers: Mapping[str, Server], slots: int) -> Place:
+def _house(route: GenerationRoute, before: Place | None, tally: int, column: int, servers: Mapping[int, Server], slots: int) -> Place:
     """Servers for the instances: those they have, else free ones."""
     had = dict(before.servers) if before else {}
     numbers = {b.instance: had[b.instance] for b in route.backends if b.instance in had}
@@ -96,15 +93,15 @@ def _house(route: GenerationRoute, before: Place | None, tally: int, column: int
         if backend.instance in numbers:
             continue
         number = numbers[backend.instance] = next(free)
-        earlier = servers.get(f"i{number}")
+        earlier = servers.get(number)
         if earlier is not None and (earlier.requests or earlier.errors):
             began[backend.instance] = (earlier.requests, earlier.errors)
     return Place(column=column, tally=tally, servers=numbers, began=began)
 
 
-def _free(staying: set[int], had: set[int], servers: Mapping[str, Server], slots: int) -> Iterator[int]:
+def _free(staying: set[int], had: set[int], servers: Mapping[int, Server], slots: int) -> Iterator[int]:
     """Server numbers in the order to take them: unused ones, then idle ones whose instance leaves right now, then new ones beyond `slots`."""
-    busy = {int(name[1:]) for name, server in servers.items() if server.in_flight}
+    busy = {number for number, server in servers.items() if server.in_flight}
     everything = range(1, slots + 1)
     yield from (n for n in everything if n not in busy and n not in staying and n not in had)
     yield from (n for n in everything if n not in busy and n not in staying and n in had)

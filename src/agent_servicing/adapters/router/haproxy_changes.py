@@ -14,11 +14,12 @@ from agent_servicing.adapters.haproxy_rows import (
     Plan,
     Rows,
     Server,
+    Servers,
     backends_of,
     encode,
+    server_name,
     slot_name,
 )
-from agent_servicing.adapters.router.haproxy_book import Servers
 from agent_servicing.core import latency
 
 
@@ -27,12 +28,12 @@ def changes(plan: Plan, rows: Rows, servers: Servers) -> list[str]:
     wanted = encode(plan)
     states = _states(plan)
     present = {name: (server, servers.get(name[0], {}).get(name[1])) for name, server in states.items()}
-    label_rows = {k: v for k, v in wanted[LABELS].items() if "/i" in k}
-    other_rows = {k: v for k, v in wanted[LABELS].items() if "/i" not in k}
+    about_servers = {k: v for k, v in wanted[LABELS].items() if "@" in v}
+    about_generations = {k: v for k, v in wanted[LABELS].items() if "@" not in v}
     return [
-        *_put(LABELS, label_rows, rows[LABELS]),
+        *_put(LABELS, about_servers, rows[LABELS]),
         *(c for name, (server, now) in present.items() if server.state == "ready" for c in _serve(name, server, now)),
-        *_put(LABELS, other_rows, rows[LABELS]),
+        *_put(LABELS, about_generations, rows[LABELS]),
         *_put(PINS, wanted[PINS], rows[PINS]),
         *_put(HOSTS, wanted[HOSTS], rows[HOSTS]),
         *_put(AGENTS, wanted[AGENTS], rows[AGENTS]),
@@ -64,18 +65,18 @@ def forgotten_counters(tally: int) -> Iterator[str]:
             yield f"clear table latencies key {number * BUCKET_RADIX + bucket}"
 
 
-def _states(plan: Plan) -> dict[tuple[str, str], Server]:
+def _states(plan: Plan) -> dict[tuple[str, int], Server]:
     found = {}
     for route in plan.routing.generations:
         place, backend = plan.places[route.generation], plan.backend(route.generation)
         for target in route.backends:
-            name = (backend, f"i{place.servers[target.instance]}")
+            name = (backend, place.servers[target.instance])
             found[name] = Server(host=target.host, port=target.port, state=target.state)
     return found
 
 
-def _serve(name: tuple[str, str], server: Server, now: Server | None) -> Iterator[str]:
-    path = "/".join(name)
+def _serve(name: tuple[str, int], server: Server, now: Server | None) -> Iterator[str]:
+    path = f"{name[0]}/{server_name(*name)}"
     moved = now is None or (now.host, now.port) != (server.host, server.port)
     if moved and now is not None and now.state != "maint":
         yield f"set server {path} state maint"
@@ -85,11 +86,11 @@ def _serve(name: tuple[str, str], server: Server, now: Server | None) -> Iterato
         yield f"set server {path} state {server.state}"
 
 
-def _leave(slot: int, staying: set[tuple[str, str]], servers: Servers) -> Iterator[str]:
+def _leave(slot: int, staying: set[tuple[str, int]], servers: Servers) -> Iterator[str]:
     for backend in backends_of(slot):
-        for name, server in servers.get(backend, {}).items():
-            if server.state != "maint" and (backend, name) not in staying:
-                yield f"set server {backend}/{name} state maint"
+        for number, server in servers.get(backend, {}).items():
+            if server.state != "maint" and (backend, number) not in staying:
+                yield f"set server {backend}/{server_name(backend, number)} state maint"
 
 
 def _put(name: str, wanted: Mapping[str, str], present: Mapping[str, str]) -> Iterator[str]:
@@ -105,6 +106,5 @@ def _drop(name: str, keys: list[str]) -> Iterator[str]:
 
 
 def _owned(key: str, slot: int) -> bool:
-    """Rows about the slot's backends, but not those of single servers."""
-    backend, _, rest = key.partition("/")
-    return backend in backends_of(slot) and not rest.startswith("i")
+    """Rows about the slot's backends; those of single servers are not among them."""
+    return key.partition("/")[0] in backends_of(slot)

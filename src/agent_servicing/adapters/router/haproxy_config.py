@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 
-from agent_servicing.adapters.haproxy_rows import AGENTS, BUCKET_RADIX, HOSTS, LABELS, PINS, UNKNOWN_LATENCY, backends_of
+from agent_servicing.adapters.haproxy_rows import AGENTS, BUCKET_RADIX, HOSTS, LABELS, PINS, UNKNOWN_LATENCY, backends_of, server_name
 from agent_servicing.adapters.router import haproxy_rules
 from agent_servicing.core import latency
 from agent_servicing.core.manifest import ConversationKey
@@ -198,7 +198,7 @@ def _backend(name: str, slots: int, servers: Mapping[int, str]) -> Iterator[str]
     first = 1
     for number in [*sorted(servers), slots + 1]:
         if first < number:
-            yield f"  server-template i {first}-{number - 1} 127.0.0.1:1 disabled"
+            yield f"  server-template {name}i {first}-{number - 1} 127.0.0.1:1 disabled"
         if number in servers:
-            yield f"  server i{number} {servers[number]}"
+            yield f"  server {server_name(name, number)} {servers[number]}"
         first = number + 1

@@ -11,10 +11,10 @@ import anyio
 import structlog
 
 from agent_servicing.adapters.haproxy_reading import SHOW_MAPS, Processes, read_info, read_maps, read_processes, read_servers, show_servers
-from agent_servicing.adapters.haproxy_rows import AGENTS, MAPS, Plan, Rows, backends_of, decode, encode, forget_counts, slot_of_row
+from agent_servicing.adapters.haproxy_rows import AGENTS, MAPS, Plan, Rows, Servers, backends_of, decode, encode, forget_counts, slot_of_row
 from agent_servicing.adapters.haproxy_socket import HaproxySocket
 from agent_servicing.adapters.router import haproxy_state
-from agent_servicing.adapters.router.haproxy_book import Book, Servers, counters_of
+from agent_servicing.adapters.router.haproxy_book import Book, counters_of
 from agent_servicing.adapters.router.haproxy_changes import changes, removal
 from agent_servicing.adapters.router.haproxy_config import digest
 from agent_servicing.adapters.router.haproxy_pins import SavedPins

@@ -1,6 +1,7 @@
 """The rules every request passes in HAProxy, in order: which agent, which generation, counted where, answered how. Pure text.
 
-HAProxy evaluates a named condition anew wherever it is used, so `kept` and `live` mean "by now".
+HAProxy evaluates a named condition anew wherever it is used, so `kept`, `live` and `fine` mean "by now". Every rule costs each request
+about 0.1 microseconds, evaluated or not, so rare cases stand behind an `allow` that ends the list for all others.
 """
 
 import json
@@ -14,6 +15,9 @@ RETRY_AFTER_SECONDS = 2
 
 LAST_RESORT = "use-server %[var(txn.last)] if { var(txn.last) -m found }"
 """In every backend: a draining server answers when nothing else can."""
+
+_AGENT = "%[var(txn.agent)]"
+_UNAVAILABLE = 503
 
 _FETCH = {"header": "req.fhdr({})", "cookie": "req.cook({})", "query": "url_param({})"}
 
@@ -37,8 +41,13 @@ class Maps:
 
 
 def error_pages() -> list[str]:
-    """Bodies for errors that HAProxy finds itself, after an instance was chosen."""
-    texts = {
+    """Bodies for errors that HAProxy finds itself: in what the client sent, or after an instance was chosen."""
+    before = {
+        400: ("The request is malformed", "It is not valid HTTP/1.1 or HTTP/2, or its headers are larger than 16 KB."),
+        408: ("The request did not arrive in time", "Its headers were not complete within the time allowed."),
+        500: ("The data plane failed", "It could not process this request."),
+    }
+    after = {
         502: ("The agent broke off its answer", "The instance that had this request closed the connection before it answered."),
         503: (
             "The agent cannot be reached",
@@ -47,52 +56,57 @@ def error_pages() -> list[str]:
         504: ("The agent did not answer in time", "The instance that had this request took longer than the data plane waits."),
     }
     return [
-        f"  http-error status {status} content-type application/problem+json string '{_problem(status, *text)}' {_retry_after()}"
-        for status, text in texts.items()
+        *(f"  http-error status {status} {_body(status, *text)} {_served_by('-')}" for status, text in before.items()),
+        *(f"  http-error status {status} {_body(status, *text)} {_served_by(_AGENT)} {_retry_after()}" for status, text in after.items()),
     ]
 
 
 def frontend(keys: Sequence[ConversationKey], maps: Maps, *, radix: int, unknown: int) -> list[str]:
-    """Everything between `bind` and the backends."""
+    """Everything between `bind` and the backends. The rules after `allow` are for requests that found no usable instance at once."""
     return [
         *_which_agent(maps),
         *_which_conversation(keys),
         *_which_generation(maps),
-        *_which_backend(maps),
+        *_take_backend(),
         *_count(),
+        "http-request allow if fine",
+        *_unknown_agent(),
+        *_other_backend(maps),
+        *_count(),
+        "http-request allow if fine",
+        *_nothing_to_serve(),
         *_answer(maps, radix, unknown),
         "use_backend %[var(txn.backend)]",
     ]
 
 
 def _which_agent(maps: Maps) -> list[str]:
-    detail = "The first part of the path or of the host name must be the id of an agent, exactly as it was added."
     return [
-        "http-request set-var(txn.began) date(0,us)",
-        "acl dotted req.hdr(host),field(2,.) -m found",
-        f"http-request set-var(txn.hosted) req.hdr(host),host_only,lower,field(1,.),map_str({maps.hosts}) if dotted",
-        "acl by_host var(txn.hosted) -m found",
-        "http-request set-var(txn.agent) var(txn.hosted) if by_host",
-        "http-request set-var(txn.agent) path,field(2,/) unless by_host",
-        f"http-request set-var(txn.row) var(txn.agent),map_str({maps.agents})",
-        "acl known var(txn.row) -m found",
-        *_reply(404, "No such agent", detail, "!known"),
-        "http-request del-header X-Forwarded-Prefix if by_host",
-        "http-request set-header X-Forwarded-Prefix /%[var(txn.agent)] unless by_host",
-        "http-request set-path /%[path,field(3,/,0)] unless by_host",
-        "http-request set-header X-Forwarded-Proto http unless { req.hdr(X-Forwarded-Proto) -m found }",
         "option forwardfor",
+        "http-request set-var(txn.began) date(0,us)",
+        # The host name goes first: behind it, a path may begin with anything.
+        f"http-request set-var(txn.agent) req.hdr(host),lower,map_beg({maps.hosts})",
+        "http-request set-var(txn.prefix) path,field(2,/) unless { var(txn.agent) -m found }",
+        "acl by_path var(txn.prefix) -m found",
+        "http-request set-header X-Forwarded-Prefix /%[var(txn.prefix)] if by_path",
+        "http-request set-path /%[path,field(3,/,0)] if by_path",
+        "http-request set-var(txn.agent) var(txn.prefix) if by_path",
+        "http-request del-header X-Forwarded-Prefix unless by_path",
+        "http-request set-header X-Forwarded-Proto http unless { req.hdr(X-Forwarded-Proto) -m found }",
+        f"http-request set-var(txn.row) var(txn.agent),map_str({maps.agents})",
     ]
 
 
 def _which_conversation(keys: Sequence[ConversationKey]) -> list[str]:
-    rules = ["http-request set-var(txn.key) var(txn.row),field(5,|)"]
+    """An empty key is no conversation."""
+    rules = []
     for key in keys:
         fetch = _FETCH[key.kind].format(key.name)
-        rules.append(f"http-request set-var(txn.conversation) {fetch} if {{ var(txn.key) -m str {key} }}")
+        wanted = f"{{ var(txn.row),field(4,|) -m str {key} }} {{ {fetch} -m len gt 0 }}"
+        rules.append(f"http-request set-var(txn.conversation) {fetch} if {wanted}")
     return [
         *rules,
-        "acl talk var(txn.conversation),length gt 0",
+        "acl talk var(txn.conversation) -m found",
         "http-request set-var(txn.topic) var(txn.agent),concat(/,txn.conversation) if talk",
         "http-request set-var(txn.pinkey) var(txn.topic),xxh64 if talk",
     ]
@@ -106,85 +120,99 @@ def _which_generation(maps: Maps) -> list[str]:
         "acl pinned var(txn.pin) -m int gt 0",
         # Pins from before a restart; what the table knows is newer.
         f"http-request set-var(txn.pin) var(txn.pinkey),map_str_int({maps.saved_pins},0) if talk !pinned",
-        "http-request set-var(txn.slot) var(txn.row),field(1,|) if pinned",
-        f"http-request set-var(txn.to) var(txn.slot),concat(.,txn.pin),map_str({maps.pins}),field(1,|) if pinned",
-        "acl kept var(txn.to),length gt 0",
-        "http-request set-var(txn.kind) int(1) if kept",
-        "http-request set-var(txn.bucket) var(txn.topic),xxh32(7),mod(10000) if talk !kept",
-        "http-request set-var(txn.bucket) rand(10000) unless talk",
-        "http-request set-var(txn.share) var(txn.row),field(4,|)",
-        "http-request set-var(txn.to) var(txn.row),field(3,|) if !kept { var(txn.bucket),sub(txn.share) lt 0 }",
-        "http-request set-var(txn.to) var(txn.row),field(2,|) if !kept",
+        f"http-request set-var(txn.to) var(txn.row),field(5,|),concat(.,txn.pin),map_str({maps.pins}) if talk pinned",
+        "acl kept var(txn.to) -m found",
+        "http-request set-var(txn.kind) int(1) if talk kept",
+        "http-request set-var(txn.share) var(txn.row),field(3,|)",
+        "http-request set-var(txn.to) var(txn.row),field(2,|) if !talk { rand(10000),sub(txn.share) lt 0 }",
+        "http-request set-var(txn.to) var(txn.row),field(2,|) if talk !kept { var(txn.topic),xxh32(7),mod(10000),sub(txn.share) lt 0 }",
+        "http-request set-var(txn.to) var(txn.row),field(1,|) unless kept",
     ]
 
 
-def _which_backend(maps: Maps) -> list[str]:
-    """`txn.backend` of the target; when nothing there is usable, of stable, of the candidate, then a draining server of either."""
-    rules = ["http-request set-var(txn.backend) var(txn.to),field(2,:)", "acl live var(txn.backend),nbsrv gt 0"]
-    rules += ["http-request set-var(txn.live) int(1) if live", "acl fine var(txn.live) -m found"]
-    for field in (2, 3):
-        rules += [
-            f"http-request set-var(txn.other) var(txn.row),field({field},|) unless fine",
-            "http-request set-var(txn.backend) var(txn.other),field(2,:) unless fine",
-            "http-request set-var(txn.to) var(txn.other) if !fine live",
-            "http-request set-var(txn.live) int(1) if !fine live",
-        ]
-    for field in (2, 3):
-        rules += [
-            f"http-request set-var(txn.other) var(txn.row),field({field},|) unless fine",
-            "http-request set-var(txn.backend) var(txn.other),field(2,:) unless fine",
-            f"http-request set-var(txn.last) var(txn.backend),concat(/last),map_str({maps.labels}) unless fine",
-            "http-request set-var(txn.to) var(txn.other) if !fine { var(txn.last) -m found }",
-            "http-request set-var(txn.live) int(1) if !fine { var(txn.last) -m found }",
-        ]
-    detail = "It has no running instance at the moment. It is probably starting; try again in a few seconds."
+def _take_backend() -> list[str]:
+    """`fine` once the target has a usable server."""
     return [
-        *rules,
-        "http-request set-var(txn.id) var(txn.row),field(6,|) unless fine",
-        "http-request track-sc1 var(txn.id) table tallies unless fine",
-        *_reply(503, "The agent has nothing to serve this request", detail, "!fine", retry=True),
+        "http-request set-var(txn.backend) var(txn.to),field(1,:)",
+        "acl live var(txn.backend),nbsrv gt 0",
+        "http-request set-var(txn.id) var(txn.to),field(2,:) if live",
+        "acl fine var(txn.id) -m found",
+        # Only what is harmless to repeat may be sent again after it may have arrived.
+        "http-request disable-l7-retry unless { method GET HEAD OPTIONS }",
     ]
+
+
+def _other_backend(maps: Maps) -> list[str]:
+    """Stable, else the candidate, else a draining server of either."""
+    rules = []
+    for field in (1, 2):
+        rules += [
+            f"http-request set-var(txn.to) var(txn.row),field({field},|) unless fine",
+            "http-request set-var(txn.backend) var(txn.to),field(1,:) unless fine",
+            "http-request set-var(txn.id) var(txn.to),field(2,:) if !fine live",
+        ]
+    for field in (1, 2):
+        rules += [
+            f"http-request set-var(txn.to) var(txn.row),field({field},|) unless fine",
+            "http-request set-var(txn.backend) var(txn.to),field(1,:) unless fine",
+            f"http-request set-var(txn.last) var(txn.backend),concat(/last),map_str({maps.labels}) unless fine",
+            "http-request set-var(txn.id) var(txn.to),field(2,:) if !fine { var(txn.last) -m found }",
+        ]
+    return rules
 
 
 def _count() -> list[str]:
+    """One more request for the generation, and the conversation is pinned to it. Without `txn.id` none of this does anything."""
     return [
-        "http-request set-var(txn.generation) var(txn.to),field(1,:)",
-        "http-request sc-set-gpt0(0) var(txn.generation) if talk !{ sc_get_gpt0(0),sub(txn.generation) eq 0 }",
-        "http-request set-var(txn.id) var(txn.to),field(3,:)",
-        "http-request set-var(txn.id) var(txn.id),add(txn.kind) if { var(txn.kind) -m found }",
+        "http-request set-var(txn.id) var(txn.id),add(1) if { var(txn.kind) -m found }",
         "http-request track-sc1 var(txn.id) table tallies",
-        # Only what is harmless to repeat may be sent again after it may have arrived.
-        "http-request disable-l7-retry unless { method GET HEAD OPTIONS }",
+        "http-request set-var(txn.generation) var(txn.to),field(3,:) if talk",
+        "http-request sc-set-gpt0(0) var(txn.generation) if talk fine !{ sc_get_gpt0(0),sub(txn.generation) eq 0 }",
+    ]
+
+
+def _unknown_agent() -> list[str]:
+    detail = "The first part of the path or of the host name must be the id of an agent, exactly as it was added."
+    return ["acl known var(txn.row) -m found", *_reply(404, "No such agent", detail, "-", "!known")]
+
+
+def _nothing_to_serve() -> list[str]:
+    detail = "It has no running instance at the moment. It is probably starting; try again in a few seconds."
+    return [
+        "http-request track-sc1 var(txn.row),field(6,|) table tallies",
+        *_reply(503, "The agent has nothing to serve this request", detail, _AGENT, "!fine"),
     ]
 
 
 def _answer(maps: Maps, radix: int, unknown: int) -> list[str]:
     """Who answered, and one count per answer: its latency bucket, or an error, or a refusal (4xx)."""
     return [
-        "http-response set-var-fmt(txn.where) %b/%s",
-        f"http-response set-header X-Served-By %[var(txn.where),map_str({maps.labels},-)]",
+        f"http-response set-header X-Served-By %[srv_name,map_str({maps.labels},-)]",
         f"http-response set-var(txn.bucket) date(0,us),sub(txn.began),map_ip({maps.latency},{unknown})",
         f"http-response track-sc2 var(txn.id),mul({radix}),add(txn.bucket) table latencies if {{ status lt 400 }}",
         "http-after-response sc-inc-gpc(0,1) if { status ge 500 }",
         "http-after-response sc-inc-gpc(1,1) if { status 400:499 }",
-        "acl answered var(txn.where) -m found",
-        "http-after-response set-header X-Served-By %[var(txn.agent)]@-/router if !answered known",
-        "http-after-response set-header X-Served-By -@-/router if !answered !known",
     ]
 
 
-def _reply(status: int, title: str, detail: str, condition: str, *, retry: bool = False) -> list[str]:
-    extra = f" {_retry_after()}" if retry else ""
-    page, problem = _PAGE.format(title=title, detail=detail), _problem(status, title, detail)
+def _reply(status: int, title: str, detail: str, agent: str, condition: str) -> list[str]:
+    """An answer of our own: a page for people, a problem document for programs."""
+    extra = f"{_served_by(agent)} {_retry_after()}" if status == _UNAVAILABLE else _served_by(agent)
+    page = f"content-type 'text/html; charset=utf-8' string '{_PAGE.format(title=title, detail=detail)}'"
     html = "{ req.hdr(accept) -m sub text/html }"
     return [
-        f"http-request return status {status} content-type 'text/html; charset=utf-8' string '{page}'{extra} if {condition} {html}",
-        f"http-request return status {status} content-type application/problem+json string '{problem}'{extra} if {condition}",
+        f"http-request return status {status} {page} {extra} if {condition} {html}",
+        f"http-request return status {status} {_body(status, title, detail)} {extra} if {condition}",
     ]
 
 
-def _problem(status: int, title: str, detail: str) -> str:
-    return json.dumps({"type": "about:blank", "title": title, "status": status, "detail": detail})
+def _body(status: int, title: str, detail: str) -> str:
+    problem = json.dumps({"type": "about:blank", "title": title, "status": status, "detail": detail})
+    return f"content-type application/problem+json string '{problem}'"
+
+
+def _served_by(agent: str) -> str:
+    return f"hdr X-Served-By {agent}@-/router"
 
 
 def _retry_after() -> str:
