@@ -16,6 +16,9 @@ from tests.e2e.harness import wait_for
 ROOT = Path(__file__).resolve().parents[2]
 BLOCK = re.compile(r"^```sh ?(?P<kind>\S*)\n(?P<commands>.*?)^```$", re.MULTILINE | re.DOTALL)
 COMMAND_SECONDS = 120
+OTHER = "other-terminal.out"
+DATA_PLANE = "http://127.0.0.1:8800"
+"""Where the guide's server has it; the test's has it elsewhere."""
 
 
 def blocks() -> list[tuple[str, list[str]]]:
@@ -35,34 +38,46 @@ def folder(tmp_path: Path) -> Iterator[Path]:
 
 
 def started(command: str, folder: Path, environ: dict[str, str]) -> "subprocess.Popen[bytes]":
-    return subprocess.Popen(
-        ["sh", "-c", command], cwd=folder, env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    """A command of another terminal; what it prints goes to a file."""
+    with (folder / OTHER).open("ab") as out:
+        return subprocess.Popen(["sh", "-c", command], cwd=folder, env=environ, stdout=out, stderr=out, start_new_session=True)
+
+
+def typed(command: str, folder: Path, environ: dict[str, str]) -> int:
+    """Exit code of a command; what it printed is shown when the test fails."""
+    done = subprocess.run(
+        ["sh", "-c", command],
+        cwd=folder,
+        env=environ,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        timeout=COMMAND_SECONDS,
+        check=False,
     )
+    sys.stdout.write(f"$ {command}\n{done.stdout.decode(errors='replace')}\n")
+    return done.returncode
 
 
 def test_every_command_of_the_first_upgrade_does_what_the_guide_says(folder: Path) -> None:
     environ = {name: value for name, value in os.environ.items() if not name.startswith("SERVICING_")}
     environ |= {"SERVICING_PORT": "0", "SERVICING_ROUTER_PORT": "0", "SERVICING_VERSION_REFRESH_SECONDS": "0"}
-    router_url = ""
+    router_url = DATA_PLANE
     background = []
     try:
         for kind, commands in blocks():
             if kind == "setup":
                 continue
-            for command in commands:
-                typed = command.replace("http://127.0.0.1:8800", router_url) if router_url else command
+            for line in commands:
+                command = line.replace(DATA_PLANE, router_url)
                 if kind in ("server", "traffic"):
-                    background.append(started(typed, folder, environ))
+                    background.append(started(command, folder, environ))
                     running = wait_for("the server", lambda: read_server_file(folder / "servicing-data"))
                     router_url = running.router_url
                     continue
-                wanted = int(kind.removeprefix("exit=") or 0)
-                done = subprocess.run(
-                    ["sh", "-c", typed], cwd=folder, env=environ, capture_output=True, text=True, timeout=COMMAND_SECONDS, check=False
-                )
-                assert done.returncode == wanted, (typed, done.returncode, done.stdout[-2000:], done.stderr[-2000:])
+                assert typed(command, folder, environ) == int(kind.removeprefix("exit=") or 0), command
         assert not (folder / "servicing-data").exists()
     finally:
+        sys.stdout.write((folder / OTHER).read_text(errors="replace")[-8000:])
         for process in background:
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGTERM)
