@@ -393,3 +393,31 @@ async def test_a_steady_agent_changes_no_state_at_all() -> None:
         assert decision.actions == ()
         assert decision.events == ()
     assert unprobed() == before
+
+
+async def test_after_the_hand_over_no_verb_can_send_traffic_to_the_version_that_leaves() -> None:
+    world = await World().installed()
+    name = world.request(UPGRADE, "1.1.0")
+    await world.run(lambda: world.state.agent.stable == 2)
+    for verb in (Verb.PAUSE, Verb.CANCEL, Verb.PROMOTE):
+        world.intend(verb, name)
+    assert (await world.outcome(name)).status is DeploymentStatus.COMPLETED
+    assert world.state.agent.version == "1.1.0"
+
+
+async def test_counters_that_cannot_be_read_do_not_keep_a_rollback_waiting_behind_a_finished_upgrade() -> None:
+    world = await World().installed()
+    name = world.request(UPGRADE, "1.1.0")
+    await world.run(lambda: world.state.agent.stable == 2)
+    world.metrics.reachable = False
+    rollback = world.request(ROLLBACK, "1.0.0")
+    assert (await world.outcome(rollback)).status is DeploymentStatus.COMPLETED
+    assert world.finished[name].status is DeploymentStatus.COMPLETED
+    assert world.state.agent.version == "1.0.0"
+
+
+async def test_an_instance_that_crashed_beyond_the_new_scale_is_forgotten() -> None:
+    world = await World().installed()
+    world.runtime.crash(AGENT, "g1-3-3")
+    world.intend(Verb.SCALE, value=2)
+    await world.run(lambda: len(world.state.instances) == 2 and len(world.runtime.processes[AGENT]) == 2)

@@ -31,8 +31,7 @@ def conduct(draft: Draft) -> None:
         return
     draft.wake_in(0.5)
     deployment = _measure(draft, deployment)
-    handed_over = draft.agent.stable == deployment.candidate and deployment.candidate is not None
-    if deployment.status in _GUARDED and not handed_over and guard(draft, deployment):
+    if deployment.status in _GUARDED and not deployment.handed_over and guard(draft, deployment):
         deployment = draft.deployments[deployment.deployment]
     deployment = draft.deployments[deployment.deployment]
     if deployment.status is not DeploymentStatus.PAUSED:

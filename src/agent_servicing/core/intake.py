@@ -36,7 +36,7 @@ def _scale(draft: Draft, intent: Intent) -> None:
 
 
 def _verb(draft: Draft, deployment: Deployment, intent: Intent) -> None:
-    if deployment.status is DeploymentStatus.ROLLING_BACK:
+    if deployment.status is DeploymentStatus.ROLLING_BACK or deployment.handed_over:
         return
     match intent.verb:
         case Verb.PAUSE if deployment.status is not DeploymentStatus.PAUSED:

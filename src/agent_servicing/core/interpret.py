@@ -10,12 +10,14 @@ from agent_servicing.core.keep import stop_generation
 from agent_servicing.core.limits import (
     LAUNCH_SLACK_SECONDS,
     RETIRE_DEADLINE_SECONDS,
+    RETIRE_PATIENCE_SECONDS,
     SHARE_TOLERANCE_POINTS,
     SHIFT_DEADLINE_SECONDS,
     VERIFY_MIN_REQUESTS,
     VERIFY_MIN_REQUESTS_WHOLE,
     VERIFY_PATIENCE_SECONDS,
     VERIFY_PATIENCE_WHOLE_SECONDS,
+    ZERO_SECONDS,
 )
 from agent_servicing.core.metrics import Counters
 from agent_servicing.core.model import Deployment, Generation
@@ -81,7 +83,7 @@ def progress(draft: Draft, deployment: Deployment, record: StageRecord) -> Progr
         case Analyse():
             return _watched(draft, deployment, record, record.stage)
         case Retire():
-            return _retired(draft, deployment, record.stage)
+            return _retired(draft, deployment, record, record.stage)
         case _:
             assert_never(record.stage)
 
@@ -226,23 +228,27 @@ def _send_off(draft: Draft, deployment: Deployment, generation: Generation) -> N
         draft.put(replace(generation, status=GenerationStatus.WARM))
 
 
-def _retired(draft: Draft, deployment: Deployment, stage: Retire) -> Progress:
-    """Measured zero: between two readings after the routing was in force, nobody new was sent there."""
+def _retired(draft: Draft, deployment: Deployment, record: StageRecord, stage: Retire) -> Progress:
+    """Measured zero: between two readings after the routing was in force, nobody new was sent there.
+
+    Nothing depends on this stage any more, but a rollback may wait behind it: what cannot be measured in time is said, not waited for.
+    """
     leaving = deployment.stable if stage.target == "stable" else deployment.candidate
     if leaving is None or leaving not in draft.generations:
         return Progress(done=True)
     draft.wake_in(0.25)
-    counters = draft.world.counters
     if not in_force(draft):
         return Progress(done=False, note="taking it out of the data plane")
+    overdue = draft.since(record.started_at) > RETIRE_PATIENCE_SECONDS
+    counters, baseline = draft.world.counters, deployment.stage_baseline
     if counters is None:
-        return _unmeasured(deployment)
-    if deployment.stage_baseline is None:
+        return Progress(done=overdue, note="set; the counters cannot be read")
+    if baseline is None:
         _begin_to_measure(draft, deployment, counters)
         return Progress(done=False, note="waiting for its traffic to reach zero")
-    new = counters.since(deployment.stage_baseline).generation(leaving).new.routed
+    new = counters.since(baseline).generation(leaving).new.routed
     if new:
         draft.put(replace(deployment, stage_baseline=counters))
-        return Progress(done=False, note=f"{new} new requests still went there")
-    done = draft.since(deployment.stage_baseline.at) >= 0.5
+        return Progress(done=overdue, note=f"{new} new requests still went there")
+    done = draft.since(baseline.at) >= ZERO_SECONDS
     return Progress(done=done, note="no new request since the shift" if done else "waiting for its traffic to reach zero")

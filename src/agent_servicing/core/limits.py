@@ -37,7 +37,13 @@ SHIFT_DEADLINE_SECONDS: Final = 60.0
 """A shift takes a second; one that is not in force after a minute never will be."""
 
 RETIRE_DEADLINE_SECONDS: Final = 60.0
-"""Time for the old side's new requests to reach zero, which they do within one reading."""
+"""Time for the side that leaves to be taken out of the data plane."""
+
+RETIRE_PATIENCE_SECONDS: Final = 10.0
+"""Its new requests reach zero within one reading; counters that cannot be read for so long, or strays, hold nobody up."""
+
+ZERO_SECONDS: Final = 0.5
+"""How long a side that leaves must have had no new request."""
 
 PAUSE_DEADLINE_SECONDS: Final = 24 * 3600.0
 """A pause forgotten for a day is taken back: every gate has a deadline."""

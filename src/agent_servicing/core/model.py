@@ -9,7 +9,7 @@ from agent_servicing.core.analysis import Judgement, Policy, Sample
 from agent_servicing.core.manifest import Manifest
 from agent_servicing.core.metrics import Counters
 from agent_servicing.core.routing import RoutingView
-from agent_servicing.core.stages import StageRecord
+from agent_servicing.core.stages import Retire, StageRecord
 from agent_servicing.core.status import (
     ACTIVE,
     TERMINAL,
@@ -166,6 +166,11 @@ class Deployment:
     @property
     def terminal(self) -> bool:
         return self.status in TERMINAL
+
+    @property
+    def handed_over(self) -> bool:
+        """The new version is the stable one: only the old one's leaving is left to do, and going back is a rollback of its own."""
+        return any(isinstance(r.stage, Retire) and r.stage.target == "stable" and r.started_at for r in self.stages)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -100,8 +100,8 @@ def _forget_failed(draft: Draft) -> None:
         dead = process is None or not process.alive
         replaced = any(i.place == instance.place and i.status in _LIVING for i in draft.of(instance.generation))
         generation = draft.generations.get(instance.generation)
-        leaving = generation is None or generation.status is GenerationStatus.STOPPING
-        if dead and (replaced or leaving):
+        unwanted = generation is None or generation.status is GenerationStatus.STOPPING or instance.place > generation.desired
+        if dead and (replaced or unwanted):
             _drop(draft, instance, process)
 
 

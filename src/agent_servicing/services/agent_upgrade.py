@@ -180,6 +180,9 @@ def _check(current: Deployment, verb: Verb, *, if_state: str | None, if_version:
     if if_version is not None and current.revision != if_version:
         message = f"{name} has changed meanwhile: it is at version {current.revision}, not {if_version}."
         raise Conflict(message, code="version_mismatch", deployment=current)
+    if current.handed_over and not current.terminal:
+        message = f"{name} has handed over to {current.to_version}; the old version is leaving."
+        raise Conflict(message, hint="Use rollback to go back.", code="wrong_state", deployment=current)
     allowed = (Verb.CANCEL,) if current.status in WAITING else _VERBS.get(current.status, ())
     if verb not in allowed:
         hint = f"Possible now: {', '.join(allowed)}." if allowed else "Nothing can be asked of it any more."
