@@ -10,13 +10,13 @@ from typing import Any
 import httpx
 import psutil
 import pytest
-from tests.integration import process_world as world
-from tests.integration.process_world import AGENT, SERVES, ended, install, printed, record_file, release, started
 
 from agent_servicing.adapters.runtime.process import ProcessRuntime
 from agent_servicing.core.errors import PermanentError, TemporaryError
 from agent_servicing.core.manifest import ConfigSpec, StateSpec
 from agent_servicing.core.model import Process
+from tests.integration import process_world as world
+from tests.integration.process_world import AGENT, SERVES, ended, install, printed, record_file, release, started
 
 pytestmark = pytest.mark.anyio
 

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+
 from tests.integration import process_world as world
 from tests.integration.process_world import AGENT, open_runtime, release, started
 

@@ -11,13 +11,13 @@ from pathlib import Path
 import psutil
 import pytest
 from anyio import to_thread
-from tests.integration import process_world as world
-from tests.integration.process_world import AGENT, SERVES, edit_record, ended, install, open_runtime, record_file, release, started
 
 from agent_servicing.adapters.runtime.process import ProcessRuntime
 from agent_servicing.adapters.system import RandomIds, SystemClock
 from agent_servicing.core.status import PreparationStatus
 from agent_servicing.settings import Settings
+from tests.integration import process_world as world
+from tests.integration.process_world import AGENT, SERVES, edit_record, ended, install, open_runtime, record_file, release, started
 
 pytestmark = pytest.mark.anyio
 

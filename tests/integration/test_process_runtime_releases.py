@@ -4,14 +4,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from tests.integration import process_world as world
-from tests.integration.process_world import AGENT, ScriptSource, install, open_runtime, release
 
 from agent_servicing.adapters.runtime.process import ProcessRuntime
 from agent_servicing.core.errors import PermanentError
 from agent_servicing.core.manifest import Manifest, Source
 from agent_servicing.core.model import Release
 from agent_servicing.core.status import PreparationStatus
+from tests.integration import process_world as world
+from tests.integration.process_world import AGENT, ScriptSource, install, open_runtime, release
 
 pytestmark = pytest.mark.anyio
 
