@@ -1,7 +1,8 @@
 """The rules every request passes in HAProxy, in order: which agent, which generation, counted where, answered how. Pure text.
 
-HAProxy evaluates a named condition anew wherever it is used, so `kept`, `live` and `fine` mean "by now". Every rule costs each request
-about 0.1 microseconds, evaluated or not, so rare cases stand behind an `allow` that ends the list for all others.
+HAProxy evaluates a named condition anew wherever it is used, so `chosen`, `live` and `fine` mean "by now". Every rule costs about 0.1
+microseconds even when its condition fails, so rarer cases stand behind an `allow`, which ends the list for all others. Variables are kept in
+lists that are searched from the start: `txn` holds only what the response needs, too.
 """
 
 import json
@@ -13,7 +14,7 @@ from agent_servicing.core.manifest import ConversationKey
 RETRY_AFTER_SECONDS = 2
 """What a client without an answer is told to wait; a crashed instance is usually back by then."""
 
-LAST_RESORT = "use-server %[var(txn.last)] if { var(txn.last) -m found }"
+LAST_RESORT = "use-server %[var(req.last)] if { var(req.last) -m found }"
 """In every backend: a draining server answers when nothing else can."""
 
 _AGENT = "%[var(txn.agent)]"
@@ -62,21 +63,22 @@ def error_pages() -> list[str]:
 
 
 def frontend(keys: Sequence[ConversationKey], maps: Maps, *, radix: int, unknown: int) -> list[str]:
-    """Everything between `bind` and the backends. The rules after `allow` are for requests that found no usable instance at once."""
+    """Everything between `bind` and the backends: requests outside conversations, those in conversations, those that found nobody usable."""
     return [
         *_which_agent(maps),
         *_which_conversation(keys),
-        *_which_generation(maps),
-        *_take_backend(),
-        *_count(),
+        # Only what is harmless to repeat may be sent again after it may have arrived.
+        "http-request disable-l7-retry unless { method GET HEAD OPTIONS }",
+        *_without_conversation(),
+        "http-request allow if fine",
+        *_in_conversation(maps),
         "http-request allow if fine",
         *_unknown_agent(),
         *_other_backend(maps),
-        *_count(),
         "http-request allow if fine",
         *_nothing_to_serve(),
         *_answer(maps, radix, unknown),
-        "use_backend %[var(txn.backend)]",
+        "use_backend %[var(req.backend)]",
     ]
 
 
@@ -86,59 +88,77 @@ def _which_agent(maps: Maps) -> list[str]:
         "http-request set-var(txn.began) date(0,us)",
         # The host name goes first: behind it, a path may begin with anything.
         f"http-request set-var(txn.agent) req.hdr(host),lower,map_beg({maps.hosts})",
-        "http-request set-var(txn.prefix) path,field(2,/) unless { var(txn.agent) -m found }",
-        "acl by_path var(txn.prefix) -m found",
-        "http-request set-header X-Forwarded-Prefix /%[var(txn.prefix)] if by_path",
+        "acl by_host var(txn.agent) -m found",
+        "http-request set-var(req.prefix) path,field(2,/) unless by_host",
+        "acl by_path var(req.prefix) -m found",
+        "http-request set-header X-Forwarded-Prefix /%[var(req.prefix)] if by_path",
         "http-request set-path /%[path,field(3,/,0)] if by_path",
-        "http-request set-var(txn.agent) var(txn.prefix) if by_path",
+        "http-request set-var(txn.agent) var(req.prefix) if by_path",
         "http-request del-header X-Forwarded-Prefix unless by_path",
         "http-request set-header X-Forwarded-Proto http unless { req.hdr(X-Forwarded-Proto) -m found }",
-        f"http-request set-var(txn.row) var(txn.agent),map_str({maps.agents})",
+        f"http-request set-var(req.row) var(txn.agent),map_str({maps.agents})",
     ]
 
 
 def _which_conversation(keys: Sequence[ConversationKey]) -> list[str]:
     """An empty key is no conversation."""
-    rules = []
+    rules = ["acl talk var(req.conversation) -m found"]
     for key in keys:
         fetch = _FETCH[key.kind].format(key.name)
-        wanted = f"{{ var(txn.row),field(4,|) -m str {key} }} {{ {fetch} -m len gt 0 }}"
-        rules.append(f"http-request set-var(txn.conversation) {fetch} if {wanted}")
+        wanted = f"{{ var(req.row),field(4,|) -m str {key} }} {{ {fetch} -m len gt 0 }}"
+        rules.append(f"http-request set-var(req.conversation) {fetch} if {wanted}")
+    return rules
+
+
+def _without_conversation() -> list[str]:
+    """`req.to` becomes the target, candidate or stable by lot. In a conversation it stays unset, and so does everything that follows from it."""
     return [
-        *rules,
-        "acl talk var(txn.conversation) -m found",
-        "http-request set-var(txn.topic) var(txn.agent),concat(/,txn.conversation) if talk",
-        "http-request set-var(txn.pinkey) var(txn.topic),xxh64 if talk",
+        "acl chosen var(req.to) -m found",
+        "http-request set-var(req.share) var(req.row),field(3,|)",
+        "http-request set-var(req.to) var(req.row),field(2,|) if !talk { rand(10000),sub(req.share) lt 0 }",
+        "http-request set-var(req.to) var(req.row),field(1,|) if !talk !chosen",
+        *_take(),
+        "http-request track-sc1 var(txn.id) table tallies",
     ]
 
 
-def _which_generation(maps: Maps) -> list[str]:
-    """`txn.to` becomes the target: where the pin leads, else candidate or stable by the bucket."""
+def _in_conversation(maps: Maps) -> list[str]:
+    """The target is where the pin leads, else candidate or stable by the hash of the conversation."""
+    bucket = "var(req.topic),xxh32(7),mod(10000),sub(req.share)"
     return [
-        "http-request track-sc0 var(txn.pinkey) table pins if talk",
-        "http-request set-var(txn.pin) sc_get_gpt0(0) if talk",
-        "acl pinned var(txn.pin) -m int gt 0",
+        "http-request set-var(req.topic) var(txn.agent),concat(/,req.conversation) if talk",
+        "http-request set-var(req.pinkey) var(req.topic),xxh64 if talk",
+        "http-request track-sc0 var(req.pinkey) table pins if talk",
+        "http-request set-var(req.pin) sc_get_gpt0(0) if talk",
+        "acl pinned var(req.pin) -m int gt 0",
         # Pins from before a restart; what the table knows is newer.
-        f"http-request set-var(txn.pin) var(txn.pinkey),map_str_int({maps.saved_pins},0) if talk !pinned",
-        f"http-request set-var(txn.to) var(txn.row),field(5,|),concat(.,txn.pin),map_str({maps.pins}) if talk pinned",
-        "acl kept var(txn.to) -m found",
-        "http-request set-var(txn.kind) int(1) if talk kept",
-        "http-request set-var(txn.share) var(txn.row),field(3,|)",
-        "http-request set-var(txn.to) var(txn.row),field(2,|) if !talk { rand(10000),sub(txn.share) lt 0 }",
-        "http-request set-var(txn.to) var(txn.row),field(2,|) if talk !kept { var(txn.topic),xxh32(7),mod(10000),sub(txn.share) lt 0 }",
-        "http-request set-var(txn.to) var(txn.row),field(1,|) unless kept",
+        f"http-request set-var(req.pin) var(req.pinkey),map_str_int({maps.saved_pins},0) if talk !pinned",
+        f"http-request set-var(req.to) var(req.row),field(5,|),concat(.,req.pin),map_str({maps.pins}) if talk pinned",
+        "http-request set-var(req.kept) int(1) if talk chosen",
+        f"http-request set-var(req.to) var(req.row),field(2,|) if talk !chosen {{ {bucket} lt 0 }}",
+        "http-request set-var(req.to) var(req.row),field(1,|) if talk !chosen",
+        *_take(),
+        *_count(),
     ]
 
 
-def _take_backend() -> list[str]:
+def _take() -> list[str]:
     """`fine` once the target has a usable server."""
     return [
-        "http-request set-var(txn.backend) var(txn.to),field(1,:)",
-        "acl live var(txn.backend),nbsrv gt 0",
-        "http-request set-var(txn.id) var(txn.to),field(2,:) if live",
+        "http-request set-var(req.backend) var(req.to),field(1,:)",
+        "acl live var(req.backend),nbsrv gt 0",
+        "http-request set-var(txn.id) var(req.to),field(2,:) if live",
         "acl fine var(txn.id) -m found",
-        # Only what is harmless to repeat may be sent again after it may have arrived.
-        "http-request disable-l7-retry unless { method GET HEAD OPTIONS }",
+    ]
+
+
+def _count() -> list[str]:
+    """One more request for the generation, and the conversation is pinned to it."""
+    return [
+        "http-request set-var(txn.id) var(txn.id),add(1) if fine { var(req.kept) -m found }",
+        "http-request track-sc1 var(txn.id) table tallies if fine",
+        "http-request set-var(req.generation) var(req.to),field(3,:) if talk",
+        "http-request sc-set-gpt0(0) var(req.generation) if talk fine !{ sc_get_gpt0(0),sub(req.generation) eq 0 }",
     ]
 
 
@@ -147,39 +167,29 @@ def _other_backend(maps: Maps) -> list[str]:
     rules = []
     for field in (1, 2):
         rules += [
-            f"http-request set-var(txn.to) var(txn.row),field({field},|) unless fine",
-            "http-request set-var(txn.backend) var(txn.to),field(1,:) unless fine",
-            "http-request set-var(txn.id) var(txn.to),field(2,:) if !fine live",
+            f"http-request set-var(req.to) var(req.row),field({field},|) unless fine",
+            "http-request set-var(req.backend) var(req.to),field(1,:) unless fine",
+            "http-request set-var(txn.id) var(req.to),field(2,:) if !fine live",
         ]
     for field in (1, 2):
         rules += [
-            f"http-request set-var(txn.to) var(txn.row),field({field},|) unless fine",
-            "http-request set-var(txn.backend) var(txn.to),field(1,:) unless fine",
-            f"http-request set-var(txn.last) var(txn.backend),concat(/last),map_str({maps.labels}) unless fine",
-            "http-request set-var(txn.id) var(txn.to),field(2,:) if !fine { var(txn.last) -m found }",
+            f"http-request set-var(req.to) var(req.row),field({field},|) unless fine",
+            "http-request set-var(req.backend) var(req.to),field(1,:) unless fine",
+            f"http-request set-var(req.last) var(req.backend),concat(/last),map_str({maps.labels}) unless fine",
+            "http-request set-var(txn.id) var(req.to),field(2,:) if !fine { var(req.last) -m found }",
         ]
-    return rules
-
-
-def _count() -> list[str]:
-    """One more request for the generation, and the conversation is pinned to it. Without `txn.id` none of this does anything."""
-    return [
-        "http-request set-var(txn.id) var(txn.id),add(1) if { var(txn.kind) -m found }",
-        "http-request track-sc1 var(txn.id) table tallies",
-        "http-request set-var(txn.generation) var(txn.to),field(3,:) if talk",
-        "http-request sc-set-gpt0(0) var(txn.generation) if talk fine !{ sc_get_gpt0(0),sub(txn.generation) eq 0 }",
-    ]
+    return [*rules, *_count()]
 
 
 def _unknown_agent() -> list[str]:
     detail = "The first part of the path or of the host name must be the id of an agent, exactly as it was added."
-    return ["acl known var(txn.row) -m found", *_reply(404, "No such agent", detail, "-", "!known")]
+    return ["acl known var(req.row) -m found", *_reply(404, "No such agent", detail, "-", "!known")]
 
 
 def _nothing_to_serve() -> list[str]:
     detail = "It has no running instance at the moment. It is probably starting; try again in a few seconds."
     return [
-        "http-request track-sc1 var(txn.row),field(6,|) table tallies",
+        "http-request track-sc1 var(req.row),field(6,|) table tallies",
         *_reply(503, "The agent has nothing to serve this request", detail, _AGENT, "!fine"),
     ]
 
@@ -188,8 +198,8 @@ def _answer(maps: Maps, radix: int, unknown: int) -> list[str]:
     """Who answered, and one count per answer: its latency bucket, or an error, or a refusal (4xx)."""
     return [
         f"http-response set-header X-Served-By %[srv_name,map_str({maps.labels},-)]",
-        f"http-response set-var(txn.bucket) date(0,us),sub(txn.began),map_ip({maps.latency},{unknown})",
-        f"http-response track-sc2 var(txn.id),mul({radix}),add(txn.bucket) table latencies if {{ status lt 400 }}",
+        f"http-response set-var(res.bucket) date(0,us),sub(txn.began),map_ip({maps.latency},{unknown})",
+        f"http-response track-sc2 var(txn.id),mul({radix}),add(res.bucket) table latencies if {{ status lt 400 }}",
         "http-after-response sc-inc-gpc(0,1) if { status ge 500 }",
         "http-after-response sc-inc-gpc(1,1) if { status 400:499 }",
     ]
