@@ -56,13 +56,14 @@ class Engine:
         """Reconcile one agent once and give the lease back; False when it had to be put off. Never raises for what one agent did wrong."""
         try:
             await self._turn(lease)
-            return True
         except TemporaryError as error:
             log.warning("turn_postponed", agent=lease.agent, problem=str(error))
             await self._give_back(lease, error.retry_after_seconds)
         except Exception:  # one agent's failure, our own bugs included, must not stop the others: logged and parked
             log.exception("turn_failed", agent=lease.agent)
             await self._give_back(lease, PARKED_SECONDS)
+        else:
+            return True
         return False
 
     async def _turn(self, lease: Lease) -> None:
