@@ -1,4 +1,4 @@
-"""`servicing demo` for real, in a process of its own, as a visitor starts it: both acts, the commands it proposes, kill -9, Ctrl-C."""
+"""`servicing demo` for real, in a process of its own, as a visitor starts it: both acts, the commands it proposes, kill -9, the end."""
 
 import os
 import signal
@@ -104,7 +104,7 @@ def test_a_first_demo_shows_a_good_and_a_bad_upgrade_loses_nothing_and_leaves_no
     assert (folder / DATA / "admin.token").stat().st_mode & 0o777 == 0o600
 
 
-def test_a_second_demo_goes_on_with_what_is_there_and_survives_kill_9_until_ctrl_c(folder: Path) -> None:
+def test_a_second_demo_goes_on_with_what_is_there_and_survives_kill_9_until_its_terminal_closes(folder: Path) -> None:
     first = Demo(folder)
     first.until("Now you")
     first.until("Ctrl-C ends the demo.")
@@ -122,10 +122,17 @@ def test_a_second_demo_goes_on_with_what_is_there_and_survives_kill_9_until_ctrl
     second.until("deploy_green started")
     assert before <= agents(folder)
     assert read_server_file(folder / DATA) is not None
-    assert second.end(signal.SIGINT) == 0
+    assert second.end(signal.SIGHUP) == 0  # the terminal's window is closed
     assert "Nothing of the demo runs any more." in second.said
     assert "0 lost by the data plane" in second.said
     assert running(folder) == {}
+
+
+def test_ctrl_c_while_the_agents_are_still_starting_leaves_nothing_running(tmp_path: Path) -> None:
+    demo = Demo(tmp_path)
+    demo.until("WowMemory: installing")
+    assert demo.end(signal.SIGINT) == 0
+    assert running(tmp_path) == {}
 
 
 def test_a_folder_that_is_not_a_demos_is_left_alone(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import os
 import shlex
 import shutil
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, TextIO
@@ -102,14 +103,20 @@ def _place_at(api_url: str, router_url: str, *, data_dir: str, pid: int, command
 def _end(settings: "Settings", screen: Screen, choices: Choices, log: TextIO, place: Place) -> None:
     """Whatever ended the server, its agents and data plane follow, unless the operator wants to keep them."""
     if choices.keep:
-        screen.say("", "The server has ended; agents and data plane serve on without it.")
-        screen.say(f"  start again: {place.again}", f"  end them:    {place.command} stop --all")
+        _tell(screen, "", "The server has ended; agents and data plane serve on without it.")
+        _tell(screen, f"  start again: {place.again}", f"  end them:    {place.command} stop --all")
         return
-    screen.say("", "Ending the agents and the data plane …")
+    _tell(screen, "", "Ending the agents and the data plane …")
     ended = stop(settings, everything=True, log_stream=log)
     instances = sum(name.startswith("instance ") for name in ended)
     others = [name for name in ended if not name.startswith("instance ")]
-    screen.say(f"Ended: the server, {', '.join([f'{instances} instances of agents', *others])}. Nothing of the demo runs any more.")
+    _tell(screen, f"Ended: the server, {', '.join([f'{instances} instances of agents', *others])}. Nothing of the demo runs any more.")
+
+
+def _tell(screen: Screen, *lines: str) -> None:
+    """A terminal that was closed, or a pipe that nobody reads, must not keep the rest from ending."""
+    with suppress(OSError):
+        screen.say(*lines)
 
 
 def _conclude(session: Session, show: Show, choices: Choices) -> None:

@@ -74,6 +74,7 @@ class Show:
         self.began = True
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._tell_the_thread)
+            tasks.start_soon(self._end_with_the_terminal)
             try:
                 await self._perform(app, api_url, tasks)
             except ServicingError as error:
@@ -150,6 +151,14 @@ class Show:
             await anyio.sleep_forever()
         finally:
             self._stopped.set()
+
+    async def _end_with_the_terminal(self) -> None:
+        """A window that is closed ends the demo as Ctrl-C does, unless it was started to outlive it (nohup)."""
+        if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+            return
+        with anyio.open_signal_receiver(signal.SIGHUP) as signals:
+            async for _ in signals:
+                signal.raise_signal(signal.SIGTERM)
 
     def _check(self) -> None:
         if self._stopped.is_set():
