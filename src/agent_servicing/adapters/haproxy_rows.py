@@ -1,7 +1,7 @@
 """How the routing of one agent is written in HAProxy's maps, and read back. Pure; used by the router and by the metrics driver.
 
-agents.map   WowMemory -> s00g0:34:12|s00g1:36:13|2500|header:X-Conversation-Id|00|30|0,1|25.0
-             target of stable, target of candidate, threshold, conversation key, slot, id of its unserved requests, columns in
+agents.map   WowMemory -> 2500|s00g0:34:12|s00g1:36:13|header:X-Conversation-Id|00|30|0,1|25.0
+             threshold, target of stable, target of candidate, conversation key, slot, id of its unserved requests, columns in
              the order of the generations, share. A target is backend:counter id:generation. What every request needs comes first.
 hosts.map    wowmemory. -> WowMemory
 pins.map     00.12 -> s00g0:34:12           where conversations of a generation go
@@ -142,9 +142,9 @@ def encode(plan: Plan) -> dict[str, dict[str, str]]:
     routing, slot = plan.routing, slot_name(plan.slot)
     columns = ",".join(str(plan.places[g.generation].column) for g in routing.generations)
     row = (
+        str(round(routing.share * 100) if routing.candidate is not None else 0),
         _target(plan, routing.stable),
         _target(plan, routing.candidate),
-        str(round(routing.share * 100) if routing.candidate is not None else 0),
         str(routing.conversation_key or "-"),
         slot,
         str(2 * plan.tally),
@@ -164,7 +164,7 @@ def decode(agent: str, rows: Rows, servers: Servers) -> Plan | None:
     row = rows[AGENTS].get(agent)
     if row is None:
         return None
-    stable, candidate, threshold, key, slot_text, unserved, columns, share = row.split("|")
+    threshold, stable, candidate, key, slot_text, unserved, columns, share = row.split("|")
     slot, labels = int(slot_text), rows[LABELS]
     generations: list[GenerationRoute] = []
     places: dict[int, Place] = {}

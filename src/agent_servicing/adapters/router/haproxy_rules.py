@@ -105,7 +105,7 @@ def _which_conversation(keys: Sequence[ConversationKey]) -> list[str]:
     rules = ["acl talk var(req.conversation) -m found"]
     for key in keys:
         fetch = _FETCH[key.kind].format(key.name)
-        wanted = f"{{ var(req.row),field(4,|) -m str {key} }} {{ {fetch} -m len gt 0 }}"
+        wanted = f"{{ {fetch} -m len gt 0 }} {{ var(req.row),field(4,|) -m str {key} }}"
         rules.append(f"http-request set-var(req.conversation) {fetch} if {wanted}")
     return rules
 
@@ -114,9 +114,9 @@ def _without_conversation() -> list[str]:
     """`req.to` becomes the target, candidate or stable by lot. In a conversation it stays unset, and so does everything that follows from it."""
     return [
         "acl chosen var(req.to) -m found",
-        "http-request set-var(req.share) var(req.row),field(3,|)",
-        "http-request set-var(req.to) var(req.row),field(2,|) if !talk { rand(10000),sub(req.share) lt 0 }",
-        "http-request set-var(req.to) var(req.row),field(1,|) if !talk !chosen",
+        "http-request set-var(req.share) var(req.row),field(1,|)",
+        "http-request set-var(req.to) var(req.row),field(3,|) if !talk { rand(10000),sub(req.share) lt 0 }",
+        "http-request set-var(req.to) var(req.row),field(2,|) if !talk !chosen",
         *_take(),
         "http-request track-sc1 var(txn.id) table tallies",
     ]
@@ -135,8 +135,8 @@ def _in_conversation(maps: Maps) -> list[str]:
         f"http-request set-var(req.pin) var(req.pinkey),map_str_int({maps.saved_pins},0) if talk !pinned",
         f"http-request set-var(req.to) var(req.row),field(5,|),concat(.,req.pin),map_str({maps.pins}) if talk pinned",
         "http-request set-var(req.kept) int(1) if talk chosen",
-        f"http-request set-var(req.to) var(req.row),field(2,|) if talk !chosen {{ {bucket} lt 0 }}",
-        "http-request set-var(req.to) var(req.row),field(1,|) if talk !chosen",
+        f"http-request set-var(req.to) var(req.row),field(3,|) if talk !chosen {{ {bucket} lt 0 }}",
+        "http-request set-var(req.to) var(req.row),field(2,|) if talk !chosen",
         *_take(),
         *_count(),
     ]
@@ -165,13 +165,13 @@ def _count() -> list[str]:
 def _other_backend(maps: Maps) -> list[str]:
     """Stable, else the candidate, else a draining server of either."""
     rules = []
-    for field in (1, 2):
+    for field in (2, 3):
         rules += [
             f"http-request set-var(req.to) var(req.row),field({field},|) unless fine",
             "http-request set-var(req.backend) var(req.to),field(1,:) unless fine",
             "http-request set-var(txn.id) var(req.to),field(2,:) if !fine live",
         ]
-    for field in (1, 2):
+    for field in (2, 3):
         rules += [
             f"http-request set-var(req.to) var(req.row),field({field},|) unless fine",
             "http-request set-var(req.backend) var(req.to),field(1,:) unless fine",
