@@ -12,6 +12,8 @@ from agent_servicing.core.errors import TemporaryError
 from agent_servicing.core.model import Release
 from agent_servicing.core.status import PreparationStatus
 from agent_servicing.ports import Runtime
+from agent_servicing.testing.clock import VirtualClock
+from agent_servicing.testing.memory import MemoryRuntime
 from tests.integration import process_world as world
 
 pytestmark = pytest.mark.anyio
@@ -48,7 +50,24 @@ async def process_harness(tmp_path: Path) -> AsyncIterator[Harness]:
             await runtime.stop_everything()
 
 
-HARNESSES: dict[str, Callable[[Path], AbstractAsyncContextManager[Harness]]] = {"process": process_harness}
+@dataclass
+class MemoryHarness:
+    runtime: MemoryRuntime
+
+    def release(self, version: str, *, installs: bool = True) -> Release:
+        self.runtime.behaviour(version).installs = installs
+        return world.release(version)
+
+    async def until(self, condition: Callable[[], Awaitable[object]]) -> None:
+        assert await condition()
+
+
+@asynccontextmanager
+async def memory_harness(tmp_path: Path) -> AsyncIterator[Harness]:
+    yield MemoryHarness(MemoryRuntime(clock=VirtualClock()))
+
+
+HARNESSES: dict[str, Callable[[Path], AbstractAsyncContextManager[Harness]]] = {"process": process_harness, "memory": memory_harness}
 
 
 @pytest.fixture(params=HARNESSES)

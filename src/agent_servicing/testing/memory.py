@@ -57,6 +57,8 @@ class MemoryRuntime:
     async def start(self, release: Release, *, instance: str, generation: int) -> None:
         self._check()
         running = self.processes.setdefault(release.agent, {})
+        if (await self.preparation(release.agent, release.version)).status is not PreparationStatus.READY:
+            raise TemporaryError(f"version {release.version} of {release.agent} is not installed")
         if instance in running:
             return
         self.started.append(instance)
@@ -84,14 +86,18 @@ class MemoryRuntime:
         return dict(self.processes.get(agent, {}))
 
     async def forget(self, agent: str, instance: str) -> None:
+        process = self.processes.get(agent, {}).get(instance)
+        if process is not None and process.alive:
+            raise TemporaryError(f"{agent}/{instance} still runs; it cannot be forgotten yet")
         self.processes.get(agent, {}).pop(instance, None)
 
     async def logs(self, agent: str, instance: str | None = None, *, lines: int = 200) -> Sequence[tuple[str, str]]:
         names = [instance] if instance else sorted(self.processes.get(agent, {}))
-        return [(name, "started") for name in names][:lines]
+        return [(name, "started") for name in names if name in self.processes.get(agent, {})][:lines]
 
     async def collect(self, agent: str, *, keep: Collection[str]) -> Sequence[str]:
-        gone = [version for owner, version in self.installed if owner == agent and version not in keep]
+        used = {process.version for process in self.processes.get(agent, {}).values() if process.alive}
+        gone = [version for owner, version in self.installed if owner == agent and version not in used.union(keep)]
         for version in gone:
             del self.installed[agent, version]
         return gone
