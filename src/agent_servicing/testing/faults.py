@@ -1,6 +1,5 @@
 """Dying on any line: a wrapper around a port that ends the engine before or after one chosen call."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -38,7 +37,7 @@ class FaultyPort:
         self._fuse = fuse
 
     def __getattr__(self, name: str) -> Any:
-        method: Callable[..., Any] = getattr(self._inner, name)
+        method: Any = getattr(self._inner, name)
         if not callable(method) or name in READINGS:
             return method
 
