@@ -36,7 +36,7 @@ KEEP_ALIVE_SECONDS = 60
 HARD_STOP_SECONDS = 1800
 """After a reload, old workers finish their streams for this long; more than any stream's budget."""
 
-POOL_PURGE_MS = 200
+POOL_PURGE_MS = 50
 """How often surplus idle connections to instances are closed. Keeps them younger than the shortest usual keep-alive timeout (uvicorn's
 5 s), so that no request is sent on a connection that its instance is about to close."""
 

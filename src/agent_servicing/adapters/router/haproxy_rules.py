@@ -78,7 +78,7 @@ def frontend(keys: Sequence[ConversationKey], maps: Maps, *, radix: int, unknown
         "http-request allow if fine",
         *_nothing_to_serve(),
         *_answer(maps, radix, unknown),
-        "use_backend %[var(req.backend)]",
+        "use_backend %[var(req.to),field(1,:)]",
     ]
 
 
@@ -87,16 +87,16 @@ def _which_agent(maps: Maps) -> list[str]:
         "option forwardfor",
         "http-request set-var(txn.began) date(0,us)",
         # The host name goes first: behind it, a path may begin with anything.
-        f"http-request set-var(txn.agent) req.hdr(host),lower,map_beg({maps.hosts})",
-        "acl by_host var(txn.agent) -m found",
-        "http-request set-var(req.prefix) path,field(2,/) unless by_host",
-        "acl by_path var(req.prefix) -m found",
-        "http-request set-header X-Forwarded-Prefix /%[var(req.prefix)] if by_path",
-        "http-request set-path /%[path,field(3,/,0)] if by_path",
-        "http-request set-var(txn.agent) var(req.prefix) if by_path",
-        "http-request del-header X-Forwarded-Prefix unless by_path",
+        f"http-request set-var(req.hosted) req.hdr(host),lower,map_beg({maps.hosts})",
+        "acl by_host var(req.hosted) -m found",
+        "http-request set-var(txn.agent) path,field(2,/) unless by_host",
+        "http-request set-header X-Forwarded-Prefix /%[var(txn.agent)] unless by_host",
+        "http-request set-path /%[path,field(3,/,0)] unless by_host",
+        "http-request set-var(txn.agent) var(req.hosted) if by_host",
+        "http-request del-header X-Forwarded-Prefix if by_host",
         "http-request set-header X-Forwarded-Proto http unless { req.hdr(X-Forwarded-Proto) -m found }",
         f"http-request set-var(req.row) var(txn.agent),map_str({maps.agents})",
+        "http-request set-var(req.share) var(req.row),field(1,|),add(0)",
     ]
 
 
@@ -111,13 +111,13 @@ def _which_conversation(keys: Sequence[ConversationKey]) -> list[str]:
 
 
 def _without_conversation() -> list[str]:
-    """`req.to` becomes the target, candidate or stable by lot. In a conversation it stays unset, and so does everything that follows from it."""
+    """`req.to` becomes the target, candidate or stable by lot. In a conversation it is chosen again by the rules that follow."""
     return [
-        "acl chosen var(req.to) -m found",
-        "http-request set-var(req.share) var(req.row),field(1,|)",
-        "http-request set-var(req.to) var(req.row),field(3,|) if !talk { rand(10000),sub(req.share) lt 0 }",
-        "http-request set-var(req.to) var(req.row),field(2,|) if !talk !chosen",
-        *_take(),
+        "acl live var(req.to),field(1,:),nbsrv gt 0",
+        "acl fine var(txn.id) -m found",
+        "http-request set-var(req.to) var(req.row),field(2,|)",
+        "http-request set-var(req.to) var(req.row),field(3,|) if { rand(10000),sub(req.share) lt 0 }",
+        "http-request set-var(txn.id) var(req.to),field(2,:),add(0) if !talk live",
         "http-request track-sc1 var(txn.id) table tallies",
     ]
 
@@ -133,29 +133,20 @@ def _in_conversation(maps: Maps) -> list[str]:
         "acl pinned var(req.pin) -m int gt 0",
         # Pins from before a restart; what the table knows is newer.
         f"http-request set-var(req.pin) var(req.pinkey),map_str_int({maps.saved_pins},0) if talk !pinned",
-        f"http-request set-var(req.to) var(req.row),field(5,|),concat(.,req.pin),map_str({maps.pins}) if talk pinned",
-        "http-request set-var(req.kept) int(1) if talk chosen",
-        f"http-request set-var(req.to) var(req.row),field(3,|) if talk !chosen {{ {bucket} lt 0 }}",
-        "http-request set-var(req.to) var(req.row),field(2,|) if talk !chosen",
-        *_take(),
+        f"http-request set-var(req.kept) var(req.row),field(5,|),concat(.,req.pin),map_str({maps.pins}) if talk pinned",
+        "acl kept var(req.kept) -m found",
+        "http-request set-var(req.to) var(req.kept) if kept",
+        "http-request set-var(req.to) var(req.row),field(2,|) if talk !kept",
+        f"http-request set-var(req.to) var(req.row),field(3,|) if talk !kept {{ {bucket} lt 0 }}",
+        "http-request set-var(txn.id) var(req.to),field(2,:),add(0) if talk live",
         *_count(),
-    ]
-
-
-def _take() -> list[str]:
-    """`fine` once the target has a usable server."""
-    return [
-        "http-request set-var(req.backend) var(req.to),field(1,:)",
-        "acl live var(req.backend),nbsrv gt 0",
-        "http-request set-var(txn.id) var(req.to),field(2,:) if live",
-        "acl fine var(txn.id) -m found",
     ]
 
 
 def _count() -> list[str]:
     """One more request for the generation, and the conversation is pinned to it."""
     return [
-        "http-request set-var(txn.id) var(txn.id),add(1) if fine { var(req.kept) -m found }",
+        "http-request set-var(txn.id) var(txn.id),add(1) if kept fine",
         "http-request track-sc1 var(txn.id) table tallies if fine",
         "http-request set-var(req.generation) var(req.to),field(3,:) if talk",
         "http-request sc-set-gpt0(0) var(req.generation) if talk fine !{ sc_get_gpt0(0),sub(req.generation) eq 0 }",
@@ -168,15 +159,13 @@ def _other_backend(maps: Maps) -> list[str]:
     for field in (2, 3):
         rules += [
             f"http-request set-var(req.to) var(req.row),field({field},|) unless fine",
-            "http-request set-var(req.backend) var(req.to),field(1,:) unless fine",
-            "http-request set-var(txn.id) var(req.to),field(2,:) if !fine live",
+            "http-request set-var(txn.id) var(req.to),field(2,:),add(0) if !fine live",
         ]
     for field in (2, 3):
         rules += [
             f"http-request set-var(req.to) var(req.row),field({field},|) unless fine",
-            "http-request set-var(req.backend) var(req.to),field(1,:) unless fine",
-            f"http-request set-var(req.last) var(req.backend),concat(/last),map_str({maps.labels}) unless fine",
-            "http-request set-var(txn.id) var(req.to),field(2,:) if !fine { var(req.last) -m found }",
+            f"http-request set-var(req.last) var(req.to),field(1,:),concat(/last),map_str({maps.labels}) unless fine",
+            "http-request set-var(txn.id) var(req.to),field(2,:),add(0) if !fine { var(req.last) -m found }",
         ]
     return [*rules, *_count()]
 
