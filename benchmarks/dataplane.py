@@ -3,7 +3,8 @@
     python benchmarks/dataplane.py [--rounds 9] [--seconds 4] [--connections 32]
 
 Both proxies stand before the same two fast backends and keep connections alive the same way. Rounds alternate, so that a noisy machine
-disturbs both alike; the ratio is the median of the ratios of single rounds. Processor time per request is the proxies' own.
+disturbs both alike; the ratio is the median of the ratios of single rounds. Processor time per request is the proxies' own. A third
+proxy has our retries, timeouts and X-Forwarded-For but no rules: it tells the price of those from the price of routing and counting.
 Needs wrk, or hey. Writes benchmarks/results/dataplane.json.
 """
 
@@ -26,7 +27,7 @@ import psutil
 
 from agent_servicing.adapters.metrics.haproxy import HaproxyMetrics
 from agent_servicing.adapters.router.haproxy import HaproxyRouter
-from agent_servicing.adapters.router.haproxy_config import MAX_THREADS
+from agent_servicing.adapters.router.haproxy_config import MAX_THREADS, defaults
 from agent_servicing.adapters.router.haproxy_process import find_binary, free_port
 from agent_servicing.adapters.system import SystemClock
 from agent_servicing.core.manifest import ConversationKey
@@ -73,9 +74,15 @@ def backend_config(ports: Sequence[int]) -> str:
 
 def bare_config(port: int, ports: Sequence[int], threads: int) -> str:
     servers = "".join(f"  server i{i} 127.0.0.1:{p} check\n" for i, p in enumerate(ports))
-    return (
-        f"global\n  nbthread {threads}\n{BARE_COMMON}frontend bare\n  bind 127.0.0.1:{port}\n  default_backend all\nbackend all\n{servers}"
-    )
+    front = f"frontend bare\n  bind 127.0.0.1:{port}\n  default_backend all\n"
+    return f"global\n  nbthread {threads}\n{BARE_COMMON}{front}backend all\n{servers}"
+
+
+def options_config(port: int, ports: Sequence[int], threads: int) -> str:
+    common = "\n".join(defaults())
+    servers = "".join(f"  server i{i} 127.0.0.1:{p}\n" for i, p in enumerate(ports))
+    front = f"frontend options\n  bind 127.0.0.1:{port}\n  option forwardfor\n  default_backend all\n"
+    return f"global\n  nbthread {threads}\n{common}\n{front}backend all\n{servers}"
 
 
 @contextmanager
@@ -150,9 +157,13 @@ async def shift_ms(router: HaproxyRouter, routing: Routing) -> float:
 async def run(rounds: int, seconds: float, connections: int) -> dict[str, object]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        bare_port, *ports = (free_port("127.0.0.1") for _ in range(3))
+        bare_port, options_port, *ports = (free_port("127.0.0.1") for _ in range(4))
         threads = min(MAX_THREADS, psutil.cpu_count() or 1)
-        with haproxy(folder, "answers", backend_config(ports)), haproxy(folder, "bare", bare_config(bare_port, ports, threads)) as bare:
+        with (
+            haproxy(folder, "answers", backend_config(ports)),
+            haproxy(folder, "bare", bare_config(bare_port, ports, threads)) as bare,
+            haproxy(folder, "options", options_config(options_port, ports, threads)) as options,
+        ):
             settings = Settings(data_dir=folder, router_port=0)
             async with HaproxyRouter.open(settings, SystemClock()) as router:
                 try:
@@ -161,6 +172,7 @@ async def run(rounds: int, seconds: float, connections: int) -> dict[str, object
                     url = f"{router.url}/{AGENT}/hello"
                     cases = [
                         Case("bare", f"http://127.0.0.1:{bare_port}/{AGENT}/hello", (), bare),
+                        Case("our options, no rules", f"http://127.0.0.1:{options_port}/{AGENT}/hello", (), options),
                         Case("rules", url, (), worker),
                         Case("rules, pinned conversation", url, (f"{KEY.name}: conversation-1",), worker),
                     ]

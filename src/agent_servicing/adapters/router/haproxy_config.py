@@ -120,7 +120,7 @@ def latency_map() -> str:
 def _text(structure: Structure, servers: Mapping[str, Mapping[int, str]], config_digest: str) -> str:
     lines = [
         *_global(structure, config_digest),
-        *_defaults(),
+        *defaults(),
         *_tables(structure),
         *_frontend(structure),
     ]
@@ -143,7 +143,8 @@ def _global(structure: Structure, config_digest: str) -> list[str]:
     ]
 
 
-def _defaults() -> list[str]:
+def defaults() -> list[str]:
+    """Timeouts, retries, reuse of connections, error pages; also what the benchmark gives the proxy without rules."""
     return [
         "defaults",
         "  mode http",
