@@ -169,7 +169,7 @@ def test_what_the_operator_gets_wrong_is_refused_with_what_to_do(server: Server)
     assert "blue-green" in refused(422, {**fine, "strategy": "purple"})
     assert "rollback" in refused(409, {**fine, "target_version": "0.9.0"})
     assert "1.0.0" in refused(409, {**fine, "target_version": "1.0.0"})
-    assert "acknowledge" in refused(422, {**fine, "target_version": "2.0.0"})
+    assert "acknowledge" in refused(409, {**fine, "target_version": "2.0.0"})
     assert "reason" in refused(422, {k: v for k, v in fine.items() if k != "reason"})
     assert "version" in refused(422, {**fine, "target_version": "one"})
     assert server.get(f"/agents/{AGENT}/upgrades")["upgrades"][0]["kind"] == "install"

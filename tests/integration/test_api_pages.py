@@ -78,6 +78,17 @@ async def test_the_welcome_says_what_this_is_and_holds_no_script(api_world: ApiW
 
 
 @pytest.mark.anyio
+async def test_what_can_be_read_can_be_asked_for_without_its_body(api_world: ApiWorld) -> None:
+    async with api_world.client(None) as anonymous, api_world.client(api_world.admin_token) as client:
+        for path, status in (("/healthz", 200), ("/docs", 200), (f"{PREFIX}/agents", 401)):
+            answer = await anonymous.head(path)
+            assert (answer.status_code, answer.content) == (status, b""), path
+            assert int(answer.headers["Content-Length"]) > 0
+        assert (await client.head(f"{PREFIX}/agents")).status_code == 200
+        assert (await client.head(f"{PREFIX}/agents/Nobody")).status_code == 404
+
+
+@pytest.mark.anyio
 async def test_every_answer_carries_the_security_headers(api_world: ApiWorld) -> None:
     async with api_world.client(api_world.admin_token) as client, api_world.client(None) as anonymous:
         for answer in (

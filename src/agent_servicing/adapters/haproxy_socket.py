@@ -59,7 +59,8 @@ class HaproxySocket:
 
     async def _talk(self, name: str, line: str, seconds: float) -> str:
         try:
-            with anyio.fail_after(seconds), _reachable(self.folder, name) as path:
+            # Shielded: orders given half-way would be worse than a cancellation that waits for the rest of a millisecond.
+            with anyio.fail_after(seconds, shield=True), _reachable(self.folder, name) as path:
                 async with await anyio.connect_unix(path) as stream:
                     await stream.send(line.encode() + b"\n")
                     # The master answers only when it knows that nothing more will be asked.

@@ -27,7 +27,7 @@ def _option(name: str, panel: str, text: str, **more: Any) -> Any:
 
 
 Strategy = Annotated[
-    str, typer.Option("--strategy", "-s", help="blue-green, canary or rolling", autocompletion=lambda: list(options.STRATEGIES))
+    str, typer.Option("--strategy", "-s", help="blue-green; canary and rolling follow", autocompletion=lambda: list(options.STRATEGIES))
 ]
 At = Annotated[str | None, _option("--at", TIMING, 'Start then: RFC 3339, 02:00, "tomorrow 02:00", "in 10 min"', metavar="TIME")]
 WhenBusy = Annotated[str, _option("--when-busy", TIMING, "When another deployment is under way", metavar="queue|reject")]

@@ -46,7 +46,9 @@ class ObserveMiddleware:
         given = request.headers.get(REQUEST_ID, "")
         request_id = given if _GIVEN_ID.fullmatch(given) else self._ids.new("req")
         request.state.request_id = request_id
-        started = False
+        started, head = False, scope["method"] == "HEAD"
+        if head:
+            scope = {**scope, "method": "GET"}  # what can be read can be asked for without its body
 
         async def send_with_headers(message: Message) -> None:
             nonlocal started
@@ -56,6 +58,8 @@ class ObserveMiddleware:
                 headers[REQUEST_ID] = request_id
                 for name, value in SECURITY_HEADERS.items():
                     headers.setdefault(name, value)
+            elif head and message["type"] == "http.response.body":
+                message = {**message, "body": b""}
             await send(message)
 
         try:

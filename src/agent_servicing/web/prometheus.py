@@ -1,11 +1,13 @@
 """The numbers behind `/metrics`: gauges read at each scrape, counters fed from the event log since this process was first scraped."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 import anyio
 import structlog
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily, Metric
+from prometheus_client.registry import Collector
 
 from agent_servicing.core import events
 from agent_servicing.core.errors import ServicingError, TemporaryError
@@ -58,7 +60,7 @@ class Exporter:
             _fleet(gauges, agents)
             _traffic(gauges, [view for agent in agents if (view := await self._metrics(agent)) is not None])
             if self._context.engine is not None:
-                _engine(gauges, self._context.engine())
+                gauges.register(_Engine(self._context.engine()))
             info = Gauge("servicing_info", "Version of the server", ("version",), registry=gauges)
             info.labels(self._context.version).set(1)
             return bytes(generate_latest(gauges) + generate_latest(self._counters))
@@ -140,10 +142,13 @@ def _traffic(registry: CollectorRegistry, views: Sequence[MetricsView]) -> None:
                     gauge.labels(*labels).set(value)
 
 
-def _engine(registry: CollectorRegistry, stats: EngineStats) -> None:
-    reconciles = Counter("servicing_engine_reconciles", "Turns of the engine", registry=registry)
-    failures = Counter("servicing_engine_failures", "Turns that failed", registry=registry)
-    seconds = Counter("servicing_engine_reconcile_seconds", "Time spent in turns", registry=registry)
-    reconciles.inc(stats.reconciles)
-    failures.inc(stats.failures)
-    seconds.inc(stats.reconcile_seconds)
+class _Engine(Collector):
+    """The engine's running totals as counters; it counts itself, here they are only shown."""
+
+    def __init__(self, stats: EngineStats) -> None:
+        self._stats = stats
+
+    def collect(self) -> Iterator[Metric]:
+        yield CounterMetricFamily("servicing_engine_reconciles", "Turns of the engine", value=self._stats.reconciles)
+        yield CounterMetricFamily("servicing_engine_failures", "Turns that failed", value=self._stats.failures)
+        yield CounterMetricFamily("servicing_engine_reconcile_seconds", "Time spent in turns", value=self._stats.reconcile_seconds)
