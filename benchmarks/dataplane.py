@@ -88,7 +88,8 @@ def options_config(port: int, ports: Sequence[int], threads: int) -> str:
 @contextmanager
 def haproxy(folder: Path, name: str, config: str) -> Iterator[psutil.Process]:
     (folder / f"{name}.cfg").write_text(config)
-    process = subprocess.Popen([find_binary(None), "-db", "-f", str(folder / f"{name}.cfg")])
+    # In a session of its own, as a daemon is: the kernel shares processor time out by session.
+    process = subprocess.Popen([find_binary(None), "-db", "-f", str(folder / f"{name}.cfg")], start_new_session=True)
     try:
         yield psutil.Process(process.pid)
     finally:

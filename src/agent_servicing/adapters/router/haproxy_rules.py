@@ -2,7 +2,8 @@
 
 HAProxy evaluates a named condition anew wherever it is used, so `chosen`, `live` and `fine` mean "by now". Every rule costs about 0.1
 microseconds even when its condition fails, so rarer cases stand behind an `allow`, which ends the list for all others. Variables are kept in
-lists that are searched from the start: `txn` holds only what the response needs, too.
+lists that are searched from the start: `txn` holds only what the response needs, too. Conditions are booleans where they can be, because a
+comparison with a pattern takes a lock that all threads share.
 """
 
 import json
@@ -105,7 +106,7 @@ def _which_conversation(keys: Sequence[ConversationKey]) -> list[str]:
     rules = ["acl talk var(req.conversation) -m found"]
     for key in keys:
         fetch = _FETCH[key.kind].format(key.name)
-        wanted = f"{{ {fetch} -m len gt 0 }} {{ var(req.row),field(4,|) -m str {key} }}"
+        wanted = f"{{ {fetch},length -m bool }} {{ var(req.row),field(4,|) -m str {key} }}"
         rules.append(f"http-request set-var(req.conversation) {fetch} if {wanted}")
     return rules
 
@@ -113,7 +114,7 @@ def _which_conversation(keys: Sequence[ConversationKey]) -> list[str]:
 def _without_conversation() -> list[str]:
     """`req.to` becomes the target, candidate or stable by lot. In a conversation it is chosen again by the rules that follow."""
     return [
-        "acl live var(req.to),field(1,:),nbsrv gt 0",
+        "acl live var(req.to),field(1,:),nbsrv -m bool",
         "acl fine var(txn.id) -m found",
         "http-request set-var(req.to) var(req.row),field(2,|)",
         "http-request set-var(req.to) var(req.row),field(3,|) if { rand(10000),sub(req.share) lt 0 }",
@@ -188,9 +189,9 @@ def _answer(maps: Maps, radix: int, unknown: int) -> list[str]:
     return [
         f"http-response set-header X-Served-By %[srv_name,map_str({maps.labels},-)]",
         f"http-response set-var(res.bucket) date(0,us),sub(txn.began),map_ip({maps.latency},{unknown})",
-        f"http-response track-sc2 var(txn.id),mul({radix}),add(res.bucket) table latencies if {{ status lt 400 }}",
-        "http-after-response sc-inc-gpc(0,1) if { status ge 500 }",
-        "http-after-response sc-inc-gpc(1,1) if { status 400:499 }",
+        f"http-response track-sc2 var(txn.id),mul({radix}),add(res.bucket) table latencies unless {{ status,div(400) -m bool }}",
+        "http-after-response sc-inc-gpc(0,1) if { status,div(500) -m bool }",
+        "http-after-response sc-inc-gpc(1,1) if { status,div(400) -m bool } !{ status,div(500) -m bool }",
     ]
 
 
