@@ -13,7 +13,7 @@ KILL_EVERY = 10
 
 
 def main() -> None:
-    with a_scratch_server() as server:
+    with a_scratch_server(SERVICING_KEEP_WARM_SECONDS="0") as server:
         source = an_agent(server, instances=2)
         a_version(source, "1.1.0")
         server.post("/agents/Echo/versions/refresh", expect=200)

@@ -1,6 +1,6 @@
 """Benchmark (a): requests/s and latency through our routing rules against the same HAProxy with a bare configuration, in one run.
 
-    python benchmarks/dataplane.py [--rounds 9] [--seconds 4] [--connections 32]
+    python benchmarks/bench_dataplane.py [--rounds 9] [--seconds 4] [--connections 32]
 
 Both proxies stand before the same two fast backends and keep connections alive the same way. Rounds alternate, so that a noisy machine
 disturbs both alike; the ratio is the median of the ratios of single rounds. Processor time per request is the proxies' own. A third
