@@ -38,7 +38,9 @@ def main() -> None:
         "server_kills": kills,
         "seconds": round(seconds, 1),
         "requests_per_second": round(counts["sent"] / seconds, 1),
-        **counts,
+        **{name: counts[name] for name in ("sent", "ok", "failed", "lost", "skipped", "conversations")},
+        "conversations_moved_by_a_rollback": sum(f["before"] == "1.1.0" for f in counts["flips"]),
+        "conversations_moved_by_an_upgrade": sum(f["before"] == "1.0.0" for f in counts["flips"]),
     }
     report("lost_requests", figures)
 
