@@ -12,7 +12,7 @@ from typing import Protocol
 from agent_servicing.core.events import Event
 from agent_servicing.core.manifest import Manifest
 from agent_servicing.core.metrics import Counters
-from agent_servicing.core.model import AgentState, Preparation, Probe, Process, Release
+from agent_servicing.core.model import AgentState, Preparation, Probe, Process, Release, Verification
 from agent_servicing.core.routing import Routing, RoutingView
 from agent_servicing.core.versions import SourceVersion
 
@@ -92,6 +92,22 @@ class AgentClient(Protocol):
 
     async def probe(self, manifest: Manifest, process: Process) -> Probe:
         """One health check of this instance, as its manifest says; never raises, never takes longer than 2 s."""
+        ...
+
+
+class Verifier(Protocol):
+    """Runs a version's own tests against its production address. Begun, then observed; `key` names one run."""
+
+    async def begin(self, release: Release, *, key: str) -> None:
+        """Start the run unless one of this key was begun. Returns at once."""
+        ...
+
+    async def outcome(self, key: str) -> Verification:
+        """How far it is; `absent` when this process began none of that key, as after a restart."""
+        ...
+
+    async def forget(self, key: str) -> None:
+        """End what still runs of it and drop its outcome."""
         ...
 
 

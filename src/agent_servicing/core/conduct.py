@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from agent_servicing.core import events, latency
-from agent_servicing.core.actions import CollectReleases
+from agent_servicing.core.actions import CollectReleases, EndVerification
 from agent_servicing.core.analysis import SAMPLES_KEPT, Sample, judge
 from agent_servicing.core.begin import begin_next
 from agent_servicing.core.draft import Draft
@@ -13,8 +13,9 @@ from agent_servicing.core.metrics import Counters, Counts
 from agent_servicing.core.model import Deployment, Impact
 from agent_servicing.core.retreat import describe
 from agent_servicing.core.spans import span
-from agent_servicing.core.stages import SetTraffic, StageRecord
+from agent_servicing.core.stages import Replace, SetTraffic, StageRecord, Verify
 from agent_servicing.core.status import DeploymentKind, DeploymentStatus, StageStatus
+from agent_servicing.core.trail import trail
 
 _GUARDED = (DeploymentStatus.IN_PROGRESS, DeploymentStatus.PAUSED, DeploymentStatus.BAKING)
 
@@ -36,6 +37,7 @@ def conduct(draft: Draft) -> None:
     deployment = draft.deployments[deployment.deployment]
     if deployment.status is not DeploymentStatus.PAUSED:
         _advance(draft, deployment)
+        trail(draft, draft.deployments[deployment.deployment])
 
 
 def _advance(draft: Draft, deployment: Deployment) -> None:
@@ -67,7 +69,7 @@ def _advance(draft: Draft, deployment: Deployment) -> None:
 def _tell_completed(draft: Draft, deployment: Deployment, record: StageRecord) -> None:
     name, seconds = record.stage.name, round(record.duration_seconds or 0.0, 3)
     draft.tell(events.STAGE_COMPLETED, deployment=deployment, stage=name, status="completed", duration_seconds=seconds, note=record.note)
-    if isinstance(record.stage, SetTraffic):
+    if isinstance(record.stage, SetTraffic | Replace):
         draft.tell(events.TRAFFIC_SHIFTED, deployment=deployment, stage=name, percent=record.stage.percent, note=record.note)
 
 
@@ -149,12 +151,13 @@ def _finish(draft: Draft, deployment: Deployment) -> None:
 
 def _untouched(deployment: Deployment) -> bool:
     """No traffic ever reached the newcomer, so there was nothing to roll back."""
-    return not any(isinstance(r.stage, SetTraffic) and r.stage.percent > 0 and r.started_at for r in deployment.stages)
+    return not any(isinstance(r.stage, SetTraffic | Replace) and r.stage.percent > 0 and r.started_at for r in deployment.stages)
 
 
 def _close(draft: Draft, deployment: Deployment, status: DeploymentStatus) -> None:
     closed = replace(deployment, status=status, finished_at=draft.now, stage_baseline=None, revision=deployment.revision + 1)
     draft.put(closed)
+    _tidy(draft, closed)
     duration = round(draft.since(closed.started_at), 3)
     data: dict[str, object] = {
         "from_version": closed.from_version,
@@ -176,6 +179,15 @@ def _close(draft: Draft, deployment: Deployment, status: DeploymentStatus) -> No
         )
     draft.tell(closed.kind.value, deployment=closed, actor=closed.actor, reason=closed.reason, audit=True, data=data)
     _collect(draft)
+
+
+def _tidy(draft: Draft, closed: Deployment) -> None:
+    """What a deployment leaves nothing of: a stable side that counts as shrunk, tests that still run."""
+    stable = draft.generations.get(closed.stable or 0)
+    if stable is not None and stable.shrunk_until is not None:
+        draft.put(replace(stable, shrunk_until=None))
+    if any(isinstance(record.stage, Verify) and record.started_at for record in closed.stages):
+        draft.do(EndVerification(key=closed.deployment))
 
 
 def _tell_rolled_back(draft: Draft, closed: Deployment) -> None:

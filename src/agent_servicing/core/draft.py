@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from agent_servicing.core.actions import Action
+from agent_servicing.core.capacity import places
 from agent_servicing.core.events import SYSTEM, Event
 from agent_servicing.core.limits import Limits
 from agent_servicing.core.manifest import Manifest
@@ -70,6 +71,12 @@ class Draft:
 
     def ready(self, generation: int | None) -> list[Instance]:
         return self.of(generation, InstanceStatus.READY)
+
+    def want(self, number: int | None, percent: float) -> None:
+        """Ask for this part of the agent's instances of a generation."""
+        generation = self.generations.get(number or 0)
+        if generation is not None:
+            self.put(replace(generation, part=percent, desired=places(self.agent.instances, percent)))
 
     def put(self, *items: Agent | Generation | Instance | Deployment) -> None:
         for item in items:

@@ -8,12 +8,20 @@ from agent_servicing.core.limits import PAUSE_DEADLINE_SECONDS
 from agent_servicing.core.model import Deployment
 from agent_servicing.core.retreat import retreat
 from agent_servicing.core.stages import Analyse
-from agent_servicing.core.status import DeploymentKind, DeploymentStatus, InstanceStatus, PreparationStatus, StageStatus, Verdict
+from agent_servicing.core.status import (
+    DeploymentKind,
+    DeploymentStatus,
+    InstanceStatus,
+    PreparationStatus,
+    StageStatus,
+    Verdict,
+    VerificationStatus,
+)
 
 
 def guard(draft: Draft, deployment: Deployment) -> bool:
     """True when the deployment is being taken back because of one of the reasons below."""
-    return any(reason(draft, deployment) for reason in (_overtaken, _broken, _not_installed, _judged, _late, _forgotten))
+    return any(reason(draft, deployment) for reason in (_overtaken, _broken, _not_installed, _judged, _unverified, _late, _forgotten))
 
 
 def _overtaken(draft: Draft, deployment: Deployment) -> bool:
@@ -73,11 +81,23 @@ def _judged(draft: Draft, deployment: Deployment) -> bool:
     return True
 
 
-def _late(draft: Draft, deployment: Deployment) -> bool:
-    if deployment.status is DeploymentStatus.PAUSED:
+def _unverified(draft: Draft, deployment: Deployment) -> bool:
+    found = draft.world.verification
+    if found is None or not deployment.being_verified or found.status is not VerificationStatus.FAILED:
         return False
+    retreat(draft, deployment, reason=f"{deployment.to_version} failed its own tests at its production address: {found.detail}")
+    return True
+
+
+def _late(draft: Draft, deployment: Deployment) -> bool:
     for record in deployment.stages:
+        confirm = isinstance(record.stage, Analyse) and record.stage.confirm
+        if deployment.status is DeploymentStatus.PAUSED and not confirm:
+            continue
         if record.status is StageStatus.IN_PROGRESS and record.deadline_at is not None and draft.now > record.deadline_at:
+            if confirm:
+                retreat(draft, deployment, reason=f"nobody confirmed {deployment.to_version} by {record.deadline_at:%Y-%m-%d %H:%M:%S} UTC")
+                return True
             note = f": {record.note}" if record.note else ""
             reason = f"stage {record.stage.name} did not finish in time{note}"
             if isinstance(record.stage, Analyse) and not deployment.spec.policy.enabled:

@@ -156,7 +156,10 @@ class MemoryRouter:
 
 @dataclass(slots=True)
 class MemoryMetrics:
-    """Implements `Metrics`. `send` routes requests exactly by the routing in force: no luck involved."""
+    """Implements `Metrics`. `send` routes requests exactly by the routing in force: no luck involved.
+
+    `pinned_share` of all requests (0–1) belong to conversations that the stable generation began.
+    """
 
     clock: Clock
     router: MemoryRouter
@@ -165,6 +168,7 @@ class MemoryMetrics:
     unserved: dict[str, int] = field(default_factory=dict)
     reachable: bool = True
     carried: dict[tuple[str, int], float] = field(default_factory=dict)
+    pinned_share: float = 0.0
 
     async def counters(self, agent: str) -> Counters:
         if not self.reachable:
@@ -176,13 +180,17 @@ class MemoryMetrics:
         routing = self.router.routings.get(agent)
         if routing is None:
             return
+        pinned = int(requests * self.pinned_share) if routing.stable is not None else 0
+        if pinned and routing.stable is not None:
+            self._answer(agent, routing, routing.stable, pinned, pinned=True)
+        requests -= pinned
         for generation, share in _shares(routing).items():
             exact = requests * share / 100 + self.carried.get((agent, generation), 0.0)
             whole = int(exact + 1e-9)
             self.carried[agent, generation] = exact - whole
             self._answer(agent, routing, generation, whole)
 
-    def _answer(self, agent: str, routing: Routing, number: int, requests: int) -> None:
+    def _answer(self, agent: str, routing: Routing, number: int, requests: int, *, pinned: bool = False) -> None:
         route = routing.generation(number)
         if route is None or not route.backends:
             self.unserved[agent] = self.unserved.get(agent, 0) + requests
@@ -194,7 +202,7 @@ class MemoryMetrics:
         new = Counts(routed=requests, answered=requests, errors=errors, histogram=histogram)
         counted = self.counted.setdefault(agent, {})
         before = counted.get(number, GenerationCounters())
-        counted[number] = replace(before, new=before.new + new)
+        counted[number] = replace(before, pinned=before.pinned + new) if pinned else replace(before, new=before.new + new)
 
 
 def _shares(routing: Routing) -> dict[int, float]:

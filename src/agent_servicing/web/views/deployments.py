@@ -11,7 +11,7 @@ from agent_servicing.core.model import AgentState, Deployment
 from agent_servicing.core.stages import SetTraffic, StageRecord
 from agent_servicing.core.status import DeploymentKind, DeploymentStatus, StageStatus
 from agent_servicing.core.strategies import STRATEGIES
-from agent_servicing.services.planning import estimated_minutes
+from agent_servicing.services.stage_words import estimated_minutes
 from agent_servicing.services.views import DeploymentPage, Plan
 from agent_servicing.web.schemas.deployments import (
     BothSidesView,
@@ -109,7 +109,7 @@ def share_percent(deployment: Deployment, state: AgentState | None = None) -> fl
 def _estimate(deployment: Deployment) -> float:
     """In minutes; before the engine has compiled the stages, those its strategy will compile to."""
     spec = deployment.spec
-    compiled = STRATEGIES[spec.strategy](spec) if spec.strategy in STRATEGIES else ()
+    compiled = STRATEGIES[spec.strategy](spec, 1) if spec.strategy in STRATEGIES else ()
     return estimated_minutes([record.stage for record in deployment.stages] or compiled)
 
 
