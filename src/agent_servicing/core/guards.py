@@ -68,6 +68,8 @@ def _judged(draft: Draft, deployment: Deployment) -> bool:
     judgement = deployment.judgement
     if judgement is None or judgement.verdict is not Verdict.FAILING or draft.agent.candidate is None:
         return False
+    if deployment.overridden_by is not None:
+        return False
     retreat(
         draft,
         deployment,

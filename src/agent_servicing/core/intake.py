@@ -18,7 +18,7 @@ def intake(draft: Draft) -> None:
                 _scale(draft, intent)
             case Verb.REMOVE:
                 draft.put(replace(draft.agent, status=AgentStatus.REMOVING))
-            case Verb.PAUSE | Verb.RESUME | Verb.PROMOTE | Verb.CANCEL:
+            case Verb.PAUSE | Verb.RESUME | Verb.PROMOTE | Verb.CANCEL | Verb.OVERRIDE:
                 deployment = draft.deployments.get(intent.deployment or "")
                 if deployment is not None and deployment.active:
                     _verb(draft, deployment, intent)
@@ -49,6 +49,8 @@ def _verb(draft: Draft, deployment: Deployment, intent: Intent) -> None:
         case Verb.CANCEL:
             why = intent.reason or "no reason given"
             retreat(draft, deployment, reason=f"cancelled by {intent.actor}: {why}", actor=intent.actor, auto=False)
+        case Verb.OVERRIDE:
+            _override(draft, deployment, intent)
         case _:
             pass  # pausing what is paused, resuming what runs
 
@@ -70,6 +72,23 @@ def _resume(draft: Draft, deployment: Deployment, intent: Intent) -> None:
 def _confirms(record: StageRecord) -> bool:
     """Its deadline is a promise about the clock ("back at six unless confirmed"), which no pause moves."""
     return isinstance(record.stage, Analyse) and record.stage.confirm
+
+
+def _override(draft: Draft, deployment: Deployment, intent: Intent) -> None:
+    """A person knows better than the analysis. Health, crashes, deadlines of other stages and the person's own cancel stay in force."""
+    if deployment.overridden_by is not None:
+        return
+    draft.put(replace(deployment, overridden_by=intent.actor))
+    verdict = deployment.judgement.sentence if deployment.judgement else "no verdict yet"
+    draft.tell(
+        events.ANALYSIS_OVERRIDDEN,
+        deployment=deployment,
+        actor=intent.actor,
+        reason=intent.reason,
+        audit=True,
+        verdict=verdict,
+        status="success",
+    )
 
 
 def _promote(draft: Draft, deployment: Deployment, intent: Intent) -> None:

@@ -229,6 +229,8 @@ def _watched(draft: Draft, deployment: Deployment, record: StageRecord, stage: A
     left = stage.seconds - draft.since(start)
     if left > 0:
         return Progress(done=False, note=f"{judgement.sentence}; {left:.0f} s left")
+    if deployment.overridden_by is not None:
+        return Progress(done=True, note=f"{judgement.sentence}; overridden by {deployment.overridden_by}")
     if judgement.verdict is Verdict.PASSING:
         return Progress(done=True, note=judgement.sentence)
     return Progress(done=False, note=f"holding: {judgement.sentence}")

@@ -155,7 +155,10 @@ class Impact:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deployment:
-    """One upgrade, rollback, installation or restart under way. `revision` counts every change, for `if_version`."""
+    """One upgrade, rollback, installation or restart under way. `revision` counts every change, for `if_version`.
+
+    `overridden_by`: who took the decision from the analysis; it then still tells, but neither holds nor takes back.
+    """
 
     deployment: str
     agent: str
@@ -183,6 +186,7 @@ class Deployment:
     judgement: Judgement | None = None
     trigger: RollbackTrigger | None = None
     impact: Impact = Impact()
+    overridden_by: str | None = None
     message: str = ""
 
     @property

@@ -92,5 +92,6 @@ class Verb(StrEnum):
     RESUME = "resume"
     PROMOTE = "promote"
     CANCEL = "cancel"
+    OVERRIDE = "override"
     SCALE = "scale"
     REMOVE = "remove"

@@ -6,6 +6,9 @@ from agent_servicing.core.capacity import places
 from agent_servicing.core.model import DeploymentSpec
 from agent_servicing.core.strategies.batches import batches
 
+ROUNDED_POINTS = 10.0
+"""A canary that is so many percentage points larger than asked, because instances are whole, is worth a word."""
+
 
 def strategy_warnings(spec: DeploymentSpec, instances: int) -> Iterator[str]:
     match spec.strategy:
@@ -27,7 +30,7 @@ def _canary(spec: DeploymentSpec, instances: int) -> Iterator[str]:
         yield f"There is one instance: the canary is a second one beside it and gets {spec.percent:g} % of the requests."
     elif new == instances:
         yield f"{spec.percent:g} % of {instances} instances is all of them: this canary is as large as the agent."
-    elif 100 * new > instances * spec.percent + 100:
+    elif 100 * new / instances >= spec.percent + ROUNDED_POINTS:
         yield f"{spec.percent:g} % of {instances} instances is rounded up to {new}; it still gets {spec.percent:g} % of the requests."
 
 
