@@ -4,14 +4,9 @@ Answers lag behind requests, and most just after the share has changed. So the c
 an answer takes, and halves its evidence: counts that lag scatter up to twice as much as those of independent events.
 """
 
-from bisect import bisect_left
-from dataclasses import replace
-from itertools import accumulate
-from operator import add
-
 from agent_servicing.core.analysis import wealth
 from agent_servicing.core.analysis.blocks import Block
-from agent_servicing.core.analysis.evidence import Answers, Evidence
+from agent_servicing.core.analysis.evidence import Answers
 from agent_servicing.core.latency import EDGES_MS
 
 ANSWER_RATIO = 0.8
@@ -33,18 +28,19 @@ def settled(answers: Answers) -> Answers:
     return Answers(fewer=answers.fewer, unanswered=answers.unanswered)
 
 
-def watched(evidence: Evidence, block: Block) -> Answers:
-    """After a block past the warm-up."""
-    before, span = evidence.answers, _span_seconds(evidence)
-    if before.settling_seconds < span:
-        return replace(before, settling_seconds=before.settling_seconds + block.seconds)
-    after = replace(
-        before,
-        seconds=before.seconds + block.seconds,
-        candidate_routed=before.candidate_routed + block.candidate_routed,
-        candidate_answered=before.candidate_answered + block.candidate_answered,
-        stable_routed=before.stable_routed + block.stable_routed,
-        stable_answered=before.stable_answered + block.stable_answered,
+def watched(answers: Answers, block: Block, reference: tuple[int, ...]) -> Answers:
+    """After a block past the warm-up. `reference`: the buckets of stable's quantiles, the 99th percentile last."""
+    span, before = _span_seconds(reference), answers
+    settled = before.settling_seconds >= span
+    after = Answers(
+        fewer=before.fewer,
+        unanswered=before.unanswered,
+        settling_seconds=before.settling_seconds if settled else before.settling_seconds + block.seconds,
+        seconds=before.seconds + block.seconds if settled else 0.0,
+        candidate_routed=before.candidate_routed + block.candidate_routed if settled else 0,
+        candidate_answered=before.candidate_answered + block.candidate_answered if settled else 0,
+        stable_routed=before.stable_routed + block.stable_routed if settled else 0,
+        stable_answered=before.stable_answered + block.stable_answered if settled else 0,
     )
     if after.seconds < span or after.candidate_routed < SPAN_REQUESTS:
         return after
@@ -68,10 +64,9 @@ def _tempered(gains: list[float]) -> list[float]:
     return [_TEMPER * gain for gain in gains]
 
 
-def _span_seconds(evidence: Evidence) -> float:
+def _span_seconds(reference: tuple[int, ...]) -> float:
     """Twice the time within which stable answers 99 of 100 requests."""
-    sums = list(accumulate(map(add, evidence.recent, evidence.earlier)))
-    if not sums[-1]:
+    if not reference:
         return SPAN_SECONDS_UNKNOWN
-    bucket = min(bisect_left(sums, -(-99 * sums[-1] // 100)), len(EDGES_MS) - 1)
-    return min(SPAN_SECONDS_MAX, max(SPAN_SECONDS_MIN, EDGES_MS[bucket] / 500))
+    answer_ms = EDGES_MS[min(reference[-1], len(EDGES_MS) - 1)]
+    return min(SPAN_SECONDS_MAX, max(SPAN_SECONDS_MIN, 2 * answer_ms / 1000))

@@ -121,15 +121,15 @@ class Block:
         return enough or self.seconds >= BLOCK_SECONDS_MAX
 
 
-def block_of(reading: Reading) -> Block:
-    """One reading as a block of its own, not yet numbered."""
+def block_of(reading: Reading, *, number: int, warm_up: bool) -> Block:
+    """One reading as a block of its own."""
     candidate, stable = reading.candidate, reading.stable
     names = sorted({*candidate.custom, *stable.custom}) if candidate.custom or stable.custom else ()
     return Block(
-        number=-1,
+        number=number,
         seconds=reading.seconds,
         share=reading.share,
-        warm_up=False,
+        warm_up=warm_up,
         candidate_new=_cell(candidate.new),
         candidate_pinned=_cell(candidate.pinned),
         stable_new=_cell(stable.new),

@@ -3,18 +3,16 @@
 from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 from itertools import accumulate
-from operator import add
 
 from agent_servicing.core.analysis.blocks import Block, Sparse, Tally
-from agent_servicing.core.analysis.evidence import QUANTILES_PERCENT, Evidence
 from agent_servicing.core.analysis.policy import CUSTOM, ERRORS, Limits, Policy
 from agent_servicing.core.analysis.wealth import Stratum
-from agent_servicing.core.latency import BUCKETS, EDGES_MS
+from agent_servicing.core.latency import EDGES_MS
 
 TOLERATED_SLOWER = 1.09
 """How much slower the candidate's responses may be before they count as slower than stable's: the next edge of the histogram, about 12 %."""
 
-_TOLERATED = tuple(bisect_left(EDGES_MS, edge * TOLERATED_SLOWER) for edge in EDGES_MS)
+_TOLERATED = (*(bisect_left(EDGES_MS, edge * TOLERATED_SLOWER) for edge in EDGES_MS), len(EDGES_MS))
 """For each bucket of a stable quantile the last bucket in which the candidate is not yet slower."""
 
 
@@ -32,21 +30,13 @@ class Events:
     comparisons: tuple[list[Stratum], ...]
 
 
-def events_of(limits: Limits, block: Block, evidence: Evidence, policy: Policy) -> Events:
+def events_of(limits: Limits, block: Block, reference: tuple[int, ...], policy: Policy) -> Events:
+    """`reference`: the buckets of stable's quantiles in earlier blocks."""
     if limits.name == ERRORS:
         return _errors(block)
     if limits.name.startswith(CUSTOM):
         return _custom(block, limits.name.removeprefix(CUSTOM))
-    return _latency(block, evidence, policy)
-
-
-def reference_buckets(evidence: Evidence) -> tuple[int, ...]:
-    """The buckets of stable's quantiles in earlier blocks; empty before there are any."""
-    sums = list(accumulate(map(add, evidence.recent, evidence.earlier)))
-    total = sums[-1]
-    if not total:
-        return ()
-    return tuple([min(bisect_left(sums, -(-percent * total // 100)), BUCKETS - 3) for percent in QUANTILES_PERCENT])
+    return _latency(block, reference, policy)
 
 
 def _errors(block: Block) -> Events:
@@ -79,7 +69,7 @@ def _same(total: int, bad: int, strata: list[Stratum]) -> Events:
     )
 
 
-def _latency(block: Block, evidence: Evidence, policy: Policy) -> Events:
+def _latency(block: Block, reference: tuple[int, ...], policy: Policy) -> Events:
     """Successful requests only: an error that comes fast must not make a version look fast."""
     cells = (block.candidate_new, block.candidate_pinned, block.stable_new, block.stable_pinned)
     new, pinned, old_new, old_pinned = (_tail(cell.histogram) for cell in cells)
@@ -93,7 +83,7 @@ def _latency(block: Block, evidence: Evidence, policy: Policy) -> Events:
                 (_above(new, _TOLERATED[bucket]), _above(old_new, bucket), new[1][-1], old_new[1][-1]),
                 (_above(pinned, _TOLERATED[bucket]), _above(old_pinned, bucket), pinned[1][-1], old_pinned[1][-1]),
             ]
-            for bucket in reference_buckets(evidence)
+            for bucket in reference
         ]
     )
     return Events(

@@ -1,6 +1,9 @@
 """The judge's memory: everything the blocks so far have shown, in a few hundred numbers. Kept with the deployment as JSON."""
 
+from bisect import bisect_left
 from dataclasses import dataclass
+from itertools import accumulate
+from operator import add
 
 from agent_servicing.core.analysis import wealth
 from agent_servicing.core.analysis.blocks import Block
@@ -33,6 +36,9 @@ class Stretch:
     stable_bad: int = 0
 
 
+AT_REST = Stretch()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Criterion:
     """The bets on one criterion, two proofs that it is below its promote limit, and alarms for what is bad just now.
@@ -51,7 +57,7 @@ class Criterion:
     stable_above_promote: Alarm = QUIET
     stable_above_rollback: Alarm = QUIET
     candidate_above_rollback: Alarm = QUIET
-    stretch: Stretch = Stretch()
+    stretch: Stretch = AT_REST
 
     @property
     def stable_doubtful(self) -> bool:
@@ -97,40 +103,64 @@ class Answers:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Evidence:
-    """`requests` and `errors` are the candidate's after its warm-up, `stage_…` those since the last change of the share.
+class Counted:
+    """Clocks and counters. `requests` and `errors` are the candidate's after its warm-up, `stage_…` those since the last change of the share.
 
-    `recent` and `earlier` are the stable version's latency histograms of the present and the previous two minutes.
+    `carried_seconds` runs from the candidate's first request, `judged_seconds` from the end of its warm-up.
+    """
+
+    carried_seconds: float = 0.0
+    judged_seconds: float = 0.0
+    stage_seconds: float = 0.0
+    silent_seconds: float = 0.0
+    stable_silent_seconds: float = 0.0
+    requests: int = 0
+    errors: int = 0
+    stage_requests: int = 0
+    stage_errors: int = 0
+    warm_requests: int = 0
+    warm_errors: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reference:
+    """Stable's latency histograms of the present two minutes and of the two before; in whole counts, so that no rounding decides a quantile."""
+
+    recent: tuple[int, ...] = EMPTY
+    earlier: tuple[int, ...] = EMPTY
+    seconds: float = 0.0
+
+    def buckets(self) -> tuple[int, ...]:
+        """Those of `QUANTILES_PERCENT`; empty before there was any answer."""
+        sums = list(accumulate(map(add, self.recent, self.earlier)))
+        total = sums[-1]
+        if not total:
+            return ()
+        return tuple([bisect_left(sums, -(-percent * total // 100)) for percent in QUANTILES_PERCENT])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """`slow_stretch` is the candidate's latency histogram over the latency criterion's stretch, `catastrophe` the warm-up's own bet.
+
     `open` is the block under way; nothing in it counts yet.
     """
 
     warmup_seconds: float
     blocks: int = 0
     share: float | None = None
-    carried_seconds: float = 0.0
-    stage_seconds: float = 0.0
-    stage_requests: int = 0
-    stage_errors: int = 0
-    judged_seconds: float = 0.0
-    requests: int = 0
-    errors: int = 0
-    warm_requests: int = 0
-    warm_errors: int = 0
-    silent_seconds: float = 0.0
-    stable_silent_seconds: float = 0.0
-    catastrophe: tuple[float, ...] = (0.0, 0.0)
+    counted: Counted = Counted()
     criteria: tuple[Criterion, ...] = ()
+    catastrophe: tuple[float, ...] = (0.0, 0.0)
     answers: Answers = Answers()
-    recent: tuple[int, ...] = EMPTY
-    recent_seconds: float = 0.0
-    earlier: tuple[int, ...] = EMPTY
+    reference: Reference = Reference()
     slow_stretch: tuple[int, ...] = EMPTY
     open: Block | None = None
 
     @property
     def warming(self) -> bool:
         """Has the candidate carried traffic for less than its warm-up? True before its first request, too."""
-        return self.carried_seconds < self.warmup_seconds
+        return self.counted.carried_seconds < self.warmup_seconds
 
     def criterion(self, name: str) -> Criterion | None:
         return next((c for c in self.criteria if c.name == name), None)
@@ -138,10 +168,10 @@ class Evidence:
 
 def begin(policy: Policy, warmup_seconds: float) -> Evidence:
     """Before the first block. The warm-up counts from the candidate's first request."""
-    return Evidence(warmup_seconds=warmup_seconds, criteria=tuple(_at_rest(limits.name) for limits in limits_of(policy)))
+    return Evidence(warmup_seconds=warmup_seconds, criteria=tuple(_fresh(limits.name) for limits in limits_of(policy)))
 
 
-def _at_rest(name: str) -> Criterion:
+def _fresh(name: str) -> Criterion:
     if name == LATENCY:
         # The three comparisons of quantiles are their own veto: none of them is about a limit.
         return Criterion(name=name, worse=(wealth.STARTING,) * len(QUANTILES_PERCENT))

@@ -12,7 +12,7 @@ HOPELESS_REQUESTS = 1_000_000
 
 def missing_requests(evidence: Evidence, policy: Policy) -> int | None:
     """Candidate requests up to `min_requests`; after that, up to the proofs of passing at what was seen so far. None: out of reach."""
-    least = policy.min_requests - evidence.requests
+    least = policy.min_requests - evidence.counted.requests
     if least > 0:
         return least
     longest = 0
@@ -27,11 +27,11 @@ def missing_requests(evidence: Evidence, policy: Policy) -> int | None:
 def _to_proof(criterion: Criterion, limits: Limits, evidence: Evidence, policy: Policy) -> int | None:
     if criterion.proof_odds >= 1 / policy.beta:
         return 0
-    requests = max(1, evidence.stage_requests)
+    requests = max(1, evidence.counted.stage_requests)
     goal = log(len(BETTER) / policy.beta)
     proof = criterion.proof_in_alarm if criterion.stable_doubtful else criterion.proof
     if limits.name == ERRORS:
-        slopes = [gain / requests for gain in proved((0.0,) * len(BETTER), evidence.stage_errors, requests, limits.promote)]
+        slopes = [gain / requests for gain in proved((0.0,) * len(BETTER), evidence.counted.stage_errors, requests, limits.promote)]
     else:
         slopes = [gain / requests for gain in proof]
     waits = [(goal - gained) / slope for gained, slope in zip(proof, slopes, strict=True) if slope > 0]

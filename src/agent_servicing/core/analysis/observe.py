@@ -15,15 +15,14 @@ def observe(evidence: Evidence, reading: Reading, policy: Policy, *, closing: bo
     Pass `closing` with the last reading of a share. Should the share have changed without it, what is open is closed without this reading.
     During the warm-up every reading is a block, because a version that fails everything must be noticed within a few requests.
     """
-    fresh, pending = block_of(reading), evidence.open
+    fresh, pending = block_of(reading, number=evidence.blocks, warm_up=evidence.warming), evidence.open
     if pending is not None and pending.share != fresh.share:
-        closed = _numbered(pending, evidence)
-        return replace(apply(evidence, closed, policy), open=fresh), closed
+        after = apply(evidence, pending, policy)
+        return replace(after, open=replace(fresh, number=after.blocks, warm_up=after.warming)), pending
     grown = fresh if pending is None else merged(pending, fresh)
-    if not (closing or grown.full or evidence.warming):
-        return replace(evidence, open=grown), None
-    closed = _numbered(grown, evidence)
-    return apply(evidence, closed, policy), closed
+    if closing or grown.full or evidence.warming:
+        return apply(evidence, grown, policy), grown
+    return replace(evidence, open=grown), None
 
 
 def replay(blocks: Iterable[Block], policy: Policy, warmup_seconds: float) -> Evidence:
@@ -32,7 +31,3 @@ def replay(blocks: Iterable[Block], policy: Policy, warmup_seconds: float) -> Ev
     for block in blocks:
         evidence = apply(evidence, block, policy)
     return evidence
-
-
-def _numbered(block: Block, evidence: Evidence) -> Block:
-    return replace(block, number=evidence.blocks, warm_up=evidence.warming)

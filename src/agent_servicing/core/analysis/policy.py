@@ -1,6 +1,7 @@
 """The operator's limits as the judge needs them. Written by `services.specs` into a deployment, read by every other module of this package."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 PROMOTE_ERROR_RATE_MAX = 2.0
@@ -90,6 +91,7 @@ LATENCY = "latency"
 CUSTOM = "custom:"
 
 
+@lru_cache(maxsize=64)
 def limits_of(policy: Policy) -> tuple[Limits, ...]:
     """The criteria that are on, in the order in which evidence holds them."""
     limits: list[Limits] = []

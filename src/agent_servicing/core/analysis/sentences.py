@@ -23,18 +23,18 @@ class Told:
 
 
 def no_requests(evidence: Evidence) -> str:
-    if evidence.carried_seconds:
-        return f"no answers yet, {evidence.carried_seconds:.0f} s after the first request"
+    if evidence.counted.carried_seconds:
+        return f"no answers yet, {evidence.counted.carried_seconds:.0f} s after the first request"
     return "no requests yet"
 
 
 def silent(evidence: Evidence) -> str:
-    return f"no data: the new version has answered nothing for {evidence.silent_seconds:.0f} s"
+    return f"no data: the new version has answered nothing for {evidence.counted.silent_seconds:.0f} s"
 
 
 def warming(evidence: Evidence) -> str:
-    left = max(0.0, evidence.warmup_seconds - evidence.carried_seconds)
-    return f"warming up for {left:.0f} s more; {evidence.warm_errors} errors in {evidence.warm_requests} requests so far"
+    left = max(0.0, evidence.warmup_seconds - evidence.counted.carried_seconds)
+    return f"warming up for {left:.0f} s more; {evidence.counted.warm_errors} errors in {evidence.counted.warm_requests} requests so far"
 
 
 def passing(evidence: Evidence, policy: Policy) -> str:
@@ -103,7 +103,7 @@ def _rate(policy: Policy, criterion: Criterion, odds: float) -> Told:
 def _slow(evidence: Evidence, policy: Policy, criterion: Criterion, odds: float) -> Told:
     stretch, limit, q = criterion.stretch, policy.latency_threshold_ms or 0.0, policy.latency_quantile
     value = latency.quantile_ms(evidence.slow_stretch, q) or 0.0
-    reference = tuple(a + b for a, b in zip(evidence.recent, evidence.earlier, strict=True))
+    reference = tuple(a + b for a, b in zip(evidence.reference.recent, evidence.reference.earlier, strict=True))
     stable = latency.quantile_ms(reference, q)
     end = f"{stretch.requests} successful requests in {_span(stretch.seconds)}, odds {_odds(odds)}"
     if stretch.bad > (1 - q) * stretch.requests:
@@ -123,7 +123,7 @@ def _slow(evidence: Evidence, policy: Policy, criterion: Criterion, odds: float)
 
 
 def _warm_up(evidence: Evidence, policy: Policy) -> Told:
-    requests, errors, limit = evidence.warm_requests, evidence.warm_errors, policy.error_rate_threshold or 0.0
+    requests, errors, limit = evidence.counted.warm_requests, evidence.counted.warm_errors, policy.error_rate_threshold or 0.0
     value = 100 * errors / max(1, requests)
     return Told(
         sentence=f"Error rate threshold exceeded ({value:.1f}% > {limit:g}%); during the warm-up, {errors} errors in {requests} requests",
@@ -132,12 +132,12 @@ def _warm_up(evidence: Evidence, policy: Policy) -> Told:
         threshold=limit,
         stable_value=None,
         requests=requests,
-        seconds=evidence.carried_seconds,
+        seconds=evidence.counted.carried_seconds,
     )
 
 
 def _no_answers(evidence: Evidence, odds: float) -> Told:
-    requests = evidence.requests
+    requests = evidence.counted.requests
     return Told(
         sentence=f"The new version does not answer many of the requests routed to it, the old one does; instances may hang; odds {_odds(odds)}",
         metric="answered",
@@ -145,23 +145,23 @@ def _no_answers(evidence: Evidence, odds: float) -> Told:
         threshold=None,
         stable_value=None,
         requests=requests,
-        seconds=evidence.stage_seconds,
+        seconds=evidence.counted.stage_seconds,
     )
 
 
 def _missing(evidence: Evidence, policy: Policy, missing: int | None) -> str:
-    if missing is None and evidence.stage_seconds < policy.dwell_seconds:
-        return f"{policy.dwell_seconds - evidence.stage_seconds:.0f} s more of this share needed"
+    if missing is None and evidence.counted.stage_seconds < policy.dwell_seconds:
+        return f"{policy.dwell_seconds - evidence.counted.stage_seconds:.0f} s more of this share needed"
     if missing is None:
         return "at this rate no number of requests proves it good enough to promote by itself"
-    rate = evidence.requests / evidence.judged_seconds if evidence.judged_seconds else 0.0
+    rate = evidence.counted.requests / evidence.counted.judged_seconds if evidence.counted.judged_seconds else 0.0
     wait = f", about {_span(missing / rate)} at this rate" if rate else ""
-    about = "" if evidence.requests < policy.min_requests else "about "
+    about = "" if evidence.counted.requests < policy.min_requests else "about "
     return f"{about}{missing} more requests needed{wait}"
 
 
 def _errors_in(evidence: Evidence) -> str:
-    return f"{evidence.errors} errors in {evidence.requests} requests"
+    return f"{evidence.counted.errors} errors in {evidence.counted.requests} requests"
 
 
 def _span(seconds: float) -> str:

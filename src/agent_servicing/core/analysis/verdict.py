@@ -29,59 +29,55 @@ class Route:
     needed: float
     criterion: Criterion | None = None
 
-    @property
-    def fires(self) -> bool:
-        return self.odds >= self.needed
-
 
 def verdict(evidence: Evidence, policy: Policy) -> Judgement:
-    routes = _routes(evidence, policy)
-    proofs = [EvidenceBar(name=f"{c.name}_proof", odds=c.proof_odds, needed=1 / policy.beta) for c in evidence.criteria]
-    failing_odds = max([r.odds * policy.needed_odds / r.needed for r in routes], default=0.0)
+    needed, proven, counted = policy.needed_odds, 1 / policy.beta, evidence.counted
+    routes = _routes(evidence, policy, needed)
+    proofs = [(c.name, c.proof_odds) for c in evidence.criteria]
+    failing_odds = max([r.odds * needed / r.needed for r in routes])
     shared = _Shared(
         evidence=evidence,
         policy=policy,
-        bars=(*[EvidenceBar(name=r.rule, odds=r.odds, needed=r.needed) for r in routes], *proofs),
+        bars=(
+            *[EvidenceBar(name=r.rule, odds=r.odds, needed=r.needed) for r in routes],
+            *[EvidenceBar(name=f"{name}_proof", odds=odds, needed=proven) for name, odds in proofs],
+        ),
         failing_odds=failing_odds,
         suspicion=max([sum(c.above_promote) for c in evidence.criteria], default=0.0),
     )
-    fired = next((r for r in routes if r.fires), None)
-    if fired is not None:
-        return _failing(shared, fired)
-    if not evidence.carried_seconds or not (evidence.requests or evidence.warm_requests):
+    if failing_odds >= needed:
+        return _failing(shared, next(r for r in routes if r.odds >= r.needed))
+    if not counted.carried_seconds or not (counted.requests or counted.warm_requests):
         return shared.say(Verdict.NO_DATA, sentences.no_requests(evidence))
-    if evidence.silent_seconds >= NO_DATA_SECONDS:
+    if counted.silent_seconds >= NO_DATA_SECONDS:
         return shared.say(Verdict.NO_DATA, sentences.silent(evidence))
     if evidence.warming:
         return shared.say(Verdict.INCONCLUSIVE, sentences.warming(evidence))
-    if _passes(evidence, policy, failing_odds):
+    enough = counted.stage_seconds >= policy.dwell_seconds and counted.requests >= policy.min_requests
+    if enough and failing_odds < CALM_ODDS and all(odds >= proven for _, odds in proofs):
         return shared.say(Verdict.PASSING, sentences.passing(evidence, policy))
     missing = missing_requests(evidence, policy)
-    if any(c.common_cause for c in evidence.criteria) and policy.common_cause == "hold":
+    if policy.common_cause == "hold" and any(c.common_cause for c in evidence.criteria):
         return shared.say(Verdict.INCONCLUSIVE, sentences.common_cause(evidence), missing=missing, common_cause=True)
-    strongest = max(routes, key=_progress, default=None) if failing_odds >= CALM_ODDS else None
-    suspect = (strongest.rule, strongest.odds, strongest.needed) if strongest else None
+    suspect = None
+    if failing_odds >= CALM_ODDS:
+        strongest = max(routes, key=_progress)
+        suspect = (strongest.rule, strongest.odds, strongest.needed)
     return shared.say(Verdict.INCONCLUSIVE, sentences.inconclusive(evidence, policy, missing, suspect), missing=missing)
 
 
-def _routes(evidence: Evidence, policy: Policy) -> list[Route]:
-    needed, control = policy.needed_odds, controlled(evidence)
+def _routes(evidence: Evidence, policy: Policy, needed: float) -> list[Route]:
+    control = controlled(evidence.counted)
     routes = []
     if evidence.criteria and evidence.criteria[0].name == ERRORS:
         catastrophe = sum([exp(min(c, 50.0)) for c in evidence.catastrophe]) / len(evidence.catastrophe)
         routes.append(Route(rule=WARM_UP, odds=catastrophe, needed=CATASTROPHE_ODDS_FACTOR / policy.alpha))
     for c in evidence.criteria:
-        routes.append(Route(rule=f"{c.name}_relative", odds=relative_odds(c, policy), needed=needed, criterion=c))
-        routes.append(Route(rule=f"{c.name}_absolute", odds=absolute_odds(c, policy, control=control), needed=needed, criterion=c))
+        routes.append(Route(rule=f"{c.name}_relative", odds=relative_odds(c, policy, needed), needed=needed, criterion=c))
+        routes.append(Route(rule=f"{c.name}_absolute", odds=absolute_odds(c, policy, needed, control=control), needed=needed, criterion=c))
     answers = max(sum(evidence.answers.fewer), sum(evidence.answers.unanswered))
     routes.append(Route(rule=NO_ANSWERS, odds=answers, needed=needed))
     return routes
-
-
-def _passes(evidence: Evidence, policy: Policy, failing_odds: float) -> bool:
-    if failing_odds >= CALM_ODDS or evidence.stage_seconds < policy.dwell_seconds or evidence.requests < policy.min_requests:
-        return False
-    return all(c.proof_odds >= 1 / policy.beta for c in evidence.criteria)
 
 
 def _progress(route: Route) -> float:
@@ -101,16 +97,16 @@ class _Shared:
     def say(self, verdict: Verdict, sentence: str, *, missing: int | None = None, common_cause: bool = False) -> Judgement:
         """Anything but failing; the numbers are the error rate since the warm-up."""
         evidence = self.evidence
-        requests, errors, seconds = evidence.requests, evidence.errors, evidence.judged_seconds
+        requests, errors, seconds = evidence.counted.requests, evidence.counted.errors, evidence.counted.judged_seconds
         if not seconds:
-            requests, errors, seconds = evidence.warm_requests, evidence.warm_errors, evidence.carried_seconds
+            requests, errors, seconds = evidence.counted.warm_requests, evidence.counted.warm_errors, evidence.counted.carried_seconds
         return Judgement(
             verdict=verdict,
             sentence=sentence,
             metric=ERRORS if requests else None,
             value=100 * errors / requests if requests else None,
             threshold=self.policy.error_rate_threshold,
-            requests=evidence.requests,
+            requests=evidence.counted.requests,
             window_seconds=seconds,
             evidence=self.bars,
             missing_requests=missing,

@@ -99,8 +99,11 @@ def proof_odds(proof: tuple[float, ...]) -> float:
 
 def alarmed(alarm: tuple[float, ...], bad: int, total: int, limit: float, levels: tuple[float, ...], most: float) -> tuple[float, ...]:
     """Restarting sums that rise while a version is above `limit`; bounded by `most`, so that they fall again soon after."""
-    slopes = _slopes(limit, levels)
-    return tuple([min(max(a + bad * event + total * request, 0.0), most) for a, (event, request) in zip(alarm, slopes, strict=True)])
+    after = []
+    for level, (event, request) in zip(alarm, _slopes(limit, levels), strict=True):
+        moved = level + bad * event + total * request
+        after.append(0.0 if moved < 0 else min(moved, most))
+    return tuple(after)
 
 
 @lru_cache(maxsize=256)
