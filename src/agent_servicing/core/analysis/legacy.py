@@ -1,59 +1,17 @@
-"""Is the new version worse? Counts in, verdict out; pure, so that a verdict can be replayed from what was stored.
-
-This is the absolute judge: the operator's limits on the candidate's own requests, with a minimum sample and an exact binomial test, so
-that a handful of unlucky requests is not a verdict. The sequential comparison with the stable version takes its place here later,
-behind the same `judge`.
-"""
+"""The judge before this package: the operator's limits on a window, by an exact binomial test. Goes once the engine asks `verdict`."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime
 from math import exp, lgamma, log, log1p
 
 from agent_servicing.core import latency
+from agent_servicing.core.analysis.blocks import Sample
+from agent_servicing.core.analysis.judgement import Judgement
+from agent_servicing.core.analysis.policy import Policy
 from agent_servicing.core.metrics import Counts
 from agent_servicing.core.status import Verdict
 
-SAMPLES_KEPT = 240
-"""Readings kept with a deployment, one a second while traffic is split: the window of every verdict fits, memory stays bounded."""
-
 SIGNIFICANCE = 0.01
 """How unlikely a window must be under the operator's limit before it counts as a breach; looked at every second, so small."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Policy:
-    """The operator's limits. Rates in percent, latency in ms at quantile `latency_quantile` of successful requests; None switches a limit off."""
-
-    enabled: bool = True
-    error_rate_threshold: float | None = 5.0
-    latency_threshold_ms: float | None = None
-    latency_quantile: float = 0.95
-    min_requests: int = 50
-    window_seconds: float = 60.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sample:
-    """What one generation answered between two readings."""
-
-    at: datetime
-    seconds: float
-    candidate: Counts
-    stable: Counts
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Judgement:
-    """A verdict and the numbers behind it. `sentence` is for people; `metric` is error_rate (percent) or latency_ms."""
-
-    verdict: Verdict
-    sentence: str
-    metric: str | None = None
-    value: float | None = None
-    threshold: float | None = None
-    requests: int = 0
-    window_seconds: float = 0.0
 
 
 def judge(samples: Sequence[Sample], policy: Policy) -> Judgement:
