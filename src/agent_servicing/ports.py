@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
+from agent_servicing.core.analysis import Block
 from agent_servicing.core.events import Event
 from agent_servicing.core.manifest import Manifest
 from agent_servicing.core.metrics import Counters
@@ -145,12 +146,16 @@ class Lease:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Commit:
-    """The outcome of one reconcile: the next state, what happened, which intents are done, when to come back."""
+    """The outcome of one reconcile: the next state, what happened, which intents are done, when to come back.
+
+    `blocks` are (deployment, block) pairs to append to what its verdicts can be replayed from.
+    """
 
     state: AgentState
     events: Sequence[Event]
     intents_done: Sequence[int]
     next_at: datetime
+    blocks: Sequence[tuple[str, Block]] = ()
 
 
 class Store(Protocol):

@@ -4,9 +4,10 @@ from dataclasses import dataclass, replace
 from typing import assert_never
 
 from agent_servicing.core.actions import BeginVerification, PrepareRelease
-from agent_servicing.core.analysis import judge
+from agent_servicing.core.analysis import Judgement
 from agent_servicing.core.capacity import places
 from agent_servicing.core.draft import Draft
+from agent_servicing.core.judging import undecided, up_to_date
 from agent_servicing.core.keep import stop_generation
 from agent_servicing.core.limits import (
     LAUNCH_SLACK_SECONDS,
@@ -82,6 +83,8 @@ def enter(draft: Draft, deployment: Deployment, stage: Stage) -> Deployment:
             leave(draft, fresh)
         case Replace():
             draft.want(fresh.candidate, stage.percent)
+        case Analyse() if stage.bake and not stage.confirm and fresh.spec.control_percent > 0:
+            _aim(draft, fresh, 100.0 - fresh.spec.control_percent)
         case Launch() | CheckHealth() | Analyse() | Verify():
             pass
         case _:
@@ -218,20 +221,25 @@ def _unmeasured(deployment: Deployment) -> Progress:
 
 
 def _watched(draft: Draft, deployment: Deployment, record: StageRecord, stage: Analyse) -> Progress:
-    """Only a passing verdict after the full time goes on; everything else holds until the deadline, which takes the deployment back."""
+    """What the judge says counts when the time is over, a passing verdict earlier where that is asked; the rest holds until the deadline.
+
+    A watch that proved nothing either way goes on only on enough requests and calm evidence, and only where the operator wants that.
+    """
     draft.wake_in(1.0)
     if stage.confirm:
         until = f" at {record.deadline_at:%Y-%m-%d %H:%M:%S} UTC" if record.deadline_at else ""
         return Progress(done=False, note=f"waits for somebody to confirm it by a promote; goes back{until} otherwise")
-    start = record.started_at or draft.now
-    fresh = tuple(s for s in deployment.samples if s.at > start)
-    judgement = judge(fresh, replace(deployment.spec.policy, window_seconds=float("inf")))
-    left = stage.seconds - draft.since(start)
+    judgement = deployment.judgement or Judgement(verdict=Verdict.NO_DATA, sentence="no requests yet")
+    left = stage.seconds - draft.since(record.started_at or draft.now)
+    if not up_to_date(draft, deployment):
+        return Progress(done=False, note="the counters cannot be read")
+    if judgement.verdict is Verdict.PASSING and (left <= 0 or deployment.spec.promote_early):
+        return Progress(done=True, note=judgement.sentence)
     if left > 0:
         return Progress(done=False, note=f"{judgement.sentence}; {left:.0f} s left")
     if deployment.overridden_by is not None:
         return Progress(done=True, note=f"{judgement.sentence}; overridden by {deployment.overridden_by}")
-    if judgement.verdict is Verdict.PASSING:
+    if undecided(deployment) and deployment.spec.on_inconclusive == "promote":
         return Progress(done=True, note=judgement.sentence)
     return Progress(done=False, note=f"holding: {judgement.sentence}")
 

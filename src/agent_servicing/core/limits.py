@@ -33,6 +33,12 @@ VERIFY_PATIENCE_BATCH_SECONDS: Final = 1.0
 SHARE_TOLERANCE_POINTS: Final = 2.0
 """Measured and asked share may differ by so many points, or by four standard deviations where that is more."""
 
+COUNTERS_STALE_SECONDS: Final = 10.0
+"""A verdict on counters older than this lets nothing pass; a reading is due every second."""
+
+REPLACED_MAX: Final = 1
+"""So many instances that alone are bad are replaced in one deployment; then it is the version."""
+
 LAUNCH_SLACK_SECONDS: Final = 30.0
 """Added to the install and start-up limits a manifest names, for queueing on a busy machine."""
 

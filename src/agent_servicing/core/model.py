@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
-from agent_servicing.core.analysis import Judgement, Policy, Sample
+from agent_servicing.core.analysis import Evidence, Judgement, Policy, Sample
 from agent_servicing.core.manifest import Manifest
 from agent_servicing.core.metrics import Counters
 from agent_servicing.core.routing import RoutingView
@@ -157,6 +157,7 @@ class Impact:
 class Deployment:
     """One upgrade, rollback, installation or restart under way. `revision` counts every change, for `if_version`.
 
+    `control_since`: the old version has a part of the traffic again, to compare. `replaced`: instances of the candidate that alone were bad.
     `overridden_by`: who took the decision from the analysis; it then still tells, but neither holds nor takes back.
     """
 
@@ -183,7 +184,10 @@ class Deployment:
     in_force_at: datetime | None = None
     stage_baseline: Counters | None = None
     samples: tuple[Sample, ...] = ()
+    evidence: Evidence | None = None
     judgement: Judgement | None = None
+    control_since: datetime | None = None
+    replaced: tuple[str, ...] = ()
     trigger: RollbackTrigger | None = None
     impact: Impact = Impact()
     overridden_by: str | None = None

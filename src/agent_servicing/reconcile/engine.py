@@ -166,4 +166,5 @@ def _commit(decision: Decision, problem: Problem | None, clock: Clock) -> Commit
         events=decision.events,
         intents_done=decision.intents_done,
         next_at=clock.now() + timedelta(seconds=wait),
+        blocks=decision.blocks,
     )

@@ -33,6 +33,7 @@ def spec_of(request: UpgradeRequest, *, start: datetime, keep_warm_seconds: floa
     `tests` are the target version's own: without any there is nothing to verify.
     """
     default = DeploymentSpec(strategy=request.strategy)
+    monitor_seconds = _or(request.monitor_seconds, MONITOR_SECONDS.get(request.strategy, default.monitor_seconds))
     return DeploymentSpec(
         strategy=request.strategy,
         steps=request.steps if request.steps is not None else default.steps,
@@ -40,7 +41,7 @@ def spec_of(request: UpgradeRequest, *, start: datetime, keep_warm_seconds: floa
         batch_size=request.batch_size,
         batch_percent=request.batch_percent,
         pause_seconds=_or(request.pause_seconds, default.pause_seconds),
-        monitor_seconds=_or(request.monitor_seconds, MONITOR_SECONDS.get(request.strategy, default.monitor_seconds)),
+        monitor_seconds=monitor_seconds,
         bake_seconds=_until(request.bake_until, start, _or(request.bake_seconds, 0.0)),
         confirm_seconds=_until(request.confirm_until, start, request.confirm_seconds),
         control_percent=_or(request.control_percent, default.control_percent),
@@ -50,11 +51,11 @@ def spec_of(request: UpgradeRequest, *, start: datetime, keep_warm_seconds: floa
         keep_warm_seconds=_or(request.keep_warm_seconds, keep_warm_seconds),
         hold_seconds=_or(request.hold_seconds, default.hold_seconds),
         verify=request.verify and bool(tests.smoke or tests.requests),
-        policy=_policy(request),
+        policy=_policy(request, monitor_seconds or _or(request.pause_seconds, default.pause_seconds)),
     )
 
 
-def _policy(request: UpgradeRequest) -> Policy:
+def _policy(request: UpgradeRequest, monitor_seconds: float) -> Policy:
     limits, default = request.auto_rollback, Policy()
     return Policy(
         enabled=limits.enabled,
@@ -62,6 +63,9 @@ def _policy(request: UpgradeRequest) -> Policy:
         latency_threshold_ms=limits.latency_threshold_ms,
         latency_quantile=_or(limits.latency_quantile, default.latency_quantile),
         min_requests=_or(request.min_requests, default.min_requests),
+        promote_error_rate=limits.promote_error_rate,
+        promote_latency_ms=limits.promote_latency_ms,
+        dwell_seconds=min(default.dwell_seconds, monitor_seconds),
     )
 
 

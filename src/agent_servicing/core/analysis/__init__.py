@@ -8,7 +8,6 @@ operators in docs/guides/analysis.md; the arithmetic is in `wealth`.
 from agent_servicing.core.analysis.blocks import SAMPLES_KEPT, Arm, Block, Cell, CustomCount, Reading, Sample, Tally
 from agent_servicing.core.analysis.evidence import Criterion, Evidence, begin
 from agent_servicing.core.analysis.judgement import EvidenceBar, Judgement
-from agent_servicing.core.analysis.legacy import binomial_tail, judge
 from agent_servicing.core.analysis.observe import observe, replay
 from agent_servicing.core.analysis.policy import CustomMetric, Policy
 from agent_servicing.core.analysis.verdict import verdict
@@ -30,8 +29,6 @@ __all__ = [
     "Sample",
     "Tally",
     "begin",
-    "binomial_tail",
-    "judge",
     "observe",
     "replay",
     "verdict",

@@ -38,7 +38,6 @@ class Policy:
     latency_threshold_ms: float | None = None
     latency_quantile: float = 0.95
     min_requests: int = 50
-    window_seconds: float = 60.0
     promote_error_rate: float | None = None
     promote_latency_ms: float | None = None
     alpha: float = 0.01

@@ -157,7 +157,16 @@ class PolicyView(View):
     latency_threshold_ms: float | None
     latency_quantile: float
     min_requests: int
-    window_seconds: float
+    promote_error_rate: float | None = Field(validation_alias="error_promote_limit", description="In force, derived when not given")
+    promote_latency_ms: float | None = Field(validation_alias="latency_promote_limit_ms")
+
+
+class EvidenceView(View):
+    """One line of the evidence: `odds` of `needed`, as in 63:1 of 400:1."""
+
+    name: str
+    odds: float
+    needed: float
 
 
 class JudgementView(View):
@@ -168,6 +177,11 @@ class JudgementView(View):
     threshold: float | None
     requests: int
     window_seconds: float
+    rule: str = Field(description="Which rule a failing verdict rests on")
+    stable_value: float | None = Field(description="The same metric of the stable version")
+    evidence: list[EvidenceView]
+    missing_requests: int | None = Field(description="About so many more until a verdict, where that can be said")
+    common_cause: bool = Field(description="The old version is failing too: nobody can say anything about the new one")
 
 
 class RollbackCauseView(View):
@@ -217,7 +231,8 @@ _EXAMPLE = example(
         "latency_threshold_ms": 300,
         "latency_quantile": 0.95,
         "min_requests": 50,
-        "window_seconds": 60,
+        "promote_error_rate": 2.0,
+        "promote_latency_ms": 150,
     },
     judgement=None,
     rollback=None,
