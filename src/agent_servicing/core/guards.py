@@ -10,6 +10,7 @@ from agent_servicing.core.limits import COMMON_CAUSE_SECONDS, PAUSE_DEADLINE_SEC
 from agent_servicing.core.metrics import Counts
 from agent_servicing.core.model import Deployment
 from agent_servicing.core.retreat import retreat
+from agent_servicing.core.spans import span
 from agent_servicing.core.stages import Analyse, StageRecord
 from agent_servicing.core.status import (
     DeploymentKind,
@@ -25,7 +26,8 @@ from agent_servicing.core.status import (
 def guard(draft: Draft, deployment: Deployment) -> bool:
     """True when the deployment is being taken back because of one of the reasons below."""
     return any(
-        reason(draft, deployment) for reason in (_overtaken, _broken, _not_installed, _judged, _undecided, _unverified, _late, _forgotten)
+        reason(draft, deployment)
+        for reason in (_overtaken, _broken, _not_installed, _judged, _undecided, _unverified, _excused, _late, _forgotten)
     )
 
 
@@ -143,6 +145,24 @@ def _unverified(draft: Draft, deployment: Deployment) -> bool:
     return True
 
 
+def _excused(draft: Draft, deployment: Deployment) -> bool:
+    """While the old version fails too, nobody can say anything about the new one: the watch gets its time anew, though not for ever."""
+    if deployment.judgement is None or not deployment.judgement.common_cause:
+        return False
+    until = draft.now + span(deployment.spec.hold_seconds)
+    stages = tuple(
+        replace(record, deadline_at=max(until, record.deadline_at or until)) if _may_wait(draft, record) else record
+        for record in deployment.stages
+    )
+    draft.put(replace(deployment, stages=stages))
+    return False
+
+
+def _may_wait(draft: Draft, record: StageRecord) -> bool:
+    watch = isinstance(record.stage, Analyse) and not record.stage.confirm and record.status is StageStatus.IN_PROGRESS
+    return watch and draft.since(record.started_at) < COMMON_CAUSE_SECONDS
+
+
 def _late(draft: Draft, deployment: Deployment) -> bool:
     for record in deployment.stages:
         confirm = isinstance(record.stage, Analyse) and record.stage.confirm
@@ -152,8 +172,6 @@ def _late(draft: Draft, deployment: Deployment) -> bool:
             if confirm:
                 retreat(draft, deployment, reason=f"nobody confirmed {deployment.to_version} by {record.deadline_at:%Y-%m-%d %H:%M:%S} UTC")
                 return True
-            if _waits_for_both(draft, deployment, record):
-                return False
             note = f": {record.note}" if record.note else ""
             reason = f"stage {record.stage.name} did not finish in time{note}"
             if isinstance(record.stage, Analyse) and not deployment.spec.policy.enabled:
@@ -164,13 +182,6 @@ def _late(draft: Draft, deployment: Deployment) -> bool:
             retreat(draft, deployment, reason=reason)
             return True
     return False
-
-
-def _waits_for_both(draft: Draft, deployment: Deployment, record: StageRecord) -> bool:
-    """While the old version fails too, nobody can say anything about the new one: the watch goes on beyond its deadline, not for ever."""
-    judgement = deployment.judgement
-    common = judgement is not None and judgement.common_cause and isinstance(record.stage, Analyse)
-    return common and draft.since(record.started_at) < COMMON_CAUSE_SECONDS
 
 
 def _forgotten(draft: Draft, deployment: Deployment) -> bool:
