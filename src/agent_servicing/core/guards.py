@@ -25,10 +25,8 @@ from agent_servicing.core.status import (
 
 def guard(draft: Draft, deployment: Deployment) -> bool:
     """True when the deployment is being taken back because of one of the reasons below."""
-    return any(
-        reason(draft, deployment)
-        for reason in (_overtaken, _broken, _not_installed, _judged, _undecided, _unverified, _excused, _late, _forgotten)
-    )
+    reasons = (_overtaken, _broken, _not_installed, _judged, _undecided, _unverified, _excused, _late, _forgotten)
+    return any(reason(draft, draft.deployments[deployment.deployment]) for reason in reasons)
 
 
 def _overtaken(draft: Draft, deployment: Deployment) -> bool:
