@@ -12,9 +12,10 @@ from fastapi import FastAPI
 from agent_servicing.adapters.agent_http import HttpAgentClient
 from agent_servicing.adapters.registry import installed_drivers, load_driver
 from agent_servicing.adapters.system import RandomIds, SystemClock
+from agent_servicing.adapters.verification.verifier import ProcessVerifier
 from agent_servicing.core.errors import PermanentError, ServicingError, TemporaryError, Unavailable
 from agent_servicing.core.limits import Limits
-from agent_servicing.ports import Clock, VersionSource
+from agent_servicing.ports import Clock, Verifier, VersionSource
 from agent_servicing.reconcile.engine import Engine
 from agent_servicing.reconcile.supervisor import Supervisor
 from agent_servicing.services.all import Services, build_services
@@ -40,6 +41,7 @@ class App:
     asgi: FastAPI
     services: Services
     supervisor: Supervisor
+    verifier: Verifier
     admin_token: str
     router_url: str
     settings: Settings
@@ -92,6 +94,7 @@ async def open_app(settings: Settings, *, api_url: str) -> AsyncIterator[App]:
             )
         )
         client = await stack.enter_async_context(HttpAgentClient(clock=clock))
+        verifier = await stack.enter_async_context(ProcessVerifier(data_dir=settings.data_dir, router_url=router.url, clock=clock, ids=ids))
         bus = load_driver("events", "local")()
         store = SqlStore(database=database, ids=ids, event_retention_count=settings.event_retention_count)
         # The data directory is ours alone: whoever held a lease was killed, and its agents need not wait for the lease to run out.
@@ -137,6 +140,7 @@ async def open_app(settings: Settings, *, api_url: str) -> AsyncIterator[App]:
             asgi=asgi,
             services=services,
             supervisor=supervisor,
+            verifier=verifier,
             admin_token=await services.access.ensure_admin_token(settings.data_dir),
             router_url=router.url,
             settings=settings,

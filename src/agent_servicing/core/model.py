@@ -20,6 +20,7 @@ from agent_servicing.core.status import (
     InstanceStatus,
     PreparationStatus,
     Verb,
+    VerificationStatus,
 )
 
 
@@ -242,6 +243,20 @@ class Preparation:
 
     status: PreparationStatus
     detail: str = ""
+    at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verification:
+    """What the agent's own tests and requests said of a deployed version. `passed` and `failed` count both, as far as the tests can be counted.
+
+    `detail` is for people: a sentence or two, then the last lines of output when something failed. `at` is when it ended.
+    """
+
+    status: VerificationStatus
+    detail: str = ""
+    passed: int = 0
+    failed: int = 0
     at: datetime | None = None
 
 

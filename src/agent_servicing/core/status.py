@@ -75,6 +75,16 @@ class PreparationStatus(StrEnum):
     FAILED = "failed"
 
 
+class VerificationStatus(StrEnum):
+    """What the agent's own tests say of a version that has all the traffic. `unavailable`: they could not be run, which says nothing of it."""
+
+    ABSENT = "absent"
+    RUNNING = "running"
+    PASSED = "passed"
+    FAILED = "failed"
+    UNAVAILABLE = "unavailable"
+
+
 class Verb(StrEnum):
     """What an operator can ask of a deployment or an agent; services write these down as intents, only the engine acts."""
 
