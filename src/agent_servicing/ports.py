@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from agent_servicing.core.events import Event
 from agent_servicing.core.manifest import Manifest
@@ -96,6 +96,7 @@ class AgentClient(Protocol):
         ...
 
 
+@runtime_checkable
 class InstanceTokens(Protocol):
     """What a runtime can besides, when it gives its instances tokens by which they report back."""
 
