@@ -1,6 +1,8 @@
 """Reported metrics over HTTP and in the database: who may report what, what is refused, what is kept, and how it is summed up."""
 
 import json
+import re
+import shlex
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -20,6 +22,7 @@ from agent_servicing.testing.clock import START
 from agent_servicing.web.app import PREFIX
 from tests.integration import process_world
 from tests.integration.api_world import AGENT, MANIFEST, ApiWorld
+from tests.integration.verification_world import data_plane
 from tests.store_builders import add, an_agent, open_store
 
 pytestmark = pytest.mark.anyio
@@ -243,6 +246,33 @@ async def test_reports_go_with_their_agent(serving: ApiWorld) -> None:
             if (await admin.get(f"{PREFIX}/agents/{AGENT}")).status_code == 404:
                 break
     assert await stored(serving) == []
+
+
+# --- the guide ---
+
+GUIDE = (Path(__file__).resolve().parents[2] / "docs/guides/reported-metrics.md").read_text()
+
+
+async def test_the_examples_of_the_guide_are_taken_as_they_stand(serving: ApiWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    (python,) = re.findall(r"^```python\n(.*?)^```", GUIDE, re.MULTILINE | re.DOTALL)
+    post, get = [shlex.split(block) for block in re.findall(r"^```sh\n(.*?)^```", GUIDE, re.MULTILINE | re.DOTALL)]
+    exec(compile(python, "guide", "exec"), {})  # noqa: S102 (without a server it does nothing)
+    with data_plane(lambda *_: (202, {})) as (url, asked, bodies):
+        monkeypatch.setenv("SERVICING_URL", url)
+        monkeypatch.setenv("SERVICING_AGENT", AGENT)
+        monkeypatch.setenv("SERVICING_INSTANCE_TOKEN", "secret")
+        exec(compile(python, "guide", "exec"), {})  # noqa: S102
+    assert [(method, path) for method, path, _ in asked] == [("POST", PATH)]
+    async with instance(serving) as client:
+        answer = await client.post(PATH, content=bodies[0], headers={"Content-Type": "application/json"})
+        assert (answer.status_code, answer.json()) == (202, {"accepted": 2})
+    async with serving.client(await serving.token("operator")) as operator:
+        content = post[post.index("-d") + 1].replace("g7-2-1", "g1-1-1").replace("2026-01-02T02:03:04Z", serving.clock.now().isoformat())
+        answer = await operator.post(PATH, content=content, headers={"Content-Type": "application/json"})
+        assert answer.json() == {"accepted": 2}
+        assert post[3].endswith(PATH)
+        found = await operator.get(get[-1].partition(":8700")[2])
+        assert found.json()["metrics"][0]["generations"][0]["count"] == 2
 
 
 # --- the database ---

@@ -47,7 +47,7 @@ def without_recall(path: str, headers: Mapping[str, str]) -> tuple[int, Mapping[
 
 async def test_tests_that_pass_at_the_production_address_are_counted(tmp_path: Path) -> None:
     release = world.installed(tmp_path, files={"test_agent.py": TESTS}, smoke=PYTEST, env={"URL": "{url}"})
-    with world.data_plane(fine) as (url, asked):
+    with world.data_plane(fine) as (url, asked, _):
         async with world.open_verifier(tmp_path, router_url=url) as verifier:
             await verifier.begin(release, key="upg-1")
             found = await world.ended(verifier)
@@ -59,7 +59,7 @@ async def test_tests_that_pass_at_the_production_address_are_counted(tmp_path: P
 async def test_a_failing_test_is_named_with_its_reason_and_the_last_output(tmp_path: Path) -> None:
     request = TestRequest(path="/never")
     release = world.installed(tmp_path, files={"test_agent.py": TESTS}, smoke=PYTEST, env={"URL": "{url}"}, requests=[request])
-    with world.data_plane(without_recall) as (url, asked):
+    with world.data_plane(without_recall) as (url, asked, _):
         async with world.open_verifier(tmp_path, router_url=url) as verifier:
             await verifier.begin(release, key="upg-1")
             found = await world.ended(verifier)
@@ -133,7 +133,7 @@ async def test_requests_count_also_when_the_tests_cannot_be_run(tmp_path: Path) 
     requests = [TestRequest(path="/healthz"), TestRequest(path="/recall")]
     release = world.installed(tmp_path, smoke=("no-such-program",), requests=requests)
     for answer, status in ((fine, UNAVAILABLE), (without_recall, FAILED)):
-        with world.data_plane(answer) as (url, _):
+        with world.data_plane(answer) as (url, _, _):
             async with world.open_verifier(tmp_path, router_url=url) as verifier:
                 await verifier.begin(release, key="upg-1")
                 assert (await world.ended(verifier)).status is status
@@ -284,7 +284,7 @@ async def test_every_request_is_sent_once_in_order_and_carries_the_key(tmp_path:
         assert ("X-Team" in headers) == (path.endswith("/hello"))
         return (404 if path.endswith("/missing") else 200), {}
 
-    with world.data_plane(answer) as (url, asked):
+    with world.data_plane(answer) as (url, asked, _):
         async with world.open_verifier(tmp_path, router_url=url) as verifier:
             await verifier.begin(world.release(requests=requests), key="upg-9")
             found = await world.ended(verifier, "upg-9")
@@ -299,7 +299,7 @@ async def test_every_request_is_sent_once_in_order_and_carries_the_key(tmp_path:
 
 async def test_a_failing_request_is_named_with_what_was_wrong(tmp_path: Path) -> None:
     requests = [TestRequest(path="/healthz"), TestRequest(method="POST", path="/recall")]
-    with world.data_plane(without_recall) as (url, _):
+    with world.data_plane(without_recall) as (url, _, _):
         async with world.open_verifier(tmp_path, router_url=url) as verifier:
             await verifier.begin(world.release(requests=requests), key="upg-1")
             found = await world.ended(verifier)
@@ -315,7 +315,7 @@ async def test_an_agent_that_is_not_there_or_never_answers_fails(tmp_path: Path)
     def slow(path: str, headers: Mapping[str, str]) -> tuple[int, Mapping[str, str]]:
         return 200, {"Content-Length": "10"}  # and then never sends them
 
-    with world.data_plane(slow) as (url, _):
+    with world.data_plane(slow) as (url, _, _):
         async with world.open_verifier(tmp_path, router_url=url, request_timeout_seconds=0.3) as verifier:
             await verifier.begin(world.release(requests=[TestRequest()]), key="upg-1")
             found = await world.ended(verifier)
@@ -327,7 +327,7 @@ async def test_answers_of_another_version_are_no_evidence(tmp_path: Path) -> Non
     def old(path: str, headers: Mapping[str, str]) -> tuple[int, Mapping[str, str]]:
         return (500 if path.endswith("/recall") else 200), {"X-Served-By": "Tiny@0.9.0/g1-1-1"}
 
-    with world.data_plane(old) as (url, _):
+    with world.data_plane(old) as (url, _, _):
         async with world.open_verifier(tmp_path, router_url=url) as verifier:
             await verifier.begin(world.release(requests=[TestRequest(), TestRequest(path="/recall")]), key="upg-1")
             found = await world.ended(verifier)
@@ -336,7 +336,7 @@ async def test_answers_of_another_version_are_no_evidence(tmp_path: Path) -> Non
 
 
 async def test_no_more_requests_than_the_limit_are_sent(tmp_path: Path) -> None:
-    with world.data_plane(fine) as (url, asked):
+    with world.data_plane(fine) as (url, asked, _):
         async with world.open_verifier(tmp_path, router_url=url) as verifier:
             await verifier.begin(world.release(requests=[TestRequest()] * (REQUESTS_MAX + 7)), key="upg-1")
             found = await world.ended(verifier)

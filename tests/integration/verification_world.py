@@ -67,13 +67,14 @@ Answer = Callable[[str, Mapping[str, str]], tuple[int, Mapping[str, str]]]
 
 
 @contextmanager
-def data_plane(answer: Answer) -> Iterator[tuple[str, list[tuple[str, str, str]]]]:
-    """Its address, and (method, path, verification) of every request; `answer` gets path and headers, gives status and headers."""
+def data_plane(answer: Answer) -> Iterator[tuple[str, list[tuple[str, str, str]], list[bytes]]]:
+    """Its address, (method, path, verification) and body of every request; `answer` gets path and headers, gives status and headers."""
     asked: list[tuple[str, str, str]] = []
+    bodies: list[bytes] = []
 
     class Handler(BaseHTTPRequestHandler):
         def _handle(self) -> None:
-            self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            bodies.append(self.rfile.read(int(self.headers.get("Content-Length", 0))))
             asked.append((self.command, self.path, self.headers.get("X-Servicing-Verification", "")))
             status, headers = answer(self.path, dict(self.headers))
             self.send_response(status)
@@ -90,7 +91,7 @@ def data_plane(answer: Answer) -> Iterator[tuple[str, list[tuple[str, str, str]]
     thread = Thread(target=server.serve_forever)
     thread.start()
     try:
-        yield f"http://127.0.0.1:{server.server_port}", asked
+        yield f"http://127.0.0.1:{server.server_port}", asked, bodies
     finally:
         server.shutdown()
         thread.join()
