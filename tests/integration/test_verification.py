@@ -11,11 +11,14 @@ import anyio
 import psutil
 import pytest
 
-from agent_servicing.adapters.verification.asking import REQUESTS_MAX
+from agent_servicing.adapters.system import RandomIds
+from agent_servicing.adapters.verification.asking import ALL_REQUESTS_SECONDS, REQUESTS_MAX, ask
 from agent_servicing.adapters.verification.output import KEPT_BYTES
 from agent_servicing.adapters.verification.verdict import DETAIL_CHARS, NOTHING
+from agent_servicing.adapters.verification.verifier import ProcessVerifier
 from agent_servicing.core.manifest import TestRequest
 from agent_servicing.core.status import VerificationStatus
+from agent_servicing.testing.clock import VirtualClock
 from tests.integration import verification_world as world
 from tests.integration.process_world import living, nothing_lives
 
@@ -87,6 +90,7 @@ async def test_a_command_gets_the_environment_of_the_version_and_none_of_our_tok
     assert "SERVICING_INSTANCE_TOKEN" not in environment
     assert environment["PATH"].startswith(str(folder / ".venv" / "bin"))
     assert (environment["LEVEL"], environment["SERVICING_VERSION"], environment["SERVICING_VERIFICATION"]) == ("Tiny", "1.0.0", "upg-7")
+    assert environment["SERVICING_ROUTER_URL"] == "http://127.0.0.1:1"
     assert environment["NO_PROXY"] == "inside,127.0.0.1,localhost"
     assert found["cwd"] == str(folder)
     assert found["args"][1] == f"http://127.0.0.1:1/{world.AGENT}"
@@ -333,6 +337,33 @@ async def test_answers_of_another_version_are_no_evidence(tmp_path: Path) -> Non
             found = await world.ended(verifier)
     assert (found.status, found.passed, found.failed) == (UNAVAILABLE, 0, 0)
     assert found.detail == "requests: 0 of 0 answered as expected; 2 answered by another version"
+
+
+async def test_a_version_that_is_slow_all_along_is_found_out_before_every_request_was_sent() -> None:
+    clock = VirtualClock()
+
+    def slow(path: str, headers: Mapping[str, str]) -> tuple[int, Mapping[str, str]]:
+        clock.advance(ALL_REQUESTS_SECONDS / 3)
+        return 200, {}
+
+    with world.data_plane(slow) as (url, asked, _):
+        answers = await ask(world.release(), [TestRequest()] * 50, url, key="upg-1", clock=clock)
+    assert (answers.passed, answers.left_out, len(asked)) == (4, 46, 4)
+    assert answers.failures == [f"out of time after {ALL_REQUESTS_SECONDS:g} s"]
+
+
+async def test_a_fault_of_ours_takes_no_version_back_and_stops_nobody_else(tmp_path: Path) -> None:
+    class NoIds(RandomIds):
+        def new(self, prefix: str) -> str:  # noqa: ARG002 (the port has it)
+            raise RuntimeError("no dice")
+
+    ids = NoIds()
+    async with ProcessVerifier(data_dir=tmp_path, router_url="http://127.0.0.1:1", clock=world.CLOCK, ids=ids) as verifier:
+        await verifier.begin(world.installed(tmp_path, smoke=("true",)), key="upg-1")
+        found = await world.ended(verifier)
+        assert (found.status, found.detail) == (UNAVAILABLE, "the verification itself failed: RuntimeError: no dice")
+        await verifier.begin(world.release(), key="upg-2")
+        assert (await world.ended(verifier, "upg-2")).status is PASSED
 
 
 async def test_no_more_requests_than_the_limit_are_sent(tmp_path: Path) -> None:

@@ -169,6 +169,6 @@ async def distributions(
 
 
 def _broken(limit: Limit) -> ColumnElement[bool]:
-    above = [reports.c.value > limit.above] if limit.above is not None else []
-    below = [reports.c.value < limit.below] if limit.below is not None else []
+    above = [reports.c.value > float(limit.above)] if limit.above is not None else []
+    below = [reports.c.value < float(limit.below)] if limit.below is not None else []
     return or_(false(), *above, *below)

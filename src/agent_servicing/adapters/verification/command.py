@@ -126,6 +126,7 @@ def _environment(release: Release, place: Place, values: Mapping[str, str]) -> d
     environment |= {
         "SERVICING_AGENT": release.agent,
         "SERVICING_VERSION": release.version,
+        "SERVICING_ROUTER_URL": place.url.removesuffix(f"/{release.agent}"),
         "SERVICING_VERIFICATION": place.key,
         "SERVICING_DATA_DIR": str(place.data_dir),
     }
