@@ -93,7 +93,12 @@ async def open_app(settings: Settings, *, api_url: str) -> AsyncIterator[App]:
         )
         client = await stack.enter_async_context(HttpAgentClient(clock=clock))
         bus = load_driver("events", "local")()
-        store = SqlStore(database=database, ids=ids, event_retention_count=settings.event_retention_count)
+        store = SqlStore(
+            database=database,
+            ids=ids,
+            event_retention_count=settings.event_retention_count,
+            max_concurrent_deployments=settings.max_concurrent_deployments,
+        )
         # The data directory is ours alone: whoever held a lease was killed, and its agents need not wait for the lease to run out.
         if settings.database_url is None:
             await store.drop_leases()

@@ -5,6 +5,7 @@ from dataclasses import replace
 from agent_servicing.core import events, latency
 from agent_servicing.core.actions import CollectReleases
 from agent_servicing.core.analysis import SAMPLES_KEPT, Sample, judge
+from agent_servicing.core.arrive import arrive
 from agent_servicing.core.begin import begin_next
 from agent_servicing.core.draft import Draft
 from agent_servicing.core.guards import guard
@@ -26,6 +27,7 @@ def conduct(draft: Draft) -> None:
     if draft.removing:
         _drop_all(draft)
         return
+    arrive(draft)
     deployment = draft.active or begin_next(draft)
     if deployment is None:
         return

@@ -9,6 +9,7 @@ from agent_servicing.core.analysis import Judgement, Policy, Sample
 from agent_servicing.core.manifest import Manifest
 from agent_servicing.core.metrics import Counters
 from agent_servicing.core.routing import RoutingView
+from agent_servicing.core.schedule import OPEN, Gate, Line, Lock, Places
 from agent_servicing.core.stages import Retire, StageRecord
 from agent_servicing.core.status import (
     ACTIVE,
@@ -129,7 +130,11 @@ class Impact:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deployment:
-    """One upgrade, rollback, installation or restart under way. `revision` counts every change, for `if_version`."""
+    """One upgrade, rollback, installation or restart under way. `revision` counts every change, for `if_version`.
+
+    `edits` counts the changes that services made while it waited, `order` is where an operator moved it to (lower comes first),
+    `place_since` when it began to wait for a free place among all agents' deployments.
+    """
 
     deployment: str
     agent: str
@@ -141,6 +146,11 @@ class Deployment:
     actor: str
     requested_at: datetime
     scheduled_at: datetime | None = None
+    start_grace_seconds: float = 900.0
+    override_freeze: bool = False
+    order: int = 0
+    edits: int = 0
+    place_since: datetime | None = None
     status: DeploymentStatus = DeploymentStatus.QUEUED
     revision: int = 0
     started_at: datetime | None = None
@@ -199,7 +209,10 @@ class Release:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentState:
-    """Everything the store knows about one agent that a decision may need. `rollback_points` are versions, newest first, at most five."""
+    """Everything the store knows about one agent that a decision may need. `rollback_points` are versions, newest first, at most five.
+
+    `line` and `places` are loaded only while something waits that they may hold.
+    """
 
     agent: Agent
     generations: tuple[Generation, ...] = ()
@@ -208,6 +221,9 @@ class AgentState:
     intents: tuple[Intent, ...] = ()
     releases: Mapping[str, Release] = field(default_factory=dict)
     rollback_points: tuple[str, ...] = ()
+    line: Line = field(default_factory=Line)
+    places: Places = field(default_factory=Places)
+    lock: Lock | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -259,10 +275,11 @@ class Observation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
-    """Input of a decision: what the store knows and what the world shows."""
+    """Input of a decision: what the store knows, what the world shows, and whether the calendar lets upgrades begin."""
 
     state: AgentState
     world: Observation
+    gate: Gate = OPEN
 
 
-IfBusy = Literal["queue", "reject"]
+IfBusy = Literal["queue", "reject", "take_over"]
