@@ -17,7 +17,10 @@ class AutoRollback:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UpgradeRequest:
-    """What an operator asks for; None means the default of `DeploymentSpec`, `Policy` or the settings. Times are aware, spans in seconds."""
+    """What an operator asks for; None means the default of `DeploymentSpec`, `Policy` or the settings. Times are aware, spans in seconds.
+
+    `if_state` and `if_version` are the agent's status and running version as the operator saw them.
+    """
 
     target_version: str
     strategy: str = "blue-green"
@@ -33,3 +36,7 @@ class UpgradeRequest:
     min_requests: int | None = None
     acknowledge_breaking: bool = False
     when_busy: IfBusy = "queue"
+    start_grace_seconds: float | None = None
+    override_freeze: bool = False
+    if_state: str | None = None
+    if_version: str | None = None

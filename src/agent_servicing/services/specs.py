@@ -44,7 +44,7 @@ def spec_of(request: UpgradeRequest, *, start: datetime, keep_warm_seconds: floa
 def problems(request: UpgradeRequest) -> Iterator[tuple[str, str]]:
     """What is wrong with the numbers: (path, what is allowed)."""
     yield from _steps(request.steps)
-    for name in ("monitor_seconds", "bake_seconds", "hold_seconds", "keep_warm_seconds"):
+    for name in ("monitor_seconds", "bake_seconds", "hold_seconds", "keep_warm_seconds", "start_grace_seconds"):
         value: float | None = getattr(request, name)
         if value is not None and not (isfinite(value) and 0 <= value <= SPAN_SECONDS_MAX):
             yield name, f"must be from 0 to {SPAN_SECONDS_MAX:g} seconds"

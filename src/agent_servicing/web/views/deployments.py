@@ -8,6 +8,7 @@ from agent_servicing.core import latency
 from agent_servicing.core.analysis import Sample
 from agent_servicing.core.metrics import Counts
 from agent_servicing.core.model import AgentState, Deployment
+from agent_servicing.core.queue import position
 from agent_servicing.core.stages import SetTraffic, StageRecord
 from agent_servicing.core.status import DeploymentKind, DeploymentStatus, StageStatus
 from agent_servicing.core.strategies import STRATEGIES
@@ -63,6 +64,8 @@ def deployment_view(deployment: Deployment, *, now: datetime, state: AgentState 
         message=deployment.message,
         requested_at=deployment.requested_at,
         scheduled_at=deployment.scheduled_at,
+        start_grace_seconds=deployment.start_grace_seconds,
+        override_freeze=deployment.override_freeze,
         started_at=deployment.started_at,
         paused_at=deployment.paused_at,
         finished_at=deployment.finished_at,
@@ -78,7 +81,16 @@ def deployment_list(page: DeploymentPage, *, now: datetime, state: AgentState | 
 
 
 def plan_view(plan: Plan) -> PlanView:
-    fields = ("from_version", "to_version", "strategy", "warnings", "estimated_duration_minutes", "scheduled_at", "state_door")
+    fields = (
+        "from_version",
+        "to_version",
+        "strategy",
+        "warnings",
+        "estimated_duration_minutes",
+        "scheduled_at",
+        "expected_start",
+        "state_door",
+    )
     return PlanView.model_validate(
         {
             "agent_id": plan.agent,
@@ -193,9 +205,4 @@ def _duration(deployment: Deployment, now: datetime) -> float | None:
 
 
 def _queue_position(deployment: Deployment, state: AgentState | None) -> int | None:
-    """1 for the next one. Rollbacks stand before everything else, then first come, first served."""
-    if state is None or deployment.status is not DeploymentStatus.QUEUED:
-        return None
-    queued = [d for d in state.deployments if d.status is DeploymentStatus.QUEUED]
-    queued.sort(key=lambda d: (d.kind is not DeploymentKind.ROLLBACK, d.requested_at, d.deployment))
-    return next((place for place, d in enumerate(queued, start=1) if d.deployment == deployment.deployment), None)
+    return position(deployment, state.deployments) if state is not None else None
