@@ -30,7 +30,12 @@ Strategy = Annotated[
     str, typer.Option("--strategy", "-s", help="blue-green; canary and rolling follow", autocompletion=lambda: list(options.STRATEGIES))
 ]
 At = Annotated[str | None, _option("--at", TIMING, 'Start then: RFC 3339, 02:00, "tomorrow 02:00", "in 10 min"', metavar="TIME")]
-WhenBusy = Annotated[str, _option("--when-busy", TIMING, "When another deployment is under way", metavar="queue|reject")]
+WhenBusy = Annotated[str, _option("--when-busy", TIMING, "When another deployment is under way", metavar="queue|reject|take-over")]
+Grace = Annotated[
+    float | None, _option("--start-grace-seconds", TIMING, "How late it may start when no server looked at its time", metavar="S", min=0)
+]
+OverrideFreeze = Annotated[bool, _option("--override-freeze", TIMING, "Admins: begin in spite of freezes, windows and a stopped line")]
+IfVersion = Annotated[str | None, _option("--if-version", SAFETY, "Only while this version serves", metavar="V")]
 Steps = Annotated[str | None, _option("--steps", TRAFFIC, "Shares of traffic in percent, the last one 100", metavar="25,50,100")]
 MonitorSeconds = Annotated[float | None, _option("--monitor-seconds", TRAFFIC, "How long each share is watched", metavar="S")]
 BakeSeconds = Annotated[
@@ -71,13 +76,16 @@ def upgrade(
     no_auto_rollback: NoAutoRollback = False,
     acknowledge_breaking: Acknowledge = False,
     when_busy: WhenBusy = "queue",
+    start_grace_seconds: Grace = None,
+    override_freeze: OverrideFreeze = False,
+    if_version: IfVersion = None,
 ) -> None:
     """Upgrade AGENT to VERSION without downtime; it is rolled back by itself when the new version is worse.
 
     Without --watch it ends once the request is accepted. With it: exit code 0 completed, 3 rolled back, 1 failed or cancelled.
     """
-    if when_busy not in {"queue", "reject"}:
-        raise Usage(f"--when-busy is queue or reject, not {when_busy!r}.")
+    if when_busy not in {"queue", "reject", "take-over"}:
+        raise Usage(f"--when-busy is queue, reject or take-over, not {when_busy!r}.")
     limits = _given(error_rate_threshold=error_rate_threshold, latency_threshold_ms=latency_threshold_ms, min_requests=min_requests)
     traffic = _given(steps=percents(steps), monitor_seconds=monitor_seconds)
     body = {
@@ -86,7 +94,9 @@ def upgrade(
         "reason": reason,
         "auto_rollback": {"enabled": not no_auto_rollback, **limits},
         "acknowledge_breaking": acknowledge_breaking,
-        "when_busy": when_busy,
+        "when_busy": when_busy.replace("-", "_"),
+        **({"override_freeze": True} if override_freeze else {}),
+        **_given(start_grace_seconds=start_grace_seconds, if_version=if_version),
         **({strategy.replace("-", "_"): traffic} if traffic else {}),
         **_given(
             bake_seconds=bake_seconds, keep_warm_seconds=keep_warm_seconds, hold_seconds=hold_seconds, schedule=_schedule(session, at)
@@ -104,9 +114,10 @@ def rollback(
     reason: options.Reason,
     version: Annotated[str | None, typer.Argument(help="A rollback point; omitted: the previous version", metavar="[VERSION]")] = None,
     watch: options.Watch = False,
+    if_version: IfVersion = None,
 ) -> None:
     """Take AGENT back to an earlier version, at once: a running upgrade is aborted for it."""
-    body = {"reason": reason, **_given(target_version=version)}
+    body = {"reason": reason, **_given(target_version=version, if_version=if_version)}
     started(session, session.api.rollback(agent, body), agent=agent, watching=watch)
 
 
@@ -185,6 +196,7 @@ def _accepted(view: Json) -> Sequence[tuple[str, object]]:
         ("status", str(view.get("status", "")).replace("_", " ")),
         ("place in queue", view.get("queue_position")),
         ("starts", with_zone(scheduled) if scheduled else None),
+        ("waits for", view.get("message")),
         ("takes about", number(minutes, " min") if minutes else None),
         ("watch it", f"servicing status {deployment} --watch"),
     )
@@ -198,6 +210,12 @@ def _verb(session: Session, deployment: str, verb: str, body: Json, *, watching:
     session.out.result(view, lambda: facts((("deployment", deployment), ("what", headline(view)), ("status", view.get("status")))))
 
 
+def _begins(plan: Json) -> str | None:
+    """Said only where it is not at once: the plan's own words are in its warnings."""
+    found = moment(plan.get("expected_start"))
+    return with_zone(found) if found and (plan.get("scheduled_at") or plan.get("warnings")) else None
+
+
 def _show_plan(session: Session, plan: Json) -> None:
     """Exit code 1 when the upgrade would be refused, so that a script may ask first."""
     refusals = [r for r in plan.get("refusals") or () if isinstance(r, dict)]
@@ -206,6 +224,7 @@ def _show_plan(session: Session, plan: Json) -> None:
         (
             ("plan", headline(plan)),
             ("strategy", plan.get("strategy")),
+            ("begins", _begins(plan)),
             ("takes about", number(plan.get("estimated_duration_minutes"), " min")),
             ("state", str(plan.get("state_door") or "").replace("_", " ")),
         )
