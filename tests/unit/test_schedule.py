@@ -83,6 +83,32 @@ def test_the_next_opening_looks_past_freezes_and_windows_that_overlap(rules: tup
     assert next_open(Line(rules=rules), "Mine", NOW, CALENDAR) == (NOW + after if after is not None else None)
 
 
+CHRISTMAS = Line(
+    rules=(
+        rule(WINDOW, "nights", "0 22 * * *", 8, time_zone="Europe/Berlin"),
+        rule(
+            FREEZE,
+            "Christmas",
+            starts_at=datetime.fromisoformat("2026-12-23T18:00:00+01:00"),
+            ends_at=datetime.fromisoformat("2026-12-27T08:00:00+01:00"),
+        ),
+    )
+)
+
+
+@pytest.mark.parametrize(
+    ("asked", "begins"),
+    [
+        ("2026-12-22T12:00:00+01:00", "2026-12-22T22:00:00+01:00"),
+        ("2026-12-23T05:00:00+01:00", "2026-12-23T05:00:00+01:00"),
+        ("2026-12-23T12:00:00+01:00", "2026-12-27T22:00:00+01:00"),
+        ("2026-12-26T23:00:00+01:00", "2026-12-27T22:00:00+01:00"),
+    ],
+)
+def test_the_example_of_the_guide_is_true(asked: str, begins: str) -> None:
+    assert next_open(CHRISTMAS, "Mine", datetime.fromisoformat(asked), CALENDAR) == datetime.fromisoformat(begins)
+
+
 @pytest.mark.parametrize(
     ("places", "waits"),
     [
