@@ -59,6 +59,12 @@ class Settings(BaseSettings):
     max_concurrent_reconciles: int = Field(default=8, ge=1, le=64)
     """How many agents are looked at in parallel; bounds sockets and memory."""
 
+    max_concurrent_deployments: int = Field(default=10, ge=0, le=1000)
+    """How many upgrades and restarts may be under way at once over all agents; 0 is no limit. Operators can change it while the server runs."""
+
+    missed_start_grace_seconds: float = Field(default=900.0, ge=0, le=7 * 24 * 3600)
+    """How late a scheduled deployment may still start when nobody looked after it at its time; later it is given up as missed."""
+
     action_timeout_seconds: float = Field(default=10.0, gt=0, le=60)
     """Limit for one action on the world; must stay below half the lease, so that a stale engine cannot act."""
 

@@ -3,12 +3,14 @@
 from collections.abc import Callable
 from dataclasses import replace
 
+from agent_servicing.calendars import CALENDAR
 from agent_servicing.core.decide import decide
 from agent_servicing.core.draft import Decision
 from agent_servicing.core.events import Event
 from agent_servicing.core.limits import Limits
 from agent_servicing.core.manifest import Health, Manifest, Run, Source
 from agent_servicing.core.model import Agent, AgentState, Deployment, DeploymentSpec, Intent, Release, Snapshot
+from agent_servicing.core.schedule import gate
 from agent_servicing.core.status import DeploymentKind, DeploymentStatus, Verb
 from agent_servicing.reconcile.engine import Engine
 from agent_servicing.reconcile.observe import Observer
@@ -78,7 +80,8 @@ class World:
         """One turn of the real observer, decision and actions, then as much time as the decision asked for."""
         observer = Observer(runtime=self.runtime, router=self.router, metrics=self.metrics, client=self.client, clock=self.clock)
         world = await observer.observe(self.state)
-        decision = decide(Snapshot(state=self.state, world=world), self.limits)
+        calendar = gate(self.state.line, AGENT, world.at, CALENDAR)
+        decision = decide(Snapshot(state=self.state, world=world, gate=calendar), self.limits)
         engine = Engine(
             store=None,  # type: ignore[arg-type]  (this world keeps the state itself)
             runtime=self.runtime,

@@ -15,7 +15,7 @@ from agent_servicing.adapters.system import RandomIds, SystemClock
 from agent_servicing.adapters.verification.verifier import ProcessVerifier
 from agent_servicing.core.errors import PermanentError, ServicingError, TemporaryError, Unavailable
 from agent_servicing.core.limits import Limits
-from agent_servicing.ports import Clock, VersionSource
+from agent_servicing.ports import Clock, Ids, VersionSource
 from agent_servicing.reconcile.engine import Engine
 from agent_servicing.reconcile.supervisor import Supervisor
 from agent_servicing.services.all import Services, build_services
@@ -96,7 +96,7 @@ async def open_app(settings: Settings, *, api_url: str) -> AsyncIterator[App]:
         client = await stack.enter_async_context(HttpAgentClient(clock=clock))
         verifier = await stack.enter_async_context(ProcessVerifier(data_dir=settings.data_dir, router_url=router.url, clock=clock, ids=ids))
         bus = load_driver("events", "local")()
-        store = SqlStore(database=database, ids=ids, event_retention_count=settings.event_retention_count)
+        store = _store(database, ids, settings)
         # The data directory is ours alone: whoever held a lease was killed, and its agents need not wait for the lease to run out.
         if settings.database_url is None:
             await store.drop_leases()
@@ -110,11 +110,7 @@ async def open_app(settings: Settings, *, api_url: str) -> AsyncIterator[App]:
             metrics=metrics,
             client=client,
             clock=clock,
-            limits=Limits(
-                install_timeout_seconds=settings.install_timeout_seconds,
-                stop_grace_seconds=settings.stop_grace_seconds,
-                idle_interval_seconds=settings.reconcile_interval_seconds,
-            ),
+            limits=_limits(settings),
             action_timeout_seconds=settings.action_timeout_seconds,
             verifier=verifier,
             reports=SqlReports(database=database),
@@ -147,6 +143,19 @@ async def open_app(settings: Settings, *, api_url: str) -> AsyncIterator[App]:
             settings=settings,
             clock=clock,
         )
+
+
+def _store(database: Database, ids: Ids, settings: Settings) -> SqlStore:
+    kept, at_once = settings.event_retention_count, settings.max_concurrent_deployments
+    return SqlStore(database=database, ids=ids, event_retention_count=kept, max_concurrent_deployments=at_once)
+
+
+def _limits(settings: Settings) -> Limits:
+    return Limits(
+        install_timeout_seconds=settings.install_timeout_seconds,
+        stop_grace_seconds=settings.stop_grace_seconds,
+        idle_interval_seconds=settings.reconcile_interval_seconds,
+    )
 
 
 def open_sources(settings: Settings) -> dict[str, VersionSource]:

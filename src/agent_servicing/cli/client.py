@@ -118,6 +118,38 @@ class Api:
     def verb(self, agent: str, deployment: str, verb: str, body: Json) -> Json:
         return self.send("POST", _path("agents", agent, "upgrades", deployment, verb), body)
 
+    # --- schedule, queue, lock --------------------------------------------------------------------------------------
+
+    def schedule(self) -> Json:
+        return self.get(_path("schedule"))
+
+    def upcoming(self, days: int) -> Json:
+        return self.get(_path("schedule", "upcoming"), {"days": str(days)})
+
+    def add_rule(self, body: Json) -> Json:
+        return self.send("POST", _path("schedule", "rules"), body)
+
+    def remove_rule(self, rule: str, reason: str) -> Json:
+        return self.send("DELETE", _path("schedule", "rules", rule), params={"reason": reason} if reason else None)
+
+    def stop_line(self, body: Json) -> Json:
+        return self.send("POST", _path("schedule", "stop"), body)
+
+    def resume_line(self, body: Json) -> Json:
+        return self.send("POST", _path("schedule", "resume"), body)
+
+    def set_limit(self, body: Json) -> Json:
+        return self.send("PUT", _path("schedule", "limit"), body)
+
+    def queue(self, agent: str) -> Json:
+        return self.get(_path("agents", agent, "queue"))
+
+    def lock(self, agent: str, body: Json) -> Json:
+        return self.send("POST", _path("agents", agent, "lock"), body)
+
+    def unlock(self, agent: str, reason: str) -> Json:
+        return self.send("DELETE", _path("agents", agent, "lock"), params={"reason": reason} if reason else None)
+
     # --- history and access ---------------------------------------------------------------------------------------
 
     def audit(self, filters: Mapping[str, str]) -> Iterator[Json]:

@@ -14,6 +14,8 @@ from agent_servicing.cli.watch import watch as follow
 from agent_servicing.cli.words import moment, number, with_zone
 from agent_servicing.core.errors import NotFound
 
+IfVersion = Annotated[str | None, typer.Option("--if-version", help="Only while this version serves", metavar="V")]
+
 
 def rollback(
     session: Session,
@@ -21,9 +23,10 @@ def rollback(
     reason: options.Reason,
     version: Annotated[str | None, typer.Argument(help="A rollback point; omitted: the previous version", metavar="[VERSION]")] = None,
     watch: options.Watch = False,
+    if_version: IfVersion = None,
 ) -> None:
     """Take AGENT back to an earlier version, at once: a running upgrade is aborted for it."""
-    body = {"reason": reason, **given(target_version=version)}
+    body = {"reason": reason, **given(target_version=version, if_version=if_version)}
     started(session, session.api.rollback(agent, body), agent=agent, watching=watch)
 
 
@@ -90,6 +93,7 @@ def _accepted(view: Json) -> Sequence[tuple[str, object]]:
         ("status", str(view.get("status", "")).replace("_", " ")),
         ("place in queue", view.get("queue_position")),
         ("starts", with_zone(scheduled) if scheduled else None),
+        ("waits for", view.get("message")),
         ("takes about", number(minutes, " min") if minutes else None),
         ("watch it", f"servicing status {deployment} --watch"),
     )

@@ -8,7 +8,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from agent_servicing import __version__
-from agent_servicing.cli import agents, audit, deployments, doctor, logs, server, status, tokens, upgrade, versions
+from agent_servicing.cli import agents, audit, deployments, doctor, logs, schedule, server, status, tokens, turns, upgrade, versions
 from agent_servicing.cli.command import command, group, listing
 from agent_servicing.cli.exits import ExitCode, one_line
 
@@ -26,7 +26,7 @@ servicing rollback WowMemory --reason "answers look odd" --watch — take it bac
 
 Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 the deployment ended rolled back."""
 
-RUN, LOOK, ACT, ACCESS = "Run it", "Agents and their state", "Deployments", "History and access"
+RUN, LOOK, ACT, TURN, ACCESS = "Run it", "Agents and their state", "Deployments", "When and in which order", "History and access"
 
 
 def main() -> NoReturn:
@@ -84,6 +84,8 @@ def _build() -> typer.Typer:
         ACT,
         {"resume": deployments.resume, "promote": deployments.promote, "cancel": deployments.cancel, "override": deployments.override},
     )
+    made.add_typer(_schedule(), name="schedule", rich_help_panel=TURN)
+    _add(made, TURN, {"queue": turns.queue, "move": turns.move, "reschedule": turns.reschedule, "lock": turns.lock, "unlock": turns.unlock})
     made.add_typer(_audit(), name="audit", rich_help_panel=ACCESS)
     made.add_typer(_group(_token, TOKEN), name="token", rich_help_panel=ACCESS)
     return made
@@ -100,6 +102,18 @@ AGENT: dict[str, Callable[..., None]] = {
 TOKEN: dict[str, Callable[..., None]] = {"create": tokens.create, "list": tokens.list_tokens, "revoke": tokens.revoke}
 
 
+SCHEDULE: dict[str, Callable[..., None]] = {
+    "list": schedule.show,
+    "upcoming": schedule.upcoming,
+    "freeze": schedule.freeze,
+    "window": schedule.window,
+    "remove": schedule.remove,
+    "stop": schedule.stop,
+    "resume": schedule.resume,
+    "limit": schedule.limit,
+}
+
+
 def _group(callback: Callable[..., None], commands: dict[str, Callable[..., None]]) -> typer.Typer:
     made = _typer(no_args_is_help=True)
     made.callback()(callback)
@@ -112,6 +126,14 @@ def _audit() -> typer.Typer:
     made = _typer(invoke_without_command=True)
     made.callback(help="Who did what, when and why; and whether that history is whole.")(listing(audit.list_events))
     _add(made, None, {"list": audit.list_events, "verify": audit.verify})
+    return made
+
+
+def _schedule() -> typer.Typer:
+    """`servicing schedule` shows the line by itself."""
+    made = _typer(invoke_without_command=True)
+    made.callback(help="When things may begin: freezes, maintenance windows, stopping the line, how many at once.")(listing(schedule.show))
+    _add(made, None, SCHEDULE)
     return made
 
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from agent_servicing.cli.exits import ExitCode
 from agent_servicing.cli.words import clock_time, duration, moment, number
-from agent_servicing.core.status import TERMINAL, DeploymentStatus
+from agent_servicing.core.status import TERMINAL, WAITING, DeploymentStatus
 
 Json = dict[str, Any]
 
@@ -118,7 +118,9 @@ def _trigger(before: Json, new: Json) -> Iterator[tuple[object, str]]:
 
 
 def _status(before: Json, new: Json) -> Iterator[tuple[object, str]]:
-    status = new.get("status")
+    status, waits = new.get("status"), new.get("message")
+    if status in WAITING and waits and waits != before.get("message"):
+        yield None, f"waits: {waits}"
     if status == before.get("status") or status in TERMINAL:
         return
     words = str(status).replace("_", " ")

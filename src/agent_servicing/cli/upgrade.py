@@ -7,13 +7,13 @@ import typer
 
 from agent_servicing.cli import options
 from agent_servicing.cli.client import Json
-from agent_servicing.cli.deployments import given, started
+from agent_servicing.cli.deployments import IfVersion, given, started
 from agent_servicing.cli.exits import ExitCode, Usage
 from agent_servicing.cli.output import clean, facts, table
 from agent_servicing.cli.progress import headline
 from agent_servicing.cli.session import Session
 from agent_servicing.cli.when import upcoming
-from agent_servicing.cli.words import number, with_zone
+from agent_servicing.cli.words import moment, number, with_zone
 
 TRAFFIC = "Traffic"
 SAFETY = "Safety"
@@ -28,7 +28,11 @@ Strategy = Annotated[
     str, typer.Option("--strategy", "-s", help="blue-green, canary or rolling", autocompletion=lambda: list(options.STRATEGIES))
 ]
 At = Annotated[str | None, _option("--at", TIMING, 'Start then: RFC 3339, 02:00, "tomorrow 02:00", "in 10 min"', metavar="TIME")]
-WhenBusy = Annotated[str, _option("--when-busy", TIMING, "When another deployment is under way", metavar="queue|reject")]
+WhenBusy = Annotated[str, _option("--when-busy", TIMING, "When another deployment is under way", metavar="queue|reject|take-over")]
+Grace = Annotated[
+    float | None, _option("--start-grace-seconds", TIMING, "How late it may start when no server looked at its time", metavar="S", min=0)
+]
+OverrideFreeze = Annotated[bool, _option("--override-freeze", TIMING, "Admins: begin in spite of freezes, windows and a stopped line")]
 BackAt = Annotated[str | None, _option("--back-at", TIMING, "Take it back at that time unless somebody promotes it", metavar="TIME")]
 ConfirmSeconds = Annotated[
     float | None, _option("--confirm-seconds", TIMING, "Take it back so long after 100 % unless promoted", metavar="S", min=0)
@@ -109,6 +113,9 @@ def upgrade(
     no_verify: NoVerify = False,
     acknowledge_breaking: Acknowledge = False,
     when_busy: WhenBusy = "queue",
+    start_grace_seconds: Grace = None,
+    override_freeze: OverrideFreeze = False,
+    if_version: IfVersion = None,
 ) -> None:
     """Upgrade AGENT to VERSION without downtime; it is rolled back by itself when the new version is worse.
 
@@ -136,10 +143,11 @@ def upgrade(
         "reason": reason,
         "auto_rollback": {"enabled": not no_auto_rollback, **limits},
         "acknowledge_breaking": acknowledge_breaking,
-        "when_busy": when_busy,
+        "when_busy": when_busy.replace("-", "_"),
         **({strategy.replace("-", "_"): shape} if shape else {}),
         **({"verify": False} if no_verify else {}),
         **({"promote_early": True} if promote_early else {}),
+        **({"override_freeze": True} if override_freeze else {}),
         **given(
             bake_seconds=bake_seconds,
             bake_until=_time(session, bake_until),
@@ -151,6 +159,8 @@ def upgrade(
             hold_seconds=hold_seconds,
             on_inconclusive=on_inconclusive,
             schedule=_schedule(session, at),
+            start_grace_seconds=start_grace_seconds,
+            if_version=if_version,
         ),
     }
     if dry_run:
@@ -180,8 +190,8 @@ def batch(text: str | None) -> int | str | None:
 
 
 def _check_words(when_busy: str, on_inconclusive: str | None) -> None:
-    if when_busy not in {"queue", "reject"}:
-        raise Usage(f"--when-busy is queue or reject, not {when_busy!r}.")
+    if when_busy not in {"queue", "reject", "take-over"}:
+        raise Usage(f"--when-busy is queue, reject or take-over, not {when_busy!r}.")
     if on_inconclusive not in {None, "promote", "hold", "rollback"}:
         raise Usage(f"--on-inconclusive is promote, hold or rollback, not {on_inconclusive!r}.")
 
@@ -198,6 +208,12 @@ def _schedule(session: Session, at: str | None) -> str | None:
     return _time(session, at)
 
 
+def _begins(plan: Json) -> str | None:
+    """Said only where it is not at once: the plan's own words are in its warnings."""
+    found = moment(plan.get("expected_start"))
+    return with_zone(found) if found and (plan.get("scheduled_at") or plan.get("warnings")) else None
+
+
 def _show_plan(session: Session, plan: Json) -> None:
     """Exit code 1 when the upgrade would be refused, so that a script may ask first."""
     refusals = [r for r in plan.get("refusals") or () if isinstance(r, dict)]
@@ -206,6 +222,7 @@ def _show_plan(session: Session, plan: Json) -> None:
         (
             ("plan", headline(plan)),
             ("strategy", plan.get("strategy")),
+            ("begins", _begins(plan)),
             ("takes about", number(plan.get("estimated_duration_minutes"), " min")),
             ("state", str(plan.get("state_door") or "").replace("_", " ")),
         )

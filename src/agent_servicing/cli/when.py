@@ -40,6 +40,14 @@ def past(text: str, now: datetime) -> datetime:
     return found
 
 
+def length(text: str) -> timedelta:
+    """The span meant by `text`, such as 30min, 2h, 1d. Raises `Usage`."""
+    span = _span(text.strip().lower())
+    if span is None or not span:
+        raise Usage(f"Cannot read {text!r} as a span of time.", hint="Write 30min, 2h or 1d.")
+    return span
+
+
 def _ahead(words: str, now: datetime) -> datetime | None:
     if not words.startswith("in "):
         return None

@@ -3,9 +3,11 @@
 from dataclasses import replace
 
 from agent_servicing.core import events
+from agent_servicing.core.arrive import held, lateness
 from agent_servicing.core.draft import Draft
 from agent_servicing.core.keep import stop_generation
 from agent_servicing.core.model import Deployment, Generation
+from agent_servicing.core.queue import queued
 from agent_servicing.core.routing import MAX_GENERATIONS
 from agent_servicing.core.stages import StageRecord
 from agent_servicing.core.status import DeploymentKind, DeploymentStatus, GenerationStatus
@@ -13,8 +15,8 @@ from agent_servicing.core.strategies import STRATEGIES
 
 
 def begin_next(draft: Draft) -> Deployment | None:
-    """The deployment that is now under way, None when nothing is due. Rollbacks first, then who is due longest."""
-    deployment = _next(draft)
+    """The deployment that is now under way, None when nothing is due or what is due has to wait. The queue's order is in `core.queue`."""
+    deployment = next((d for d in queued(draft.deployments.values()) if not held(draft, d)), None)
     if deployment is None:
         return None
     if _pointless(draft, deployment):
@@ -35,6 +37,7 @@ def begin_next(draft: Draft) -> Deployment | None:
         stages=tuple(StageRecord(stage=s) for s in STRATEGIES[strategy](deployment.spec, draft.agent.instances)),
         baseline=draft.world.counters,
         latest=draft.world.counters,
+        place_since=None,
         message="",
     )
     draft.put(started)
@@ -46,20 +49,10 @@ def begin_next(draft: Draft) -> Deployment | None:
         from_version=started.from_version,
         to_version=started.to_version,
         strategy=started.spec.strategy,
+        data=lateness(draft, deployment),
         stages=[record.stage.name for record in started.stages],
     )
     return started
-
-
-def _next(draft: Draft) -> Deployment | None:
-    due = [d for d in draft.deployments.values() if d.status is DeploymentStatus.QUEUED]
-    due += [
-        d
-        for d in draft.deployments.values()
-        if d.status is DeploymentStatus.SCHEDULED and d.scheduled_at is not None and d.scheduled_at <= draft.now
-    ]
-    order = sorted(due, key=lambda d: (d.kind is not DeploymentKind.ROLLBACK, d.scheduled_at or d.requested_at, d.deployment))
-    return order[0] if order else None
 
 
 def _pointless(draft: Draft, deployment: Deployment) -> bool:

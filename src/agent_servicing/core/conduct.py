@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from agent_servicing.core import events
 from agent_servicing.core.actions import CollectReleases, EndVerification
+from agent_servicing.core.arrive import arrive
 from agent_servicing.core.begin import begin_next
 from agent_servicing.core.draft import Draft
 from agent_servicing.core.guards import guard
@@ -23,6 +24,7 @@ def conduct(draft: Draft) -> None:
     if draft.removing:
         _drop_all(draft)
         return
+    arrive(draft)
     deployment = draft.active or begin_next(draft)
     if deployment is None:
         return

@@ -33,6 +33,7 @@ class Draft:
         state = snapshot.state
         self.before = state
         self.world: Observation = snapshot.world
+        self.gate = snapshot.gate
         self.limits = limits
         self.agent: Agent = state.agent
         self.generations: dict[int, Generation] = {g.number: g for g in state.generations}

@@ -31,6 +31,8 @@ INSTANCE_STOPPED: Final = "instance_stopped"
 CRASH_LOOP: Final = "crash_loop"
 AGENT_REMOVED: Final = "agent_removed"
 SCALED: Final = "scaled"
+HELD: Final = "held"
+SCHEDULE_MISSED: Final = "schedule_missed"
 
 # Audit types: one closing entry for each act, written with its outcome, and one for each request and verb.
 AUDIT_UPGRADE: Final = "upgrade"

@@ -139,8 +139,15 @@ def _unverified(draft: Draft, deployment: Deployment) -> bool:
     found = draft.world.verification
     if found is None or not deployment.being_verified or found.status is not VerificationStatus.FAILED:
         return False
-    retreat(draft, deployment, reason=f"{deployment.to_version} failed its own tests at its production address: {found.detail}")
+    retreat(
+        draft, deployment, reason=f"{deployment.to_version} failed its own tests at its production address: {_first_line(found.detail)}"
+    )
     return True
+
+
+def _first_line(text: str) -> str:
+    """The sentence before the output; that stands in the stage's note."""
+    return text.splitlines()[0] if text else "no details"
 
 
 def _excused(draft: Draft, deployment: Deployment) -> bool:

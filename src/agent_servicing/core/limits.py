@@ -63,6 +63,9 @@ ZERO_SECONDS: Final = 0.5
 PAUSE_DEADLINE_SECONDS: Final = 24 * 3600.0
 """A pause forgotten for a day is taken back: every gate has a deadline."""
 
+PLACE_RETRY_SECONDS: Final = 2.0
+"""How often a deployment that waits for a free place among all agents' looks again."""
+
 EVENT_TEXT_CHARACTERS: Final = 2_000
 """Longest output tail carried in an event."""
 

@@ -9,6 +9,7 @@ from agent_servicing.core.analysis import Evidence, Judgement, Policy, Sample, T
 from agent_servicing.core.manifest import Manifest
 from agent_servicing.core.metrics import Counters
 from agent_servicing.core.routing import RoutingView
+from agent_servicing.core.schedule import OPEN, Gate, Line, Lock, Places
 from agent_servicing.core.stages import Retire, StageRecord, Verify
 from agent_servicing.core.status import (
     ACTIVE,
@@ -160,6 +161,8 @@ class Deployment:
     `reported` is the last reading of what instances report themselves, by generation and metric.
     `control_since`: the old version has a part of the traffic again, to compare. `replaced`: instances of the candidate that alone were bad.
     `overridden_by`: who took the decision from the analysis; it then still tells, but neither holds nor takes back.
+    `edits` counts the changes that services made while it waited, `order` is where an operator moved it to (lower comes first),
+    `place_since` when it began to wait for a free place among all agents' deployments.
     """
 
     deployment: str
@@ -172,6 +175,11 @@ class Deployment:
     actor: str
     requested_at: datetime
     scheduled_at: datetime | None = None
+    start_grace_seconds: float = 900.0
+    override_freeze: bool = False
+    order: int = 0
+    edits: int = 0
+    place_since: datetime | None = None
     status: DeploymentStatus = DeploymentStatus.QUEUED
     revision: int = 0
     started_at: datetime | None = None
@@ -239,7 +247,10 @@ class Release:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentState:
-    """Everything the store knows about one agent that a decision may need. `rollback_points` are versions, newest first, at most five."""
+    """Everything the store knows about one agent that a decision may need. `rollback_points` are versions, newest first, at most five.
+
+    `line` and `places` are loaded only while something waits that they may hold.
+    """
 
     agent: Agent
     generations: tuple[Generation, ...] = ()
@@ -248,6 +259,9 @@ class AgentState:
     intents: tuple[Intent, ...] = ()
     releases: Mapping[str, Release] = field(default_factory=dict)
     rollback_points: tuple[str, ...] = ()
+    line: Line = field(default_factory=Line)
+    places: Places = field(default_factory=Places)
+    lock: Lock | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -315,10 +329,11 @@ class Observation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
-    """Input of a decision: what the store knows and what the world shows."""
+    """Input of a decision: what the store knows, what the world shows, and whether the calendar lets upgrades begin."""
 
     state: AgentState
     world: Observation
+    gate: Gate = OPEN
 
 
-IfBusy = Literal["queue", "reject"]
+IfBusy = Literal["queue", "reject", "take_over"]

@@ -46,6 +46,9 @@ class DeploymentStatus(StrEnum):
     FAILED = "failed"
 
 
+PLACED = frozenset({DeploymentKind.UPGRADE, DeploymentKind.RESTART})
+"""Kinds that freezes, windows, locks and the limit hold, and that take one of its places. Rollbacks and first installations never wait."""
+
 WAITING = frozenset({DeploymentStatus.QUEUED, DeploymentStatus.SCHEDULED})
 ACTIVE = frozenset({DeploymentStatus.IN_PROGRESS, DeploymentStatus.PAUSED, DeploymentStatus.BAKING, DeploymentStatus.ROLLING_BACK})
 TERMINAL = frozenset({DeploymentStatus.COMPLETED, DeploymentStatus.ROLLED_BACK, DeploymentStatus.CANCELLED, DeploymentStatus.FAILED})

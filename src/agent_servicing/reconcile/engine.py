@@ -12,6 +12,7 @@ from typing import assert_never
 import anyio
 import structlog
 
+from agent_servicing.calendars import CALENDAR
 from agent_servicing.core.actions import (
     Action,
     ApplyRouting,
@@ -29,6 +30,8 @@ from agent_servicing.core.draft import Decision
 from agent_servicing.core.errors import PermanentError, TemporaryError
 from agent_servicing.core.limits import Limits
 from agent_servicing.core.model import AgentState, Snapshot
+from agent_servicing.core.schedule import OPEN, gate
+from agent_servicing.core.status import WAITING
 from agent_servicing.ports import AgentClient, Clock, Commit, Lease, Metrics, Reports, Router, Runtime, Store, Verifier
 from agent_servicing.reconcile.observe import Observer
 
@@ -83,7 +86,9 @@ class Engine:
             reports=self.reports,
         )
         world = await observer.observe(state)
-        decision = decide(Snapshot(state=state, world=world), self.limits)
+        waits = any(d.status in WAITING for d in state.deployments)
+        calendar = gate(state.line, state.agent.agent, world.at, CALENDAR) if waits else OPEN
+        decision = decide(Snapshot(state=state, world=world, gate=calendar), self.limits)
         problem = await self._act(lease, state, decision.actions, began)
         commit = _commit(decision, problem, self.clock)
         if not await self.store.commit(lease, commit, self.clock.now()):

@@ -9,17 +9,22 @@ from agent_servicing.core import events
 from agent_servicing.core.errors import Conflict, Invalid, NotFound
 from agent_servicing.core.events import Event
 from agent_servicing.core.model import AgentState, Deployment
+from agent_servicing.core.queue import first_order
 from agent_servicing.core.status import WAITING, DeploymentKind, DeploymentStatus, Verb
 from agent_servicing.ports import Clock, EventBus, Ids
+from agent_servicing.services.agent_lock import check_lock, held_lock
 from agent_servicing.services.audit_logger import number_of
 from agent_servicing.services.planning import Planned, make_plan, raise_first
 from agent_servicing.services.requests import AutoRollback, UpgradeRequest
+from agent_servicing.services.rights import Asker
+from agent_servicing.services.take_over import take_over
 from agent_servicing.services.transaction import TOPIC, checked_reason, record, require_room, require_state
 from agent_servicing.services.views import DeploymentPage, Plan
 from agent_servicing.settings import Settings
 from agent_servicing.store import queries
 from agent_servicing.store.database import Database
 from agent_servicing.store.deployments import cancelled, insert_deployment, save_deployment
+from agent_servicing.store.line import load_line, load_lock
 
 __all__ = ["AgentUpgrade", "AutoRollback", "UpgradeRequest"]
 
@@ -34,23 +39,30 @@ _VERBS: Final = {
 """What may be asked of a deployment under way; one that is being taken back can only be watched."""
 
 
+_ANYBODY: Final = (Verb.PAUSE, Verb.CANCEL)
+"""Verbs on the safe side: a lock of another operator does not stop them."""
+
+
 class AgentUpgrade:
     """Use cases on deployments of every kind. Reads serve `upg-…` and `rbk-…` alike."""
 
     def __init__(self, *, database: Database, clock: Clock, ids: Ids, bus: EventBus, settings: Settings) -> None:
         self._database, self._clock, self._ids, self._bus, self._settings = database, clock, ids, bus, settings
 
-    async def plan(self, agent: str, request: UpgradeRequest) -> Plan:
+    async def plan(self, agent: str, request: UpgradeRequest, *, asker: Asker | None = None) -> Plan:
         """Dry run: what would be done, or why not; writes nothing. Raises only NotFound `unknown_agent`."""
         async with self._database.read() as connection:
             state = await require_state(connection, agent)
-            return (await self._plan(connection, state, request)).plan
+            return (await self._plan(connection, state, request, asker or Asker(name=""))).plan
 
-    async def request(self, agent: str, request: UpgradeRequest, *, actor: str) -> Deployment:
-        """Queue or schedule it; the first refusal of the plan is raised (Invalid, Conflict or NotFound)."""
+    async def request(self, agent: str, request: UpgradeRequest, *, actor: str, admin: bool = False) -> Deployment:
+        """Queue or schedule it; the first refusal of the plan is raised (Invalid, Conflict, Denied or NotFound).
+
+        `override_freeze` and taking over are for admins, and stand in the audit as such.
+        """
         async with self._database.write() as connection:
             state = await require_state(connection, agent, lock=True)
-            planned = await self._plan(connection, state, request)
+            planned = await self._plan(connection, state, request, Asker(name=actor, admin=admin))
             raise_first(planned.plan.refusals)
             start = planned.plan.scheduled_at
             deployment = Deployment(
@@ -64,8 +76,13 @@ class AgentUpgrade:
                 actor=actor,
                 requested_at=self._clock.now(),
                 scheduled_at=start,
+                start_grace_seconds=_grace(request, self._settings),
+                override_freeze=request.override_freeze,
+                order=first_order(state.deployments) if request.when_busy == "take_over" else 0,
                 status=DeploymentStatus.SCHEDULED if start else DeploymentStatus.QUEUED,
             )
+            if request.when_busy == "take_over":
+                await take_over(connection, self._ids, self._settings, state, deployment)
             await self._insert(connection, deployment, "upgrade_requested")
         await self._bus.publish(TOPIC)
         return deployment
@@ -73,12 +90,12 @@ class AgentUpgrade:
     async def get(self, agent: str, deployment: str) -> Deployment:
         """Raises NotFound `unknown_deployment`."""
         async with self._database.read() as connection:
-            return await _require(connection, deployment, agent)
+            return await require_deployment(connection, deployment, agent)
 
     async def find(self, deployment: str) -> Deployment:
         """By its id alone. Raises NotFound `unknown_deployment`."""
         async with self._database.read() as connection:
-            return await _require(connection, deployment)
+            return await require_deployment(connection, deployment)
 
     async def list(self, agent: str | None = None, *, limit: int = 50, cursor: str | None = None) -> DeploymentPage:
         """Newest first, of one agent or of all; also of agents that were removed. `limit` is 1–200."""
@@ -107,14 +124,18 @@ class AgentUpgrade:
         """Ask for pause, resume, promote, override or cancel. `if_version` is the deployment's `revision`. An override needs a reason.
 
         A waiting deployment is cancelled at once; everything else is done by the engine. Raises Conflict (`state_mismatch`,
-        `version_mismatch`, `wrong_state`) with `details["deployment"]` holding the current Deployment.
+        `version_mismatch`, `wrong_state`) with `details["deployment"]` holding the current Deployment, and `agent_locked` for resume and
+        promote while somebody else holds the agent's lock.
         """
         reason = checked_reason(reason, needed=verb is Verb.OVERRIDE)
         async with self._database.write() as connection:
             await queries.agent_row(connection, agent, lock=True)
-            current = await _require(connection, deployment, agent)
-            _check(current, verb, if_state=if_state, if_version=if_version)
+            current = await require_deployment(connection, deployment, agent)
             now = self._clock.now()
+            check_unchanged(current, if_state=if_state, if_version=if_version)
+            if verb not in _ANYBODY:
+                check_lock(held_lock(await load_lock(connection, agent), now), actor)
+            _check(current, verb)
             data: dict[str, object] = {**_versions(current), "verb": verb.value, "status": "requested"}
             if verb is Verb.PROMOTE:
                 data["full"] = full
@@ -141,9 +162,10 @@ class AgentUpgrade:
         await self._bus.publish(TOPIC)
         return current
 
-    async def _plan(self, connection: AsyncConnection, state: AgentState, request: UpgradeRequest) -> Planned:
-        rows = await queries.version_rows(connection, state.agent.agent)
-        return make_plan(state, rows, request, now=self._clock.now(), keep_warm_seconds=self._settings.keep_warm_seconds)
+    async def _plan(self, connection: AsyncConnection, state: AgentState, request: UpgradeRequest, asker: Asker) -> Planned:
+        rows, line = await queries.version_rows(connection, state.agent.agent), await load_line(connection)
+        warm = self._settings.keep_warm_seconds
+        return make_plan(state, rows, request, now=self._clock.now(), keep_warm_seconds=warm, asker=asker, line=line)
 
     async def _insert(self, connection: AsyncConnection, deployment: Deployment, kind: str) -> None:
         await insert_deployment(connection, deployment)
@@ -153,7 +175,9 @@ class AgentUpgrade:
 
 def requested(deployment: Deployment, kind: str, **more: object) -> Event:
     """The audit entry of a request; the engine writes the closing one with its outcome."""
-    scheduled = {"scheduled_at": deployment.scheduled_at.isoformat()} if deployment.scheduled_at else {}
+    scheduled: dict[str, object] = {"scheduled_at": deployment.scheduled_at.isoformat()} if deployment.scheduled_at else {}
+    if deployment.override_freeze:
+        scheduled["override_freeze"] = True
     return Event(
         type=kind,
         at=deployment.requested_at,
@@ -166,20 +190,30 @@ def requested(deployment: Deployment, kind: str, **more: object) -> Event:
     )
 
 
-async def _require(connection: AsyncConnection, name: str, agent: str | None = None) -> Deployment:
+def _grace(request: UpgradeRequest, settings: Settings) -> float:
+    return settings.missed_start_grace_seconds if request.start_grace_seconds is None else request.start_grace_seconds
+
+
+async def require_deployment(connection: AsyncConnection, name: str, agent: str | None = None) -> Deployment:
+    """Raises NotFound `unknown_deployment`."""
     found = await queries.deployment(connection, name)
     if found is None or agent not in (None, found.agent):
         raise NotFound(f"There is no deployment {name}{f' of {agent}' if agent else ''}.", code="unknown_deployment")
     return found
 
 
-def _check(current: Deployment, verb: Verb, *, if_state: str | None, if_version: int | None) -> None:
+def check_unchanged(current: Deployment, *, if_state: str | None, if_version: int | None) -> None:
+    """Raises Conflict `state_mismatch` or `version_mismatch` when the deployment is not any more as the caller saw it."""
     name = current.deployment
     if if_state is not None and current.status != if_state:
         raise Conflict(f"{name} is {current.status}, not {if_state}.", code="state_mismatch", deployment=current)
     if if_version is not None and current.revision != if_version:
         message = f"{name} has changed meanwhile: it is at version {current.revision}, not {if_version}."
         raise Conflict(message, code="version_mismatch", deployment=current)
+
+
+def _check(current: Deployment, verb: Verb) -> None:
+    name = current.deployment
     if current.handed_over and not current.terminal:
         message = f"{name} has handed over to {current.to_version}; the old version is leaving."
         raise Conflict(message, hint="Use rollback to go back.", code="wrong_state", deployment=current)

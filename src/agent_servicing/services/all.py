@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 from agent_servicing.ports import Clock, EventBus, Ids, InstanceTokens, Metrics, Runtime, VersionSource
 from agent_servicing.services.access import Access
+from agent_servicing.services.agent_lock import AgentLock
+from agent_servicing.services.agent_queue import AgentQueue
 from agent_servicing.services.agent_upgrade import AgentUpgrade
 from agent_servicing.services.audit_logger import AuditLogger
 from agent_servicing.services.events import EventLog
@@ -12,6 +14,8 @@ from agent_servicing.services.fleet import Fleet
 from agent_servicing.services.idempotency import Idempotency
 from agent_servicing.services.reports import AgentReports
 from agent_servicing.services.rollback import Rollback
+from agent_servicing.services.schedule import Schedule
+from agent_servicing.services.upcoming import Preview
 from agent_servicing.services.version_manager import VersionManager
 from agent_servicing.settings import Settings
 from agent_servicing.store.database import Database
@@ -23,6 +27,10 @@ class Services:
     versions: VersionManager
     upgrades: AgentUpgrade
     rollbacks: Rollback
+    queue: AgentQueue
+    locks: AgentLock
+    schedule: Schedule
+    preview: Preview
     audit: AuditLogger
     access: Access
     idempotency: Idempotency
@@ -50,6 +58,10 @@ def build_services(
         versions=versions,
         upgrades=AgentUpgrade(database=database, clock=clock, ids=ids, bus=bus, settings=settings),
         rollbacks=Rollback(database=database, clock=clock, ids=ids, bus=bus, settings=settings),
+        queue=AgentQueue(database=database, clock=clock, ids=ids, bus=bus, settings=settings),
+        locks=AgentLock(database=database, clock=clock, ids=ids, bus=bus, settings=settings),
+        schedule=Schedule(database=database, clock=clock, ids=ids, bus=bus, settings=settings),
+        preview=Preview(database=database, clock=clock, settings=settings),
         audit=AuditLogger(database=database),
         access=Access(
             database=database,

@@ -17,6 +17,7 @@ from agent_servicing.core.status import AgentStatus, DeploymentKind, DeploymentS
 from agent_servicing.core.versions import parse
 from agent_servicing.ports import Clock, EventBus, Ids, Metrics, Runtime
 from agent_servicing.services import catalogue
+from agent_servicing.services.agent_lock import NOT_SEEN, Seen, require_free
 from agent_servicing.services.agent_upgrade import requested
 from agent_servicing.services.fleet_views import agent_views, totals_of
 from agent_servicing.services.planning import busy_with, describe_holder
@@ -25,7 +26,6 @@ from agent_servicing.services.transaction import (
     TOPIC,
     checked_reason,
     record,
-    require_active,
     require_room,
     require_state,
     shown,
@@ -111,20 +111,26 @@ class Fleet:
         async with self._database.read() as connection:
             return (await agent_views(connection, [await require_state(connection, agent)]))[0]
 
-    async def scale(self, agent: str, instances: int, *, actor: str, reason: str = "") -> None:
-        """Ask for so many instances (1–128). Raises Invalid `bad_instances`, Conflict `agent_removing`."""
+    async def scale(self, agent: str, instances: int, *, actor: str, reason: str = "", seen: Seen = NOT_SEEN) -> None:
+        """Ask for so many instances (1–128). Raises Invalid `bad_instances`, Conflict `agent_removing`, `agent_locked`, and for `seen`."""
         _checked_instances(instances, "instances")
-        await self._ask(agent, Verb.SCALE, "scale", actor=actor, reason=reason, value=instances)
+        await self._ask(agent, Verb.SCALE, "scale", actor=actor, reason=reason, value=instances, seen=seen)
 
-    async def remove(self, agent: str, *, actor: str, reason: str = "") -> None:
-        """Ask for its removal: instances drain and end, then its row goes; history stays. Raises Conflict `agent_removing`."""
-        await self._ask(agent, Verb.REMOVE, "agent_removal_requested", actor=actor, reason=reason)
+    async def remove(self, agent: str, *, actor: str, reason: str = "", seen: Seen = NOT_SEEN) -> None:
+        """Ask for its removal: instances drain and end, then its row goes; history stays.
 
-    async def restart(self, agent: str, *, actor: str, reason: str = "") -> Deployment:
-        """Replace every instance by a new one of the same version, without downtime. Raises Conflict `agent_busy` or `nothing_deployed`."""
+        Raises Conflict `agent_removing`, `agent_locked`, and for `seen`.
+        """
+        await self._ask(agent, Verb.REMOVE, "agent_removal_requested", actor=actor, reason=reason, seen=seen)
+
+    async def restart(self, agent: str, *, actor: str, reason: str = "", seen: Seen = NOT_SEEN) -> Deployment:
+        """Replace every instance by a new one of the same version, without downtime; it waits while the line's calendar is closed.
+
+        Raises Conflict `agent_busy`, `nothing_deployed`, `agent_locked`, and for `seen`.
+        """
         reason = checked_reason(reason) or "restart"
         async with self._database.write() as connection:
-            state = await require_active(connection, agent)
+            state = await require_free(connection, agent, actor, self._clock.now(), seen)
             if state.agent.version is None:
                 raise Conflict(f"{agent} runs no version that could be restarted.", code="nothing_deployed")
             holder = busy_with(state)
@@ -177,12 +183,12 @@ class Fleet:
         """Totals for the dashboard."""
         return totals_of(await self.list())
 
-    async def _ask(self, agent: str, verb: Verb, kind: str, *, actor: str, reason: str, value: int = 0) -> None:
+    async def _ask(self, agent: str, verb: Verb, kind: str, *, actor: str, reason: str, value: int = 0, seen: Seen) -> None:
         reason = checked_reason(reason)
         async with self._database.write() as connection:
-            state = await require_active(connection, agent)
-            await require_room(connection, agent)
             now = self._clock.now()
+            state = await require_free(connection, agent, actor, now, seen)
+            await require_room(connection, agent)
             await queries.add_intent(connection, agent, verb, actor=actor, at=now, reason=reason, value=value)
             data: dict[str, object] = {"status": "requested"}
             if verb is Verb.SCALE:

@@ -5,15 +5,18 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from agent_servicing.core.errors import Conflict, FieldError, Invalid, NotFound, ServicingError
+from agent_servicing.calendars import CALENDAR
+from agent_servicing.core.errors import Conflict, Denied, FieldError, Invalid, NotFound, ServicingError
 from agent_servicing.core.manifest import Tests
 from agent_servicing.core.model import AgentState, Deployment, DeploymentSpec
+from agent_servicing.core.schedule import Line, next_open
 from agent_servicing.core.state import door
-from agent_servicing.core.status import DeploymentStatus
+from agent_servicing.core.status import DeploymentKind, DeploymentStatus
 from agent_servicing.core.strategies import STRATEGIES, UPGRADES
 from agent_servicing.core.versions import check_upgrade, try_parse
 from agent_servicing.services import catalogue
 from agent_servicing.services.requests import UpgradeRequest
+from agent_servicing.services.rights import Asker, calendar_warnings, right_refusals
 from agent_servicing.services.specs import problems, spec_of
 from agent_servicing.services.stage_words import estimated_minutes, sentence
 from agent_servicing.services.strategy_warnings import strategy_warnings
@@ -40,9 +43,16 @@ class Planned:
 
 
 def make_plan(
-    state: AgentState, rows: Sequence[VersionRow], request: UpgradeRequest, *, now: datetime, keep_warm_seconds: float
+    state: AgentState,
+    rows: Sequence[VersionRow],
+    request: UpgradeRequest,
+    *,
+    now: datetime,
+    keep_warm_seconds: float,
+    asker: Asker,
+    line: Line,
 ) -> Planned:
-    """What `request` would do to the agent as it is now."""
+    """What `request` would do to the agent as it is now, with the line's calendar as it is."""
     parsed = try_parse(request.target_version)
     target = str(parsed) if parsed else request.target_version
     row = next((row for row in rows if row.version == target), None)
@@ -51,12 +61,14 @@ def make_plan(
     spec = spec_of(request, start=start or now, keep_warm_seconds=keep_warm_seconds, tests=tests)
     refusals = (
         *_input_refusals(request, now),
+        *right_refusals(state, request, asker, now),
         *_version_refusals(state, rows, row, target, request),
         *_busy_refusals(state, target, request, start),
     )
     compiles = request.strategy in UPGRADES and not any(r.code == "bad_value" for r in refusals)
     stages = STRATEGIES[request.strategy](spec, state.agent.instances) if compiles else ()
     current = next((row for row in rows if row.version == state.agent.version), None)
+    opening = (start or now) if request.override_freeze else next_open(line, state.agent.agent, start or now, CALENDAR)
     plan = Plan(
         agent=state.agent.agent,
         from_version=state.agent.version,
@@ -64,9 +76,14 @@ def make_plan(
         strategy=request.strategy,
         stages=tuple(PlannedStage(stage=stage.name, sentence=sentence(stage, state, target)) for stage in stages),
         refusals=refusals,
-        warnings=(*_warnings(state, current, row, request), *strategy_warnings(spec, state.agent.instances)),
+        warnings=(
+            *calendar_warnings(state, request, line, start or now, opening),
+            *_warnings(state, current, row, request),
+            *strategy_warnings(spec, state.agent.instances),
+        ),
         estimated_duration_minutes=estimated_minutes(stages),
         scheduled_at=start,
+        expected_start=opening,
         state_door=door(current.manifest.state, row.manifest.state)[0] if current and row else "unknown",
     )
     return Planned(plan=plan, spec=spec)
@@ -77,7 +94,7 @@ def raise_first(refusals: Sequence[Refusal]) -> None:
     if not refusals:
         return
     first = refusals[0]
-    families: dict[str, type[ServicingError]] = {"invalid": Invalid, "conflict": Conflict, "not_found": NotFound}
+    families: dict[str, type[ServicingError]] = {"invalid": Invalid, "conflict": Conflict, "not_found": NotFound, "denied": Denied}
     same = [r for r in refusals if r.family == first.family and r.field]
     errors = tuple(FieldError(path=r.field, message=r.message) for r in same) if first.field else ()
     raise families[first.family](first.message, hint=first.hint, errors=errors, code=first.code)
@@ -115,10 +132,13 @@ def _input_refusals(request: UpgradeRequest, now: datetime) -> Iterator[Refusal]
     for path, message in problems(request):
         yield _invalid("bad_value", message, path)
     if request.schedule is not None:
-        yield from _schedule_refusals(request.schedule, now)
+        yield from schedule_refusals(request.schedule, now)
+        if request.when_busy == "take_over":
+            yield _invalid("bad_value", "Taking over is for now; leave the schedule out.", "when_busy")
 
 
-def _schedule_refusals(schedule: datetime, now: datetime) -> Iterator[Refusal]:
+def schedule_refusals(schedule: datetime, now: datetime) -> Iterator[Refusal]:
+    """What is wrong with a wanted start."""
     if not _aware(schedule):
         yield _invalid("bad_value", "The time needs a zone: end it with Z or an offset such as +01:00.", "schedule")
     elif schedule < now - timedelta(seconds=LATE_SECONDS_MAX):
@@ -166,7 +186,7 @@ def _busy_refusals(state: AgentState, target: str, request: UpgradeRequest, star
     going = [d for d in again if d.status is not DeploymentStatus.ROLLING_BACK]
     if going:
         yield Refusal(family="conflict", code="already_requested", message=f"{describe_holder(going[0])} brings it there already.")
-    elif request.when_busy == "reject":
+    elif request.when_busy == "reject" or (request.when_busy == "take_over" and holder.active and holder.kind is DeploymentKind.ROLLBACK):
         yield Refusal(
             family="conflict",
             code="agent_busy",

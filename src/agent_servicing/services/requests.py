@@ -27,7 +27,8 @@ class AutoRollback:
 class UpgradeRequest:
     """What an operator asks for; None means the default of the strategy, `DeploymentSpec`, `Policy` or the settings.
 
-    Times are aware, spans in seconds. `confirm_until`: taken back at that time unless somebody confirms it.
+    Times are aware, spans in seconds. `confirm_until`: taken back at that time unless somebody confirms it. `if_state` and
+    `if_version` are the agent's status and running version as the operator saw them.
     """
 
     target_version: str
@@ -55,3 +56,7 @@ class UpgradeRequest:
     min_requests: int | None = None
     acknowledge_breaking: bool = False
     when_busy: IfBusy = "queue"
+    start_grace_seconds: float | None = None
+    override_freeze: bool = False
+    if_state: str | None = None
+    if_version: str | None = None

@@ -11,7 +11,7 @@ from agent_servicing.core.versions import parse
 from agent_servicing.ports import Clock, EventBus, Ids
 from agent_servicing.services.agent_upgrade import requested
 from agent_servicing.services.planning import QUEUE_MAX, describe_holder
-from agent_servicing.services.transaction import TOPIC, checked_reason, record, require_active
+from agent_servicing.services.transaction import TOPIC, check_agent, checked_reason, record, require_active
 from agent_servicing.settings import Settings
 from agent_servicing.store import queries
 from agent_servicing.store.database import Database
@@ -26,13 +26,22 @@ class Rollback:
         self._database, self._clock, self._ids, self._bus, self._settings = database, clock, ids, bus, settings
 
     async def request(
-        self, agent: str, *, target_version: str | None, reason: str, actor: str, state: Literal["keep", "restore"] = "keep"
+        self,
+        agent: str,
+        *,
+        target_version: str | None,
+        reason: str,
+        actor: str,
+        state: Literal["keep", "restore"] = "keep",
+        if_state: str | None = None,
+        if_version: str | None = None,
     ) -> Deployment:
         """Queue a rollback (`rbk-…`) to `target_version`; the engine puts it before everything else.
 
         `target_version` None is the previous version or, while an upgrade is under way, the one it would replace.
         Raises NotFound `unknown_version` and Conflict `not_a_rollback_point` / `no_rollback_point`, each naming the valid points;
-        Conflict `already_requested` when a rollback goes there already; Invalid `reason_missing`, `state_restore_unavailable`.
+        Conflict `already_requested` when a rollback goes there already, `state_mismatch` and `version_mismatch` when the agent is not as the
+        caller saw it (`if_version` is the version that serves); Invalid `reason_missing`, `state_restore_unavailable`.
         """
         reason = checked_reason(reason, needed=True)
         if state == "restore":
@@ -40,6 +49,7 @@ class Rollback:
             raise Invalid("State cannot be restored yet.", errors=(error,), code="state_restore_unavailable")
         async with self._database.write() as connection:
             held = await require_active(connection, agent)
+            check_agent(held, if_state=if_state, if_version=if_version)
             rows = await queries.version_rows(connection, agent)
             target = _target(held, rows, target_version)
             _check_queue(held, target)

@@ -98,7 +98,16 @@ def _parts(request: UpgradeRequest) -> Iterator[tuple[str, str]]:
 
 
 def _spans(request: UpgradeRequest) -> Iterator[tuple[str, str]]:
-    spans = ("monitor_seconds", "pause_seconds", "bake_seconds", "confirm_seconds", "warmup_seconds", "hold_seconds", "keep_warm_seconds")
+    spans = (
+        "monitor_seconds",
+        "pause_seconds",
+        "bake_seconds",
+        "confirm_seconds",
+        "warmup_seconds",
+        "hold_seconds",
+        "keep_warm_seconds",
+        "start_grace_seconds",
+    )
     for name in spans:
         value: float | None = getattr(request, name)
         if value is not None and not (isfinite(value) and 0 <= value <= SPAN_SECONDS_MAX):

@@ -45,6 +45,24 @@ async def require_active(connection: AsyncConnection, agent: str) -> AgentState:
     return state
 
 
+def agent_mismatch(state: AgentState, if_state: str | None, if_version: str | None) -> Conflict | None:
+    """The error for an agent that is not as the caller saw it: its status, or the version that serves."""
+    agent = state.agent
+    current = {"agent_id": agent.agent, "status": agent.status.value, "current_version": agent.version}
+    if if_state is not None and agent.status != if_state:
+        return Conflict(f"{agent.agent} is {agent.status}, not {if_state}.", code="state_mismatch", current=current)
+    if if_version is not None and agent.version != if_version:
+        return Conflict(f"{agent.agent} runs {agent.version or 'nothing'}, not {if_version}.", code="version_mismatch", current=current)
+    return None
+
+
+def check_agent(state: AgentState, *, if_state: str | None, if_version: str | None) -> None:
+    """Raises Conflict `state_mismatch` or `version_mismatch`, with the agent as it is under `current`."""
+    mismatch = agent_mismatch(state, if_state, if_version)
+    if mismatch is not None:
+        raise mismatch
+
+
 def leaving(state: AgentState) -> bool:
     """Whether it is being removed, or somebody has asked for that and the engine has not seen it yet."""
     return state.agent.status is not AgentStatus.ACTIVE or any(intent.verb is Verb.REMOVE for intent in state.intents)

@@ -199,7 +199,7 @@ class PlannedStage:
 class Refusal:
     """Why a request would be refused: the error it would raise, and the sentence. `field` is the input at fault, where it is one."""
 
-    family: Literal["invalid", "conflict", "not_found"]
+    family: Literal["invalid", "conflict", "not_found", "denied"]
     code: str
     message: str
     field: str = ""
@@ -208,7 +208,10 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What a request would do; nothing was written. With any `refusals` the request itself would raise the first of them."""
+    """What a request would do; nothing was written. With any `refusals` the request itself would raise the first of them.
+
+    `expected_start`: when the calendar lets it begin, None while nobody knows.
+    """
 
     agent: str
     from_version: str | None
@@ -219,6 +222,7 @@ class Plan:
     warnings: tuple[str, ...] = ()
     estimated_duration_minutes: float = 0.0
     scheduled_at: datetime | None = None
+    expected_start: datetime | None = None
     state_door: Literal["two_way", "one_way", "unknown"] = "unknown"
 
 

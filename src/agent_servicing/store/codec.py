@@ -8,6 +8,7 @@ from pydantic import TypeAdapter
 
 from agent_servicing.core.manifest import Manifest
 from agent_servicing.core.model import Agent, Deployment, Generation, Instance
+from agent_servicing.core.schedule import Line
 from agent_servicing.core.versions import Change
 
 COMPRESSION_LEVEL = 1
@@ -35,6 +36,7 @@ class VersionBody:
 
 _agent = TypeAdapter(AgentBody)
 _deployment = TypeAdapter(Deployment)
+_line = TypeAdapter(Line)
 _manifest = TypeAdapter(Manifest)
 _version = TypeAdapter(VersionBody)
 
@@ -53,6 +55,14 @@ def encode_deployment(deployment: Deployment) -> bytes:
 
 def decode_deployment(body: bytes) -> Deployment:
     return _deployment.validate_json(zlib.decompress(body))
+
+
+def encode_line(line: Line) -> str:
+    return _line.dump_json(line).decode()
+
+
+def decode_line(body: str) -> Line:
+    return _line.validate_json(body)
 
 
 def encode_manifest(manifest: Manifest) -> str:

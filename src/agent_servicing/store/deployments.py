@@ -8,7 +8,7 @@ from sqlalchemy import insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from agent_servicing.core.model import Deployment
-from agent_servicing.core.status import TERMINAL, DeploymentStatus
+from agent_servicing.core.status import PLACED, TERMINAL, WAITING, DeploymentStatus
 from agent_servicing.store import codec
 from agent_servicing.store.tables import deployments
 
@@ -34,14 +34,29 @@ async def save_deployment(connection: AsyncConnection, deployment: Deployment) -
 
 
 async def overtaken(connection: AsyncConnection, held: Sequence[Deployment]) -> bool:
-    """Whether one of these was finished by somebody else since it was loaded: it is over in the table and goes on, or ends otherwise, here."""
+    """Whether a service changed one of these since it was loaded: ended it, while it goes on or ends otherwise here, or edited it."""
     if not held:
         return False
-    here = {d.deployment: d.status for d in held}
-    query = select(deployments.c.deployment, deployments.c.status).where(
-        deployments.c.deployment.in_(sorted(here)), deployments.c.status.in_(sorted(TERMINAL))
+    here = {d.deployment: d for d in held}
+    query = select(deployments.c.deployment, deployments.c.status, deployments.c.edits).where(deployments.c.deployment.in_(sorted(here)))
+    return any(
+        (row.status in TERMINAL and here[row.deployment].status != row.status) or row.edits != here[row.deployment].edits
+        for row in (await connection.execute(query)).all()
     )
-    return any(here[row.deployment] != row.status for row in (await connection.execute(query)).all())
+
+
+async def starting(connection: AsyncConnection, held: Sequence[Deployment]) -> list[str]:
+    """Those that take a place with this commit: under way here, still waiting in the table."""
+    names = sorted(d.deployment for d in held if d.active and d.kind in PLACED)
+    if not names:
+        return []
+    query = select(deployments.c.deployment).where(deployments.c.deployment.in_(names), deployments.c.status.in_(sorted(WAITING)))
+    return list((await connection.execute(query)).scalars())
+
+
+def edited(deployment: Deployment) -> Deployment:
+    """The waiting deployment as a service writes it back after changing it: engines that loaded it before start afresh."""
+    return replace(deployment, revision=deployment.revision + 1, edits=deployment.edits + 1)
 
 
 async def cancel_open(connection: AsyncConnection, agent: str, *, message: str, now: datetime) -> None:
@@ -58,4 +73,9 @@ def cancelled(deployment: Deployment, *, message: str, now: datetime) -> Deploym
 
 
 def _changing(deployment: Deployment) -> dict[str, object]:
-    return {"status": deployment.status, "finished_at": deployment.finished_at, "body": codec.encode_deployment(deployment)}
+    return {
+        "status": deployment.status,
+        "finished_at": deployment.finished_at,
+        "body": codec.encode_deployment(deployment),
+        "edits": deployment.edits,
+    }

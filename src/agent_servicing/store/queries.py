@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from agent_servicing.core.audit import StoredEvent
 from agent_servicing.core.manifest import Manifest
 from agent_servicing.core.model import Agent, Deployment
-from agent_servicing.core.status import TERMINAL, DeploymentStatus, Verb
+from agent_servicing.core.status import TERMINAL, WAITING, DeploymentStatus, Verb
 from agent_servicing.store import codec
 from agent_servicing.store.codec import AgentBody, VersionBody
 from agent_servicing.store.event_log import stored_event
@@ -203,6 +203,12 @@ def _version_row(row: Row[Any]) -> VersionRow:
 async def deployment(connection: AsyncConnection, name: str) -> Deployment | None:
     body = (await connection.execute(select(deployments.c.body).where(deployments.c.deployment == name))).scalar_one_or_none()
     return codec.decode_deployment(body) if body is not None else None
+
+
+async def waiting_count(connection: AsyncConnection) -> int:
+    """How many deployments wait, over all agents."""
+    query = select(func.count()).select_from(deployments).where(deployments.c.status.in_(sorted(WAITING)))
+    return int((await connection.execute(query)).scalar_one())
 
 
 async def deployment_page(

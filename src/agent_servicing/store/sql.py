@@ -7,14 +7,16 @@ from sqlalchemy import Update, and_, case, delete, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from agent_servicing.core.errors import PermanentError
+from agent_servicing.core.limits import PLACE_RETRY_SECONDS
 from agent_servicing.core.model import AgentState
 from agent_servicing.core.status import AgentStatus
 from agent_servicing.ports import Commit, Ids, Lease
 from agent_servicing.store import codec
 from agent_servicing.store.codec import AgentBody
 from agent_servicing.store.database import Database
-from agent_servicing.store.deployments import cancel_open, overtaken, save_deployment
+from agent_servicing.store.deployments import cancel_open, overtaken, save_deployment, starting
 from agent_servicing.store.event_log import append
+from agent_servicing.store.line import load_line, under_way
 from agent_servicing.store.state import load_states
 from agent_servicing.store.tables import agents, intents
 
@@ -23,10 +25,14 @@ LONGEST_NAP_SECONDS = 120.0
 
 
 class SqlStore:
-    """One engine's view; any number of engines may share the database. `event_retention_count` bounds live events, never the audit."""
+    """One engine's view; any number of engines may share the database. `event_retention_count` bounds live events, never the audit.
 
-    def __init__(self, *, database: Database, ids: Ids, event_retention_count: int) -> None:
+    `max_concurrent_deployments` (0: no limit) counts while operators have set no other.
+    """
+
+    def __init__(self, *, database: Database, ids: Ids, event_retention_count: int, max_concurrent_deployments: int = 0) -> None:
         self._database, self._ids, self._retention = database, ids, event_retention_count
+        self._limit = max_concurrent_deployments
 
     async def claim(self, now: datetime, *, lease_seconds: float, limit: int) -> Sequence[Lease]:
         """Take the agents that are due and not leased, longest due first."""
@@ -56,7 +62,7 @@ class SqlStore:
     async def load(self, agent: str) -> AgentState:
         """Everything about one agent. Raises PermanentError when there is no such agent."""
         async with self._database.read() as connection:
-            states = await load_states(connection, [agent])
+            states = await load_states(connection, [agent], default_limit=self._limit)
         if not states:
             raise PermanentError(f"there is no agent {agent}")
         return states[0]
@@ -64,13 +70,16 @@ class SqlStore:
     async def commit(self, lease: Lease, commit: Commit, now: datetime) -> bool:
         """Write the outcome of one reconcile and give the lease back.
 
-        False when the lease is stale, and also when a service finished a waiting deployment meanwhile that this state goes on with:
-        then nothing of it is written, and the agent is due again at once.
+        False when the lease is stale, and also when a service changed a waiting deployment meanwhile that this state goes on with, or no
+        place is free for one that it begins: then nothing of it is written, and the agent is due again at once, or soon.
         """
         # A commit that tells nobody anything need not wait for the disk: its state is observed anew after a power cut anyway.
         async with self._database.write(durable=bool(commit.events)) as connection:
             if await overtaken(connection, commit.state.deployments):
                 await connection.execute(_give_back(lease, next_at=now))
+                return False
+            if not await self._place_free(connection, lease, commit):
+                await connection.execute(_give_back(lease, next_at=now + timedelta(seconds=PLACE_RETRY_SECONDS)))
                 return False
             body = AgentBody(agent=commit.state.agent, generations=commit.state.generations, instances=commit.state.instances)
             next_at = min(commit.next_at, now + timedelta(seconds=LONGEST_NAP_SECONDS))
@@ -103,6 +112,18 @@ class SqlStore:
         async with self._database.write(durable=False) as connection:
             held = agents.c.lease_token.is_not(None)
             return (await connection.execute(update(agents).where(held).values(lease_token=None, lease_expires_at=None))).rowcount
+
+    async def _place_free(self, connection: AsyncConnection, lease: Lease, commit: Commit) -> bool:
+        """Whether the deployments that this commit begins fit into the limit. Those who ask at the same time are answered one after the other."""
+        begun = await starting(connection, commit.state.deployments)
+        if not begun:
+            return True
+        # The agent's row before the log's, in the order in which every transaction takes them.
+        await connection.execute(select(agents.c.agent).where(agents.c.agent == lease.agent).with_for_update())
+        await append(connection, self._ids, (), keep=self._retention)
+        line = await load_line(connection)
+        limit = self._limit if line.max_concurrent_deployments is None else line.max_concurrent_deployments
+        return limit <= 0 or await under_way(connection, besides=begun) + len(begun) <= limit
 
     async def _write(self, connection: AsyncConnection, commit: Commit, now: datetime) -> None:
         agent = commit.state.agent

@@ -8,11 +8,13 @@ from sqlalchemy import ColumnElement, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from agent_servicing.core.model import AgentState, Deployment, Intent, Release
-from agent_servicing.core.status import TERMINAL, DeploymentKind, DeploymentStatus, Verb
+from agent_servicing.core.schedule import Line, Places
+from agent_servicing.core.status import TERMINAL, WAITING, DeploymentKind, DeploymentStatus, Verb
 from agent_servicing.core.versions import RollbackPoint, rollback_points
 from agent_servicing.store import codec
 from agent_servicing.store.codec import AgentBody
-from agent_servicing.store.tables import agents, deployments, intents, versions
+from agent_servicing.store.line import load_line, load_places, lock_of
+from agent_servicing.store.tables import agents, deployments, intents, locks, versions
 
 _MOVES_VERSION = (DeploymentKind.INSTALL, DeploymentKind.UPGRADE, DeploymentKind.ROLLBACK)
 
@@ -20,16 +22,18 @@ HISTORY_READ = 200
 """How many completed deployments are looked at for rollback points; five distinct versions are among far fewer."""
 
 
-async def load_states(connection: AsyncConnection, only: Sequence[str] | None = None) -> list[AgentState]:
-    """The agents named in `only` (None: all) that exist, by id."""
-    rows = (
-        await connection.execute(select(agents.c.agent, agents.c.body).where(_named(agents.c.agent, only)).order_by(agents.c.agent))
-    ).all()
+async def load_states(connection: AsyncConnection, only: Sequence[str] | None = None, *, default_limit: int = 0) -> list[AgentState]:
+    """The agents named in `only` (None: all) that exist, by id. `default_limit` is the server's setting for deployments at a time."""
+    query = select(agents.c.agent, agents.c.body, locks.c.holder, locks.c.reason, locks.c.since, locks.c.expires_at)
+    query = query.outerjoin(locks, locks.c.agent == agents.c.agent).where(_named(agents.c.agent, only)).order_by(agents.c.agent)
+    rows = (await connection.execute(query)).all()
     open_ = await _open_deployments(connection, only)
     wishes = await _intents(connection, only)
     bodies = {row.agent: codec.decode_agent(row.body) for row in rows}
     wanted = {name: _versions_in_use(body, open_.get(name, ())) for name, body in bodies.items()}
     releases = await _releases(connection, wanted)
+    held_by = {row.agent: lock_of(row) for row in rows if row.holder is not None}
+    line, places = await _calendar(connection, open_, default_limit)
     states = []
     for name, body in bodies.items():
         points = await load_rollback_points(connection, body)
@@ -42,9 +46,26 @@ async def load_states(connection: AsyncConnection, only: Sequence[str] | None = 
                 intents=tuple(wishes.get(name, ())),
                 releases=releases.get(name, {}),
                 rollback_points=tuple(point.version for point in points),
+                line=line if name in places else Line(),
+                places=places.get(name, Places()),
+                lock=held_by.get(name),
             )
         )
     return states
+
+
+async def _calendar(
+    connection: AsyncConnection, open_: Mapping[str, Sequence[Deployment]], default_limit: int
+) -> tuple[Line, Mapping[str, Places]]:
+    """The line and the free places, for the agents that something waits for; nothing is asked when there are none."""
+    waiting = {name: [d for d in several if d.status in WAITING] for name, several in open_.items()}
+    waiting = {name: several for name, several in waiting.items() if several}
+    if not waiting:
+        return Line(), {}
+    line = await load_line(connection)
+    limit = default_limit if line.max_concurrent_deployments is None else line.max_concurrent_deployments
+    found = await load_places(connection, waiting, limit=limit)
+    return line, {name: found.get(name, Places()) for name in waiting}
 
 
 async def load_rollback_points(connection: AsyncConnection, body: AgentBody) -> tuple[RollbackPoint, ...]:

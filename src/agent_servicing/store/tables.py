@@ -96,11 +96,32 @@ deployments = Table(
     Column("requested_at", UtcDateTime, nullable=False),
     Column("finished_at", UtcDateTime),
     Column("body", LargeBinary, nullable=False),
+    Column("edits", Integer, nullable=False, server_default="0"),
     Index("deployments_of_agent", "agent", "number"),
     Index("deployments_status", "status"),
     sqlite_autoincrement=True,
 )
-"""`number` is the order of requests. No foreign key: history outlives the agent."""
+"""`number` is the order of requests. No foreign key: history outlives the agent. `edits` repeats what stands in `body`: an engine that
+loaded a waiting deployment before a service changed it must not write its older one back."""
+
+line = Table(
+    "line",
+    metadata,
+    Column("id", Integer, CheckConstraint("id = 1", name="line_one_row"), primary_key=True, autoincrement=False),
+    Column("body", Text, nullable=False),
+)
+"""One row: freezes, windows, stop and limit of all agents together. A few kilobytes that are read and changed as a whole."""
+
+locks = Table(
+    "locks",
+    metadata,
+    Column("agent", _Name, ForeignKey("agents.agent", ondelete="CASCADE"), primary_key=True),
+    Column("holder", _Name, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("since", UtcDateTime, nullable=False),
+    Column("expires_at", UtcDateTime, nullable=False),
+)
+"""Operators' locks. One that has run out stays until the next is taken, and means nothing."""
 
 versions = Table(
     "versions",

@@ -5,8 +5,10 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from agent_servicing.core.events import Event
+from agent_servicing.core.limits import PLACE_RETRY_SECONDS
 from agent_servicing.core.model import AgentState, Deployment, Intent, Release
-from agent_servicing.core.status import AgentStatus, DeploymentStatus
+from agent_servicing.core.schedule import Line, Lock, Places
+from agent_servicing.core.status import PLACED, WAITING, AgentStatus, DeploymentStatus
 from agent_servicing.core.versions import ROLLBACK_POINTS
 from agent_servicing.ports import Commit, Ids, Lease
 
@@ -28,6 +30,9 @@ class MemoryStore:
     rows: dict[str, _Row] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
     history: dict[str, Deployment] = field(default_factory=dict)
+    line: Line = field(default_factory=Line)
+    locks: dict[str, Lock] = field(default_factory=dict)
+    max_concurrent_deployments: int = 0
     stale_commits: int = 0
 
     def add(self, state: AgentState, now: datetime) -> None:
@@ -59,12 +64,18 @@ class MemoryStore:
             deployments=(*row.state.deployments, *row.waiting),
             intents=tuple(row.intents),
             rollback_points=self._rollback_points(row.state),
+            line=self.line,
+            places=self._places(agent),
+            lock=self.locks.get(agent),
         )
 
     async def commit(self, lease: Lease, commit: Commit, now: datetime) -> bool:
         row = self.rows.get(lease.agent)
         if row is None or row.lease != lease or lease.expires_at <= now:
             self.stale_commits += 1
+            return False
+        if not self._place_free(row, commit):
+            row.due_at, row.lease = now + timedelta(seconds=PLACE_RETRY_SECONDS), None
             return False
         known = {d.deployment for d in commit.state.deployments}
         self.history |= {d.deployment: d for d in commit.state.deployments if d.terminal}
@@ -84,6 +95,30 @@ class MemoryStore:
 
     async def next_due(self) -> datetime | None:
         return min((r.due_at for r in self.rows.values() if r.lease is None), default=None)
+
+    @property
+    def _limit(self) -> int:
+        chosen = self.line.max_concurrent_deployments
+        return self.max_concurrent_deployments if chosen is None else chosen
+
+    def _under_way(self) -> list[str]:
+        return [d.deployment for r in self.rows.values() for d in r.state.deployments if d.active and d.kind in PLACED]
+
+    def _places(self, agent: str) -> Places:
+        since = {
+            (d.place_since, name)
+            for name, r in self.rows.items()
+            for d in (*r.state.deployments, *r.waiting)
+            if d.place_since is not None and d.status in WAITING
+        }
+        mine = min((each for each in since if each[1] == agent), default=None)
+        before = {name for began, name in since if name != agent and (mine is None or (began, name) < mine)}
+        return Places(limit=self._limit, under_way=len(self._under_way()), before=len(before))
+
+    def _place_free(self, row: _Row, commit: Commit) -> bool:
+        waited = {d.deployment for d in (*row.state.deployments, *row.waiting) if d.status in WAITING}
+        begun = [d for d in commit.state.deployments if d.active and d.kind in PLACED and d.deployment in waited]
+        return not begun or self._limit <= 0 or len(self._under_way()) + len(begun) <= self._limit
 
     def _rollback_points(self, state: AgentState) -> tuple[str, ...]:
         done = [d for d in self.history.values() if d.status is DeploymentStatus.COMPLETED and d.finished_at is not None]

@@ -48,6 +48,10 @@ def upgrade_request(body: UpgradeBody) -> UpgradeRequest:
         min_requests=body.auto_rollback.min_requests,
         acknowledge_breaking=body.acknowledge_breaking,
         when_busy=body.when_busy,
+        start_grace_seconds=body.start_grace_seconds,
+        override_freeze=body.override_freeze,
+        if_state=body.if_state,
+        if_version=body.if_version,
     )
 
 

@@ -9,6 +9,7 @@ from agent_servicing.core.errors import FieldError, Invalid
 from agent_servicing.core.manifest import Manifest
 from agent_servicing.manifest import MANIFEST_NAME, load_manifest, resolve_source
 from agent_servicing.services.access import Role
+from agent_servicing.services.agent_lock import Seen
 from agent_servicing.web.auth import Caller, needs, require_agent, sees
 from agent_servicing.web.context import Context
 from agent_servicing.web.paging import page_after
@@ -27,7 +28,7 @@ from agent_servicing.web.schemas.agents import (
     ScaleBody,
 )
 from agent_servicing.web.schemas.deployments import DeploymentView
-from agent_servicing.web.schemas.queries import LogsQuery, MetricsQuery, PageQuery, ReasonQuery
+from agent_servicing.web.schemas.queries import LogsQuery, MetricsQuery, PageQuery, RemoveQuery
 from agent_servicing.web.views.agents import agent_added, agent_detail, agent_summary, instance_list, metrics_view
 from agent_servicing.web.views.deployments import deployment_view
 
@@ -65,17 +66,19 @@ async def show_agent(context: Context, agent_id: str) -> AgentDetail:
 
 
 @router.delete("/agents/{agent_id}", summary="Remove an agent", status_code=202, **needs(Role.ADMIN))
-async def remove_agent(context: Context, caller: Caller, agent_id: str, query: Annotated[ReasonQuery, Query()]) -> AgentAccepted:
+async def remove_agent(context: Context, caller: Caller, agent_id: str, query: Annotated[RemoveQuery, Query()]) -> AgentAccepted:
     """Drain and end all of its instances, then forget the agent. Its history stays in the audit trail."""
     view = await context.services.fleet.get(agent_id)
-    await context.services.fleet.remove(agent_id, actor=caller.name, reason=query.reason)
+    seen = Seen(if_state=query.if_state, if_version=query.if_version)
+    await context.services.fleet.remove(agent_id, actor=caller.name, reason=query.reason, seen=seen)
     return AgentAccepted(agent_id=agent_id, status="removing", instances=view.state.agent.instances)
 
 
 @router.post("/agents/{agent_id}/scale", summary="Change the number of instances", status_code=202, **needs(Role.OPERATOR))
 async def scale_agent(context: Context, caller: Caller, agent_id: str, body: ScaleBody) -> AgentAccepted:
     """Ask for so many instances. New ones get traffic once healthy, leaving ones finish their requests first."""
-    await context.services.fleet.scale(agent_id, body.instances, actor=caller.name, reason=body.reason)
+    seen = Seen(if_state=body.if_state, if_version=body.if_version)
+    await context.services.fleet.scale(agent_id, body.instances, actor=caller.name, reason=body.reason, seen=seen)
     view = await context.services.fleet.get(agent_id)
     return AgentAccepted(agent_id=agent_id, status=view.state.agent.status, instances=body.instances)
 
@@ -83,7 +86,8 @@ async def scale_agent(context: Context, caller: Caller, agent_id: str, body: Sca
 @router.post("/agents/{agent_id}/restart", summary="Restart without downtime", status_code=202, **needs(Role.OPERATOR))
 async def restart_agent(context: Context, caller: Caller, agent_id: str, body: RestartBody) -> DeploymentView:
     """Replace every instance by a new one of the same version. A deployment like any other, with its own id."""
-    deployment = await context.services.fleet.restart(agent_id, actor=caller.name, reason=body.reason)
+    seen = Seen(if_state=body.if_state, if_version=body.if_version)
+    deployment = await context.services.fleet.restart(agent_id, actor=caller.name, reason=body.reason, seen=seen)
     return deployment_view(deployment, now=context.clock.now())
 
 

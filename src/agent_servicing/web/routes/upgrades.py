@@ -9,6 +9,7 @@ from agent_servicing.core.errors import Invalid, NotFound
 from agent_servicing.core.model import AgentState, Deployment
 from agent_servicing.core.status import Verb
 from agent_servicing.services.access import Principal, Role
+from agent_servicing.services.rights import Asker
 from agent_servicing.web.auth import Caller, needs
 from agent_servicing.web.context import Context, WebContext
 from agent_servicing.web.schemas.deployments import (
@@ -42,12 +43,12 @@ async def upgrade_agent(
 
     With `dry_run` nothing is written and the answer says what would be done, or why it would be refused.
     """
-    upgrades, request = context.services.upgrades, upgrade_request(body)
+    upgrades, request, admin = context.services.upgrades, upgrade_request(body), caller.role.covers(Role.ADMIN)
     if body.dry_run:
         response.status_code = 200
-        return plan_view(await upgrades.plan(agent_id, request))
+        return plan_view(await upgrades.plan(agent_id, request, asker=Asker(name=caller.name, admin=admin)))
     try:
-        deployment = await upgrades.request(agent_id, request, actor=caller.name)
+        deployment = await upgrades.request(agent_id, request, actor=caller.name, admin=admin)
     except Invalid as error:
         error.errors = tuple(replace(each, path=body_path(each.path, body.strategy)) for each in error.errors)
         raise
@@ -58,7 +59,13 @@ async def upgrade_agent(
 async def roll_back_agent(context: Context, caller: Caller, agent_id: str, body: RollbackBody, response: Response) -> DeploymentView:
     """Back to the previous version or to a rollback point, before everything that waits and instead of what is under way."""
     deployment = await context.services.rollbacks.request(
-        agent_id, target_version=body.target_version, reason=body.reason, actor=caller.name, state=body.state
+        agent_id,
+        target_version=body.target_version,
+        reason=body.reason,
+        actor=caller.name,
+        state=body.state,
+        if_state=body.if_state,
+        if_version=body.if_version,
     )
     return await _started(context, deployment, response)
 

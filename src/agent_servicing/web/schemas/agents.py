@@ -7,7 +7,7 @@ from pydantic import AfterValidator, ConfigDict, Field
 
 from agent_servicing.manifest import MANIFEST_MAX_CHARS
 from agent_servicing.services.fleet import INSTANCES_MAX
-from agent_servicing.web.schemas.common import Body, Name, NextCursor, Reason, Text, View, example, storable
+from agent_servicing.web.schemas.common import Body, Name, NextCursor, Reason, SeenBody, Text, View, example, storable
 from agent_servicing.web.schemas.deployments import DeploymentView
 
 _TOML = """[agent]
@@ -92,14 +92,14 @@ class AddAgentBody(Body):
     reason: Text = ""
 
 
-class ScaleBody(Body):
+class ScaleBody(SeenBody):
     model_config = ConfigDict(json_schema_extra=example(instances=5, reason="Black Friday"))
 
     instances: int = Field(ge=1, le=INSTANCES_MAX)
     reason: Text = ""
 
 
-class RestartBody(Body):
+class RestartBody(SeenBody):
     model_config = ConfigDict(json_schema_extra=example(reason="Picks up the new certificate"))
 
     reason: Reason

@@ -76,4 +76,12 @@ Reason = Annotated[Text, StringConstraints(min_length=1)]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=NAME_CHARACTERS_MAX, strip_whitespace=True), AfterValidator(storable)]
 """A name, version or id given by a caller."""
 
+
+class SeenBody(Body):
+    """The agent as the caller saw it: 409 with the present one under `current` when it is not so any more."""
+
+    if_state: Name | None = Field(default=None, description="The agent's `status` the caller believes in")
+    if_version: Name | None = Field(default=None, description="The agent's `current_version` the caller saw")
+
+
 NextCursor = Annotated[str | None, Field(description="Pass as `cursor` for the next page; null at the end")]

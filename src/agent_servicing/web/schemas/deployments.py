@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field
 
 from agent_servicing.services.specs import METRICS_MAX, MIN_REQUESTS_MAX, SPAN_SECONDS_MAX, STEPS_MAX
-from agent_servicing.web.schemas.common import Body, Name, NextCursor, Reason, Text, Time, View, example
+from agent_servicing.web.schemas.common import Body, Name, NextCursor, Reason, SeenBody, Text, Time, View, example
 
 Percent = Annotated[float, Field(ge=0, le=100)]
 Limit = Annotated[float, Field(gt=0, le=100)]
@@ -76,7 +76,7 @@ class RollingBody(Body):
     pause_seconds: Seconds | None = Field(default=None, description="Watch for so long between batches")
 
 
-class UpgradeBody(Body):
+class UpgradeBody(SeenBody):
     """What to upgrade to, how, and why."""
 
     model_config = ConfigDict(
@@ -112,11 +112,19 @@ class UpgradeBody(Body):
     hold_seconds: Seconds | None = Field(default=None, description="How long a step waits for a verdict before it is taken back")
     keep_warm_seconds: Seconds | None = Field(default=None, description="How long the previous version stays running without traffic")
     acknowledge_breaking: bool = Field(default=False, description="Needed for a major version and for versions with breaking changes")
-    when_busy: Literal["queue", "reject"] = "queue"
+    when_busy: Literal["queue", "reject", "take_over"] = Field(
+        default="queue", description="When somebody else's is under way; take_over, for admins, takes it back and comes next"
+    )
+    start_grace_seconds: Seconds | None = Field(
+        default=None, description="How late it may start when nobody looked at its time; omitted: the server's setting"
+    )
+    override_freeze: bool = Field(default=False, description="For admins: begin in spite of freezes, windows and a stopped line")
     dry_run: bool = Field(default=False, description="Answer with the plan and change nothing")
 
 
-class RollbackBody(Body):
+class RollbackBody(SeenBody):
+    """With `if_version`, asking twice never goes back twice."""
+
     model_config = ConfigDict(json_schema_extra=example(target_version="1.2.5", reason="Performance regression detected"))
 
     target_version: Name | None = Field(default=None, description="One of the rollback points; omitted: the previous version")
@@ -172,8 +180,8 @@ class PolicyView(View):
     latency_threshold_ms: float | None
     latency_quantile: float
     min_requests: int
-    promote_error_rate: float | None = Field(validation_alias="error_promote_limit", description="In force, derived when not given")
-    promote_latency_ms: float | None = Field(validation_alias="latency_promote_limit_ms")
+    promote_error_rate: float | None = Field(description="In force, derived when not given")
+    promote_latency_ms: float | None
 
 
 class EvidenceView(View):
@@ -266,6 +274,8 @@ _EXAMPLE = example(
     overridden_by=None,
     requested_at="2026-01-02T02:00:00Z",
     scheduled_at=None,
+    start_grace_seconds=900,
+    override_freeze=False,
     started_at="2026-01-02T02:00:01Z",
     paused_at=None,
     finished_at=None,
@@ -298,10 +308,12 @@ class DeploymentView(View):
     revision: int = Field(description="Counts every change; give it as `if_version`")
     reason: str
     operator: str
-    message: str
+    message: str = Field(description="What it waits for, or what happened")
     overridden_by: str | None = Field(description="Who took the decision from the analysis")
     requested_at: datetime
     scheduled_at: datetime | None
+    start_grace_seconds: float = Field(description="How late a scheduled start may be when nobody looked at its time")
+    override_freeze: bool = Field(description="An admin let it begin in spite of freezes")
     started_at: datetime | None
     paused_at: datetime | None
     finished_at: datetime | None
@@ -344,6 +356,7 @@ class PlanView(View):
             warnings=[],
             estimated_duration_minutes=15,
             scheduled_at=None,
+            expected_start="2026-01-02T02:00:00Z",
             state_door="two_way",
         )
     )
@@ -358,4 +371,5 @@ class PlanView(View):
     warnings: list[str]
     estimated_duration_minutes: float
     scheduled_at: datetime | None
+    expected_start: datetime | None = Field(description="When the calendar lets it begin; null when nobody knows")
     state_door: str

@@ -36,6 +36,11 @@ class ReasonQuery(Query):
     reason: Text = Field(default="", description="Why; kept in the audit trail")
 
 
+class RemoveQuery(ReasonQuery):
+    if_state: Name | None = Field(default=None, description="The agent's `status` the caller believes in")
+    if_version: Name | None = Field(default=None, description="The agent's `current_version` the caller saw")
+
+
 class AuditFilterQuery(Query):
     type: Name | None = Field(default=None, description="upgrade, rollback, install, restart, requested …")
     operator: Name | None = None

@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import Any
 
 from agent_servicing.core.model import AgentState, Generation
+from agent_servicing.core.queue import queued
 from agent_servicing.core.status import InstanceStatus
 from agent_servicing.services.views import AgentView, MetricsView
 from agent_servicing.web.schemas.agents import (
@@ -89,9 +90,15 @@ def _detail(view: AgentView, now: datetime) -> dict[str, Any]:
         "traffic": _traffic(state),
         "generations": [_generation(state, generation) for generation in state.generations],
         "rollback_points": list(state.rollback_points),
-        "queue": [deployment.deployment for deployment in state.deployments],
+        "queue": _queue(state),
         "manifest": manifest.text,
     }
+
+
+def _queue(state: AgentState) -> list[str]:
+    """What is under way, then what waits its turn in order, then what is scheduled."""
+    turn = [d for d in state.deployments if d.active] + queued(state.deployments)
+    return [d.deployment for d in (*turn, *(d for d in state.deployments if d not in turn))]
 
 
 def _traffic(state: AgentState) -> dict[str, float]:

@@ -5,9 +5,10 @@ from dataclasses import replace
 from datetime import datetime
 
 from agent_servicing.core import latency
-from agent_servicing.core.analysis import Sample
+from agent_servicing.core.analysis import Policy, Sample
 from agent_servicing.core.metrics import Counts
 from agent_servicing.core.model import AgentState, Deployment
+from agent_servicing.core.queue import position
 from agent_servicing.core.stages import Replace, SetTraffic, StageRecord
 from agent_servicing.core.status import DeploymentKind, DeploymentStatus, StageStatus
 from agent_servicing.core.strategies import STRATEGIES
@@ -49,7 +50,7 @@ def deployment_view(deployment: Deployment, *, now: datetime, state: AgentState 
         current_stage=_current_stage(deployment.stages),
         stages=[_stage(record) for record in deployment.stages],
         metrics=_metrics(deployment, state),
-        auto_rollback=PolicyView.model_validate(deployment.spec.policy),
+        auto_rollback=_policy(deployment.spec.policy),
         judgement=JudgementView.model_validate(deployment.judgement) if deployment.judgement else None,
         rollback=_cause(deployment),
         impact=ImpactView.model_validate(deployment.impact),
@@ -60,6 +61,8 @@ def deployment_view(deployment: Deployment, *, now: datetime, state: AgentState 
         overridden_by=deployment.overridden_by,
         requested_at=deployment.requested_at,
         scheduled_at=deployment.scheduled_at,
+        start_grace_seconds=deployment.start_grace_seconds,
+        override_freeze=deployment.override_freeze,
         started_at=deployment.started_at,
         paused_at=deployment.paused_at,
         finished_at=deployment.finished_at,
@@ -75,7 +78,16 @@ def deployment_list(page: DeploymentPage, *, now: datetime, state: AgentState | 
 
 
 def plan_view(plan: Plan) -> PlanView:
-    fields = ("from_version", "to_version", "strategy", "warnings", "estimated_duration_minutes", "scheduled_at", "state_door")
+    fields = (
+        "from_version",
+        "to_version",
+        "strategy",
+        "warnings",
+        "estimated_duration_minutes",
+        "scheduled_at",
+        "expected_start",
+        "state_door",
+    )
     return PlanView.model_validate(
         {
             "agent_id": plan.agent,
@@ -110,6 +122,19 @@ def _estimate(deployment: Deployment) -> float:
     spec = deployment.spec
     compiled = STRATEGIES[spec.strategy](spec, 1) if spec.strategy in STRATEGIES else ()
     return estimated_minutes([record.stage for record in deployment.stages] or compiled)
+
+
+def _policy(policy: Policy) -> PolicyView:
+    """With the promote limits that are in force, given or derived."""
+    return PolicyView(
+        enabled=policy.enabled,
+        error_rate_threshold=policy.error_rate_threshold,
+        latency_threshold_ms=policy.latency_threshold_ms,
+        latency_quantile=policy.latency_quantile,
+        min_requests=policy.min_requests,
+        promote_error_rate=policy.error_promote_limit,
+        promote_latency_ms=policy.latency_promote_limit_ms,
+    )
 
 
 def _current_stage(stages: Sequence[StageRecord]) -> str | None:
@@ -192,9 +217,4 @@ def _duration(deployment: Deployment, now: datetime) -> float | None:
 
 
 def _queue_position(deployment: Deployment, state: AgentState | None) -> int | None:
-    """1 for the next one. Rollbacks stand before everything else, then first come, first served."""
-    if state is None or deployment.status is not DeploymentStatus.QUEUED:
-        return None
-    queued = [d for d in state.deployments if d.status is DeploymentStatus.QUEUED]
-    queued.sort(key=lambda d: (d.kind is not DeploymentKind.ROLLBACK, d.requested_at, d.deployment))
-    return next((place for place, d in enumerate(queued, start=1) if d.deployment == deployment.deployment), None)
+    return position(deployment, state.deployments) if state is not None else None
