@@ -9,11 +9,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
+from agent_servicing.core.analysis import Block, Tally
 from agent_servicing.core.events import Event
 from agent_servicing.core.manifest import Manifest
 from agent_servicing.core.metrics import Counters
 from agent_servicing.core.model import AgentState, Preparation, Probe, Process, Release, Verification
-from agent_servicing.core.reports import Limit, Tally
+from agent_servicing.core.reports import Limit
 from agent_servicing.core.routing import Routing, RoutingView
 from agent_servicing.core.versions import SourceVersion
 
@@ -166,12 +167,16 @@ class Lease:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Commit:
-    """The outcome of one reconcile: the next state, what happened, which intents are done, when to come back."""
+    """The outcome of one reconcile: the next state, what happened, which intents are done, when to come back.
+
+    `blocks` are (deployment, block) pairs to append to what its verdicts can be replayed from.
+    """
 
     state: AgentState
     events: Sequence[Event]
     intents_done: Sequence[int]
     next_at: datetime
+    blocks: Sequence[tuple[str, Block]] = ()
 
 
 class Store(Protocol):

@@ -15,7 +15,7 @@ from agent_servicing.adapters.system import RandomIds, SystemClock
 from agent_servicing.adapters.verification.verifier import ProcessVerifier
 from agent_servicing.core.errors import PermanentError, ServicingError, TemporaryError, Unavailable
 from agent_servicing.core.limits import Limits
-from agent_servicing.ports import Clock, Verifier, VersionSource
+from agent_servicing.ports import Clock, VersionSource
 from agent_servicing.reconcile.engine import Engine
 from agent_servicing.reconcile.supervisor import Supervisor
 from agent_servicing.services.all import Services, build_services
@@ -41,7 +41,6 @@ class App:
     asgi: FastAPI
     services: Services
     supervisor: Supervisor
-    verifier: Verifier
     admin_token: str
     router_url: str
     settings: Settings
@@ -109,6 +108,7 @@ async def open_app(settings: Settings, *, api_url: str) -> AsyncIterator[App]:
             router=router,
             metrics=metrics,
             client=client,
+            verifier=verifier,
             clock=clock,
             limits=Limits(
                 install_timeout_seconds=settings.install_timeout_seconds,
@@ -140,7 +140,6 @@ async def open_app(settings: Settings, *, api_url: str) -> AsyncIterator[App]:
             asgi=asgi,
             services=services,
             supervisor=supervisor,
-            verifier=verifier,
             admin_token=await services.access.ensure_admin_token(settings.data_dir),
             router_url=router.url,
             settings=settings,

@@ -25,14 +25,6 @@ class Limit:
         return (self.above is not None and value > self.above) or (self.below is not None and value < self.below)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tally:
-    """How many values were reported, and how many of them broke the limit. Cumulative, as everything counted."""
-
-    total: int = 0
-    bad: int = 0
-
-
 def generation_of(instance: str) -> int | None:
     """The generation that an instance's name (`g7-2-1`) tells; None for what is no such name."""
     found = _INSTANCE.fullmatch(instance)

@@ -76,7 +76,7 @@ class PreparationStatus(StrEnum):
 
 
 class VerificationStatus(StrEnum):
-    """What the agent's own tests say of a version that has all the traffic. `unavailable`: they could not be run, which says nothing of it."""
+    """How far the tests of a version against its production address are; `unavailable`: they cannot be run on this machine at all."""
 
     ABSENT = "absent"
     RUNNING = "running"
@@ -92,5 +92,6 @@ class Verb(StrEnum):
     RESUME = "resume"
     PROMOTE = "promote"
     CANCEL = "cancel"
+    OVERRIDE = "override"
     SCALE = "scale"
     REMOVE = "remove"
