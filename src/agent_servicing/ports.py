@@ -9,12 +9,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-from agent_servicing.core.analysis import Block
+from agent_servicing.core.analysis import Block, Tally
 from agent_servicing.core.events import Event
 from agent_servicing.core.manifest import Manifest
 from agent_servicing.core.metrics import Counters
 from agent_servicing.core.model import AgentState, Preparation, Probe, Process, Release, Verification
-from agent_servicing.core.reports import Limit, Tally
+from agent_servicing.core.reports import Limit
 from agent_servicing.core.routing import Routing, RoutingView
 from agent_servicing.core.versions import SourceVersion
 

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent_servicing.core.reports import Limit, Tally, generation_of
+from agent_servicing.core.analysis import Tally
+from agent_servicing.core.reports import Limit, generation_of
 from agent_servicing.ports import Reports
 from agent_servicing.store.reports import ReportRow, SqlReports, insert_reports
 from agent_servicing.testing.clock import START, VirtualClock

@@ -14,7 +14,8 @@ import httpx
 import pytest
 from sqlalchemy import func, select, text
 
-from agent_servicing.core.reports import Limit, Tally
+from agent_servicing.core.analysis import Tally
+from agent_servicing.core.reports import Limit
 from agent_servicing.services.reports import METRICS_MAX, VALUES_MAX, AgentReports, Report
 from agent_servicing.store.reports import ReportRow, SqlReports, insert_reports, tallies_query
 from agent_servicing.store.tables import reports

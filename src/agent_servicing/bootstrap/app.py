@@ -109,10 +109,10 @@ async def open_app(settings: Settings, *, api_url: str) -> AsyncIterator[App]:
             router=router,
             metrics=metrics,
             client=client,
+            verifier=verifier,
             clock=clock,
             limits=_limits(settings),
             action_timeout_seconds=settings.action_timeout_seconds,
-            verifier=verifier,
             reports=SqlReports(database=database),
         )
         supervisor = Supervisor(

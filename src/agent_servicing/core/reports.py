@@ -4,10 +4,6 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from agent_servicing.core.analysis import Tally
-
-__all__ = ["METRIC_NAME", "VALUE_MAX", "Limit", "Tally", "generation_of"]
-
 METRIC_NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,62}")
 """What a metric may be called."""
 

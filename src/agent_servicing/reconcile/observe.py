@@ -8,9 +8,10 @@ from typing import TypeVar
 import anyio
 import structlog
 
+from agent_servicing.core.analysis import Tally
 from agent_servicing.core.errors import PermanentError, TemporaryError
 from agent_servicing.core.model import AgentState, Instance, Observation, Preparation, Probe, Process, Verification
-from agent_servicing.core.reports import Limit, Tally
+from agent_servicing.core.reports import Limit
 from agent_servicing.core.status import InstanceStatus, VerificationStatus
 from agent_servicing.ports import AgentClient, Clock, Metrics, Reports, Router, Runtime, Verifier
 

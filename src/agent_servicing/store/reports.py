@@ -8,7 +8,8 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, and_, case, delete, false, func, insert, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from agent_servicing.core.reports import Limit, Tally
+from agent_servicing.core.analysis import Tally
+from agent_servicing.core.reports import Limit
 from agent_servicing.store.database import Database
 from agent_servicing.store.tables import reports
 

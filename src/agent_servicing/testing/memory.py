@@ -9,11 +9,12 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from agent_servicing.core import latency
+from agent_servicing.core.analysis import Tally
 from agent_servicing.core.errors import TemporaryError
 from agent_servicing.core.manifest import Manifest
 from agent_servicing.core.metrics import Counters, Counts, GenerationCounters, InstanceCounters
 from agent_servicing.core.model import Preparation, Probe, Process, Release, Verification
-from agent_servicing.core.reports import Limit, Tally
+from agent_servicing.core.reports import Limit
 from agent_servicing.core.routing import Routing, RoutingView
 from agent_servicing.core.status import PreparationStatus, VerificationStatus
 from agent_servicing.ports import Clock
