@@ -79,11 +79,13 @@ class PostgresServer:
     def tcp_url(self, database: str, password: str = PASSWORD) -> str:
         return f"postgresql://postgres:{password}@127.0.0.1:{self.port}/{database}"
 
-    def sql(self, statement: str, *, database: str = "postgres") -> list[tuple[Any, ...]]:
+    def sql(self, statement: str, *values: object) -> None:
         """One statement from outside, as an administrator would."""
-        with closing(psycopg.connect(self.url(database), autocommit=True)) as connection:
-            cursor = connection.execute(statement)  # type: ignore[call-overload]
-            return cursor.fetchall() if cursor.description else []
+        with closing(psycopg.connect(self.url("postgres"), autocommit=True)) as connection:
+            connection.execute(statement.encode(), values)
+
+    def end_connections(self, application_name: str) -> None:
+        self.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = %s", application_name)
 
     def new_database(self, *, template: str = "template1") -> str:
         name = f"test_{next(self.names)}"

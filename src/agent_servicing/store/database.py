@@ -88,9 +88,9 @@ class Database:
     async def write(self, *, durable: bool = True) -> AsyncIterator[AsyncConnection]:
         """One writing transaction: committed at the end of the block, rolled back when it raises. Not cancelled half-way.
 
-        Durable ones come one at a time, on PostgreSQL too, so what was read at the beginning is true at the end. `durable` False skips
-        the wait for that and for the disk: after a power cut the transaction may be missing, never half there. For leases and the like,
-        which nobody was told about. Raises StorageUnavailable, Invalid for values that no column can hold.
+        Durable ones come one at a time, so what was read at the beginning is true at the end. `durable` False is for leases and the like,
+        which nobody was told about: on PostgreSQL they do not stand in that line, on SQLite they do not wait for the disk, and may be
+        missing after a power cut, never half there. Raises StorageUnavailable, Invalid for values that no column can hold.
         """
         with translated(), anyio.fail_after(TRANSACTION_TIMEOUT_SECONDS, shield=True):
             async with (self._writer if durable else self._lazy_writer).begin() as connection:

@@ -45,10 +45,10 @@ _SESSION: Final = (
 )
 
 _WRITE: Final = (f"SELECT pg_advisory_xact_lock({WRITERS_LOCK})",)
-"""Writers whose work is told of come one by one, as they do on SQLite: what a service read and decided on stays true until it commits."""
-
-_WRITE_LAZILY: Final = ("SET LOCAL synchronous_commit = off",)
-"""Claims, releases and the like touch one agent's row each and run side by side."""
+"""Writers whose work is told of come one by one, as they do on SQLite: what a service read and decided on stays true until it commits.
+Claims, releases and the like touch one agent's row each, do without, and run side by side. They wait for the disk all the same: a claim
+that a crash of the database undid would leave one agent to two engines.
+"""
 
 _MIGRATE: Final = ("SET LOCAL statement_timeout = 0", *_WRITE)
 """Of two servers that start at once the second waits, however long it takes, and finds nothing left to do."""
@@ -74,7 +74,7 @@ def open_engines(url: URL, *, pool_seconds: float) -> Engines:
     event.listen(engine.sync_engine, "begin", _begin)
     return Engines(
         writer=engine.execution_options(first=_WRITE),
-        lazy_writer=engine.execution_options(first=_WRITE_LAZILY),
+        lazy_writer=engine,
         reader=engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True),
         migrator=engine.execution_options(first=_MIGRATE),
     )
