@@ -18,7 +18,8 @@ from agent_servicing.store import queries
 from agent_servicing.store.database import Database, StorageUnavailable
 from agent_servicing.store.deployments import cancelled, save_deployment
 from agent_servicing.store.event_log import append
-from agent_servicing.store.ownership import holder, sole_server
+from agent_servicing.store.inspection import inspect
+from agent_servicing.store.ownership import sole_server
 from agent_servicing.store.sql import SqlStore
 from agent_servicing.store.tables import agents
 from agent_servicing.testing.clock import START, CountingIds
@@ -260,6 +261,8 @@ async def test_a_server_that_is_down_or_refuses_us_is_one_clear_error_without_th
         (f"postgresql://ada:{secret}@127.0.0.1:port/fleet", "cannot be read"),
         (f"postgresql://ada:{secret}@127.0.0.1:1/fleet?no_such_option=1", "no_such_option"),
     ]:
+        with pytest.raises(PermanentError, match=words):
+            await inspect(url)
         for opening in (Database.open, sole_server):
             with pytest.raises(PermanentError, match=words) as caught:
                 async with opening(url):
@@ -306,8 +309,8 @@ async def test_a_second_server_on_one_database_is_refused_and_told_who_has_it(po
             async with sole_server(postgres_url):
                 pass
         assert caught.value.code == "database_in_use"
-        assert "pid" in (await holder(postgres_url) or "")
-    assert await holder(postgres_url) is None
+        assert "pid" in (await server_of(postgres_url) or "")
+    assert await server_of(postgres_url) is None
     async with sole_server(postgres_url) as next_one:
         assert next_one is not None
         await next_one.confirm()
@@ -319,7 +322,7 @@ async def test_a_server_that_lost_its_hold_claims_nothing_while_another_has_it(p
         store = SqlStore(database=database, ids=CountingIds(), event_retention_count=1000, may_work=ours.confirm)
         await add(database, an_agent("A"), an_agent("B"), an_agent("C"))
         assert len(await store.claim(START, lease_seconds=LEASE_SECONDS, limit=1)) == 1
-        postgres.end_connections(await holder(postgres_url) or "")
+        postgres.end_connections(await server_of(postgres_url) or "")
         async with sole_server(postgres_url):
             for _ in range(2):
                 with pytest.raises(StorageUnavailable, match="taken over"):
@@ -339,6 +342,12 @@ async def test_the_hold_comes_back_with_a_restarted_database(mortal: PostgresSer
         with pytest.raises(Conflict):
             async with sole_server(url):
                 pass
+
+
+async def server_of(url: str) -> str | None:
+    facts = await inspect(url)
+    assert facts is not None
+    return facts.server
 
 
 async def until_somebody_waits(database: Database) -> None:

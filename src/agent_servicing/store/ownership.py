@@ -1,4 +1,4 @@
-"""Sees to it that one server at a time works on a PostgreSQL database, and says who it is. Used by `bootstrap`, before the database is opened.
+"""Sees to it that one server at a time works on a PostgreSQL database. Used by `bootstrap`, before the database is opened.
 
 Instances and data plane belong to one machine: a second server would start every agent again on its own. The claim is an advisory lock
 on a connection of its own, which PostgreSQL takes back when that connection ends, so a killed server leaves nothing behind. For SQLite the
@@ -78,7 +78,7 @@ class Ownership:
             if (await connection.execute(text(f"SELECT pg_try_advisory_lock({SERVER_LOCK})"))).scalar_one():
                 self._connection = connection
                 return
-            other = await _holder(connection) or other
+            other = await holder(connection) or other
         finally:
             if self._connection is not connection:
                 await connection.close()
@@ -111,31 +111,20 @@ async def sole_server(url: str) -> AsyncIterator[Ownership | None]:
             await engine.dispose()
 
 
-async def holder(url: str) -> str | None:
-    """The name of the server that has the database now, None when none has. Raises PermanentError when it cannot be reached."""
-    target = async_url(url)
-    engine = open_single(target, application_name="agent-servicing doctor")
-    try:
-        with opening(target):
-            async with engine.connect() as connection:
-                return await _holder(connection)
-    finally:
-        await engine.dispose()
-
-
 async def _take(connection: AsyncConnection, where: str) -> None:
     await connection.execute(text(f"SET lock_timeout = '{PATIENCE_SECONDS}s'"))
     try:
         await connection.execute(text(f"SELECT pg_advisory_lock({SERVER_LOCK})"))
     except OperationalError as error:
         raise Conflict(
-            f"the database {where} is in use by another server ({await _holder(connection) or 'unknown'})",
+            f"the database {where} is in use by another server ({await holder(connection) or 'unknown'})",
             hint="Agents run on the machine of their server: one database serves one server. Stop that one, or use another database.",
             code="database_in_use",
         ) from error
 
 
-async def _holder(connection: AsyncConnection) -> str | None:
+async def holder(connection: AsyncConnection) -> str | None:
+    """The name of the server that has this connection's database, None when none has."""
     name: str | None = (await connection.execute(_HOLDER)).scalars().first()
     return name
 
