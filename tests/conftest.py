@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 
-import anyio
 import pytest
 from hypothesis import settings
 
@@ -23,7 +22,7 @@ def postgres() -> Iterator[PostgresServer]:
     """A running PostgreSQL, one for each process of the test run."""
     with a_postgres_server() as server:
         server.sql(f"CREATE DATABASE {TEMPLATE}")
-        anyio.run(make_template, server.url(TEMPLATE))
+        make_template(server.url(TEMPLATE))
         yield server
 
 

