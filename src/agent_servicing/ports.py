@@ -9,10 +9,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
+from agent_servicing.core.analysis import Block
 from agent_servicing.core.events import Event
 from agent_servicing.core.manifest import Manifest
 from agent_servicing.core.metrics import Counters
-from agent_servicing.core.model import AgentState, Preparation, Probe, Process, Release
+from agent_servicing.core.model import AgentState, Preparation, Probe, Process, Release, Verification
 from agent_servicing.core.routing import Routing, RoutingView
 from agent_servicing.core.versions import SourceVersion
 
@@ -95,6 +96,22 @@ class AgentClient(Protocol):
         ...
 
 
+class Verifier(Protocol):
+    """Runs a version's own tests against its production address. Begun, then observed; `key` names one run."""
+
+    async def begin(self, release: Release, *, key: str) -> None:
+        """Start the run unless one of this key was begun. Returns at once."""
+        ...
+
+    async def outcome(self, key: str) -> Verification:
+        """How far it is; `absent` when this process began none of that key, as after a restart."""
+        ...
+
+    async def forget(self, key: str) -> None:
+        """End what still runs of it and drop its outcome."""
+        ...
+
+
 class VersionSource(Protocol):
     """Finds versions of one kind of source (git, PyPI, folder) and fetches their files."""
 
@@ -129,12 +146,16 @@ class Lease:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Commit:
-    """The outcome of one reconcile: the next state, what happened, which intents are done, when to come back."""
+    """The outcome of one reconcile: the next state, what happened, which intents are done, when to come back.
+
+    `blocks` are (deployment, block) pairs to append to what its verdicts can be replayed from.
+    """
 
     state: AgentState
     events: Sequence[Event]
     intents_done: Sequence[int]
     next_at: datetime
+    blocks: Sequence[tuple[str, Block]] = ()
 
 
 class Store(Protocol):

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 
 LONG = 90.0
 """Seconds after which a wait has failed. Generous: the machine that runs the tests may be busy with others."""
@@ -247,3 +248,21 @@ def a_server(folder: Path, **environ: str) -> Iterator[Server]:
         yield server.start()
     finally:
         server.close()
+
+
+def haproxies(server: Server) -> list[psutil.Process]:
+    return [p for p in processes_of(str(server.data_dir)) if p.name() == "haproxy"]
+
+
+def processes_of(data_dir: str) -> list[psutil.Process]:
+    """Processes that belong to a data directory: by their command line, their folder or their environment."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            words = [*process.cmdline(), process.cwd(), process.environ().get("SERVICING_DATA_DIR", "")]
+            mine = any(data_dir in word for word in words)
+            if mine and process.status() != psutil.STATUS_ZOMBIE and "pytest" not in " ".join(process.cmdline()):
+                found.append(process)
+        except psutil.Error:
+            continue
+    return found

@@ -8,10 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
-import psutil
 import pytest
 
-from tests.e2e.harness import AGENT, Server, a_server, a_version, an_agent, wait_for
+from tests.e2e.harness import AGENT, Server, a_server, a_version, an_agent, haproxies, processes_of, wait_for
 from tests.e2e.load import Load
 
 pytestmark = pytest.mark.timeout(600)
@@ -57,12 +56,12 @@ def test_a_killed_haproxy_comes_back_with_the_same_routing(server: Server) -> No
     name = server.upgrade("1.1.0", blue_green={"steps": [50, 100], "monitor_seconds": 600})
     with Load(server.router_url, AGENT):
         server.stage(name, "monitor_metrics_50")
-    before = _haproxies(server)
+    before = haproxies(server)
     assert before
     for process in before:
         process.kill()
     wait_for("the data plane", lambda: httpx.get(f"{server.router_url}/{AGENT}/").status_code == 200)
-    assert {p.pid for p in before}.isdisjoint(p.pid for p in _haproxies(server))
+    assert {p.pid for p in before}.isdisjoint(p.pid for p in haproxies(server))
     wait_for("both versions to answer", lambda: server.share(requests=60) == {"1.0.0", "1.1.0"})
     server.post(f"/agents/{AGENT}/upgrades/{name}/cancel", {"reason": "enough"})
     assert server.outcome(name)["status"] == "rolled_back"
@@ -72,7 +71,7 @@ def test_server_agents_and_data_plane_killed_together_come_back(server: Server) 
     an_agent(server)
     instances = server.get(f"/agents/{AGENT}/instances")["instances"]
     server.kill()
-    for process in _haproxies(server):
+    for process in haproxies(server):
         process.kill()
     for instance in instances:
         os.kill(instance["pid"], signal.SIGKILL)
@@ -119,7 +118,7 @@ def test_stop_leaves_the_agents_serving_and_stop_all_leaves_nothing(server: Serv
     server.run("stop")
     assert httpx.get(f"{router_url}/{AGENT}/").status_code == 200
     server.run("stop", "--all")
-    wait_for("nobody to be left", lambda: not _processes(data_dir))
+    wait_for("nobody to be left", lambda: not processes_of(data_dir))
 
 
 def test_a_version_whose_install_fails_says_how_and_changes_nothing(tmp_path: Path) -> None:
@@ -179,22 +178,4 @@ def test_what_the_operator_gets_wrong_is_refused_with_what_to_do(server: Server)
 
 def _instances(server: Server) -> list[dict[str, object]]:
     found: list[dict[str, object]] = server.get(f"/agents/{AGENT}/instances")["instances"]
-    return found
-
-
-def _haproxies(server: Server) -> list[psutil.Process]:
-    return [p for p in _processes(str(server.data_dir)) if p.name() == "haproxy"]
-
-
-def _processes(data_dir: str) -> list[psutil.Process]:
-    """Processes that belong to a data directory: by their command line, their folder or their environment."""
-    found = []
-    for process in psutil.process_iter():
-        try:
-            words = [*process.cmdline(), process.cwd(), process.environ().get("SERVICING_DATA_DIR", "")]
-            mine = any(data_dir in word for word in words)
-            if mine and process.status() != psutil.STATUS_ZOMBIE and "pytest" not in " ".join(process.cmdline()):
-                found.append(process)
-        except psutil.Error:
-            continue
     return found

@@ -292,3 +292,80 @@ async def test_many_at_once_under_one_key_act_once(api_world: ApiWorld) -> None:
         assert len({a.json()["upgrade_id"] for a in answers if a.status_code == 202}) == 1
         assert {a.json()["code"] for a in answers if a.status_code == 409} <= {"idempotency_running"}
         assert [u["kind"] for u in (await client.get(f"{HERE}/upgrades")).json()["upgrades"]] == ["upgrade", "install"]
+
+
+async def test_a_canary_takes_its_own_conditions_and_tells_its_stages(api_world: ApiWorld) -> None:
+    async with api_world.client(api_world.admin_token) as client:
+        await api_world.add(client)
+        canary = {"percent": 10, "monitor_seconds": 5, "promote_if": {"error_rate": 1}, "rollback_if": {"error_rate": 3, "latency_ms": 300}}
+        view = await api_world.upgrade(client, strategy="canary", canary=canary, on_inconclusive="promote")
+        assert view["auto_rollback"]["error_rate_threshold"] == 3
+        assert view["auto_rollback"]["latency_threshold_ms"] == 300
+        done = await api_world.until(client, view["upgrade_id"], "completed")
+        assert [s["stage"] for s in done["stages"]] == [
+            "deploy_canary",
+            "health_check_canary",
+            "route_traffic_10",
+            "monitor_metrics_10",
+            "promote_batch_1_of_1",
+            "decommission_baseline",
+        ]
+
+
+@pytest.mark.parametrize("size", [1, "50%"])
+async def test_a_rolling_update_takes_a_number_or_a_part_of_the_instances(api_world: ApiWorld, size: int | str) -> None:
+    async with api_world.client(api_world.admin_token) as client:
+        await api_world.add(client)
+        view = await api_world.upgrade(client, strategy="rolling", rolling={"batch_size": size, "pause_seconds": 0})
+        done = await api_world.until(client, view["upgrade_id"], "completed")
+        assert [s["stage"] for s in done["stages"]][2:4] == ["replace_batch_1_of_2", "replace_batch_2_of_2"]
+
+
+@pytest.mark.parametrize(
+    ("strategy", "options", "path"),
+    [
+        ("canary", {"canary": {"percent": 0}}, "canary.percent"),
+        ("canary", {"canary": {"percent": 100}}, "canary.percent"),
+        ("rolling", {"rolling": {"batch_size": 0}}, "rolling.batch_size"),
+        ("rolling", {"rolling": {"batch_size": "many"}}, "rolling.batch_size"),
+        ("rolling", {"rolling": {"batch_size": "120%"}}, "rolling.batch_size"),
+        ("canary", {"canary": {"promote_if": {"error_rate": 7}}}, "auto_rollback.promote_error_rate"),
+        ("canary", {"canary": {"promote_if": {"latency_ms": 400}, "rollback_if": {"latency_ms": 300}}}, "auto_rollback.promote_latency_ms"),
+        ("blue-green", {"confirm_until": "2026-01-01T06:00:00Z", "confirm_seconds": 5}, "confirm_until"),
+        ("blue-green", {"control_percent": 80}, "control_percent"),
+        ("blue-green", {"auto_rollback": {"latency_quantile": 2}}, "auto_rollback.latency_quantile"),
+    ],
+)
+async def test_impossible_or_contradicting_options_are_refused_by_their_path(
+    api_world: ApiWorld, strategy: str, options: dict[str, Any], path: str
+) -> None:
+    async with api_world.client(api_world.admin_token) as client:
+        await api_world.add(client)
+        body = {**UPGRADE, "strategy": strategy, **options}
+        answer = await client.post(f"{HERE}/upgrade", json=body)
+        assert answer.status_code == 422
+        assert any(path in error["path"] for error in answer.json()["errors"]), answer.json()
+
+
+async def test_the_plan_says_what_a_strategy_means_for_this_agent(api_world: ApiWorld) -> None:
+    async with api_world.client(api_world.admin_token) as client:
+        await api_world.add(client)
+        body = {**UPGRADE, "strategy": "canary", "dry_run": True}
+        plan = (await client.post(f"{HERE}/upgrade", json=body)).json()
+        assert plan["stages"][0]["sentence"] == "Install 1.3.0 and start 1 of it beside 1.2.5."
+        assert any("rounded up to 1" in warning for warning in plan["warnings"])
+        rolling = (await client.post(f"{HERE}/upgrade", json={**UPGRADE, "strategy": "rolling", "dry_run": True})).json()
+        assert any("no pause between batches" in warning for warning in rolling["warnings"])
+
+
+async def test_an_override_needs_a_reason_and_is_on_record(api_world: ApiWorld) -> None:
+    async with api_world.client(api_world.admin_token) as client:
+        view = await begun(api_world, client)
+        path = f"{HERE}/upgrades/{view['upgrade_id']}/override"
+        assert (await client.post(path, json={})).status_code == 422
+        assert (await client.post(path, json={"reason": "known bug in the metrics"})).status_code == 202
+        await api_world.turn()
+        shown = (await client.get(f"{HERE}/upgrades/{view['upgrade_id']}")).json()
+        assert shown["overridden_by"] == shown["operator"]
+        audit = (await client.get(f"{PREFIX}/audit", params={"type": "analysis_overridden"})).json()["events"]
+        assert audit[0]["reason"] == "known bug in the metrics"

@@ -123,7 +123,7 @@ async def test_what_cannot_be_done_is_refused_and_leaves_nothing(
 
 async def test_an_unknown_strategy_lists_those_there_are_and_an_unknown_version_too(world: World) -> None:
     await world.add("1.0.0", "1.1.0")
-    assert "blue-green" in (await refused(world, strategy="canary")).message
+    assert "blue-green" in (await refused(world, strategy="teleport")).message
     assert "1.1.0, 1.0.0" in (await refused(world, "1.2.0")).hint
 
 

@@ -21,7 +21,9 @@ LONGEST_FUNCTION_LINES = 70
 LONGER_FILES: dict[str, str] = {}
 """Files of src that may be longer, and why."""
 
-LONGER_FUNCTIONS: dict[str, str] = {}
+LONGER_FUNCTIONS: dict[str, str] = {
+    "src/agent_servicing/cli/upgrade.py:upgrade": "its parameters are the command's options, one a line",
+}
 """Functions of src (`path:name`) that may be longer, and why."""
 
 # Written in pieces, so that this file passes its own test.

@@ -1,101 +1,18 @@
-"""Commands on deployments: upgrade, rollback, pause, resume, promote, cancel. `main` registers them."""
+"""Commands on deployments: rollback, pause, resume, promote, cancel. `main` registers them."""
 
 from collections.abc import Sequence
-from datetime import UTC
 from typing import Annotated, Any
 
 import typer
 
 from agent_servicing.cli import options
 from agent_servicing.cli.client import Api, Json
-from agent_servicing.cli.exits import ExitCode, Usage
-from agent_servicing.cli.output import clean, facts, table
+from agent_servicing.cli.output import facts
 from agent_servicing.cli.progress import headline, identity
 from agent_servicing.cli.session import Session
 from agent_servicing.cli.watch import watch as follow
-from agent_servicing.cli.when import upcoming
 from agent_servicing.cli.words import moment, number, with_zone
 from agent_servicing.core.errors import NotFound
-
-TRAFFIC = "Traffic"
-SAFETY = "Safety"
-TIMING = "Timing"
-
-
-def _option(name: str, panel: str, text: str, **more: Any) -> Any:
-    return typer.Option(name, rich_help_panel=panel, help=text, **more)
-
-
-Strategy = Annotated[
-    str, typer.Option("--strategy", "-s", help="blue-green; canary and rolling follow", autocompletion=lambda: list(options.STRATEGIES))
-]
-At = Annotated[str | None, _option("--at", TIMING, 'Start then: RFC 3339, 02:00, "tomorrow 02:00", "in 10 min"', metavar="TIME")]
-WhenBusy = Annotated[str, _option("--when-busy", TIMING, "When another deployment is under way", metavar="queue|reject")]
-Steps = Annotated[str | None, _option("--steps", TRAFFIC, "Shares of traffic in percent, the last one 100", metavar="25,50,100")]
-MonitorSeconds = Annotated[float | None, _option("--monitor-seconds", TRAFFIC, "How long each share is watched", metavar="S")]
-BakeSeconds = Annotated[
-    float | None, _option("--bake-seconds", TRAFFIC, "Watch so long after 100 %, roll back if it turns bad", metavar="S", min=0)
-]
-KeepWarm = Annotated[
-    float | None, _option("--keep-warm-seconds", TRAFFIC, "How long the old version stays ready to take over", metavar="S", min=0)
-]
-ErrorRate = Annotated[
-    float | None, _option("--error-rate-threshold", SAFETY, "Roll back above so many percent errors", metavar="%", min=0, max=100)
-]
-Latency = Annotated[float | None, _option("--latency-threshold-ms", SAFETY, "Roll back when p95 latency is above", metavar="MS")]
-MinRequests = Annotated[int | None, _option("--min-requests", SAFETY, "Fewer requests than this are no verdict", metavar="N")]
-HoldSeconds = Annotated[
-    float | None, _option("--hold-seconds", SAFETY, "How long a share waits for a verdict, then is taken back", metavar="S", min=0)
-]
-NoAutoRollback = Annotated[bool, _option("--no-auto-rollback", SAFETY, "Only tell when a threshold is passed")]
-Acknowledge = Annotated[bool, _option("--acknowledge-breaking", SAFETY, "You have read the breaking changes")]
-
-
-def upgrade(
-    session: Session,
-    agent: options.Agent,
-    version: Annotated[str, typer.Argument(help="The version to go to", metavar="VERSION")],
-    reason: options.Reason,
-    strategy: Strategy = "blue-green",
-    at: At = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and change nothing")] = False,
-    watch: options.Watch = False,
-    steps: Steps = None,
-    monitor_seconds: MonitorSeconds = None,
-    bake_seconds: BakeSeconds = None,
-    keep_warm_seconds: KeepWarm = None,
-    error_rate_threshold: ErrorRate = None,
-    latency_threshold_ms: Latency = None,
-    min_requests: MinRequests = None,
-    hold_seconds: HoldSeconds = None,
-    no_auto_rollback: NoAutoRollback = False,
-    acknowledge_breaking: Acknowledge = False,
-    when_busy: WhenBusy = "queue",
-) -> None:
-    """Upgrade AGENT to VERSION without downtime; it is rolled back by itself when the new version is worse.
-
-    Without --watch it ends once the request is accepted. With it: exit code 0 completed, 3 rolled back, 1 failed or cancelled.
-    """
-    if when_busy not in {"queue", "reject"}:
-        raise Usage(f"--when-busy is queue or reject, not {when_busy!r}.")
-    limits = _given(error_rate_threshold=error_rate_threshold, latency_threshold_ms=latency_threshold_ms, min_requests=min_requests)
-    traffic = _given(steps=percents(steps), monitor_seconds=monitor_seconds)
-    body = {
-        "target_version": version,
-        "strategy": strategy,
-        "reason": reason,
-        "auto_rollback": {"enabled": not no_auto_rollback, **limits},
-        "acknowledge_breaking": acknowledge_breaking,
-        "when_busy": when_busy,
-        **({strategy.replace("-", "_"): traffic} if traffic else {}),
-        **_given(
-            bake_seconds=bake_seconds, keep_warm_seconds=keep_warm_seconds, hold_seconds=hold_seconds, schedule=_schedule(session, at)
-        ),
-    }
-    if dry_run:
-        _show_plan(session, session.api.upgrade(agent, {**body, "dry_run": True}))
-        return
-    started(session, session.api.upgrade(agent, body), agent=agent, watching=watch)
 
 
 def rollback(
@@ -106,7 +23,7 @@ def rollback(
     watch: options.Watch = False,
 ) -> None:
     """Take AGENT back to an earlier version, at once: a running upgrade is aborted for it."""
-    body = {"reason": reason, **_given(target_version=version)}
+    body = {"reason": reason, **given(target_version=version)}
     started(session, session.api.rollback(agent, body), agent=agent, watching=watch)
 
 
@@ -128,6 +45,11 @@ def promote(
 ) -> None:
     """End the waiting of the current step and go on to the next."""
     _verb(session, deployment, "promote", {"reason": reason, "full": full})
+
+
+def override(session: Session, deployment: options.Deployment, reason: options.Reason) -> None:
+    """Take the decision from the analysis: it still tells, but holds nothing and takes nothing back."""
+    _verb(session, deployment, "override", {"reason": reason})
 
 
 def cancel(session: Session, deployment: options.Deployment, reason: options.Reason = "", watch: options.Watch = False) -> None:
@@ -153,26 +75,9 @@ def find(api: Api, deployment: str) -> Json:
     raise NotFound(f"There is no deployment {deployment}.", hint="`servicing status AGENT` lists an agent's deployments.")
 
 
-def percents(text: str | None) -> list[float] | None:
-    """`25,50,100` as numbers; whether they make sense is the server's to say. Raises `Usage`."""
-    if text is None:
-        return None
-    try:
-        return [float(part.strip().removesuffix("%")) for part in text.split(",")]
-    except ValueError:
-        raise Usage(f"--steps takes percentages such as 25,50,100, not {text!r}.") from None
-
-
-def _given(**values: Any) -> Json:
+def given(**values: Any) -> Json:
+    """Those that were given."""
     return {name: value for name, value in values.items() if value is not None}
-
-
-def _schedule(session: Session, at: str | None) -> str | None:
-    if at is None:
-        return None
-    found = upcoming(at, session.surroundings.clock.now())
-    session.out.note(f"Scheduled for {with_zone(found)}.")
-    return found.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
 def _accepted(view: Json) -> Sequence[tuple[str, object]]:
@@ -196,25 +101,3 @@ def _verb(session: Session, deployment: str, verb: str, body: Json, *, watching:
     if watching:
         follow(session, {"agent_id": agent, **view})
     session.out.result(view, lambda: facts((("deployment", deployment), ("what", headline(view)), ("status", view.get("status")))))
-
-
-def _show_plan(session: Session, plan: Json) -> None:
-    """Exit code 1 when the upgrade would be refused, so that a script may ask first."""
-    refusals = [r for r in plan.get("refusals") or () if isinstance(r, dict)]
-    stages = [(s.get("stage"), s.get("sentence")) for s in plan.get("stages") or () if isinstance(s, dict)]
-    heading = facts(
-        (
-            ("plan", headline(plan)),
-            ("strategy", plan.get("strategy")),
-            ("takes about", number(plan.get("estimated_duration_minutes"), " min")),
-            ("state", str(plan.get("state_door") or "").replace("_", " ")),
-        )
-    )
-    session.out.result(plan, lambda: heading, lambda: "", lambda: table(("stage", "what happens"), stages))
-    for warning in plan.get("warnings") or ():
-        session.out.say(clean(f"Warning: {warning}"))
-    for refusal in refusals:
-        session.out.note(clean(f"Refused: {refusal.get('message', '')} {refusal.get('hint', '')}".strip()))
-    if refusals:
-        raise typer.Exit(ExitCode.FAILED)
-    session.out.say("Nothing was changed.")

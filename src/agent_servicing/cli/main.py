@@ -8,7 +8,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from agent_servicing import __version__
-from agent_servicing.cli import agents, audit, deployments, doctor, logs, server, status, tokens, versions
+from agent_servicing.cli import agents, audit, deployments, doctor, logs, server, status, tokens, upgrade, versions
 from agent_servicing.cli.command import command, group, listing
 from agent_servicing.cli.exits import ExitCode, one_line
 
@@ -78,8 +78,12 @@ def _build() -> typer.Typer:
     _add(made, RUN, {"serve": server.serve, "stop": server.stop, "demo": server.demo, "open": server.open_page, "doctor": doctor.doctor})
     made.add_typer(_group(_agent, AGENT), name="agent", rich_help_panel=LOOK)
     _add(made, LOOK, {"status": status.status, "logs": logs.logs, "versions": versions.versions, "changes": versions.changes})
-    _add(made, ACT, {"upgrade": deployments.upgrade, "rollback": deployments.rollback, "pause": deployments.pause})
-    _add(made, ACT, {"resume": deployments.resume, "promote": deployments.promote, "cancel": deployments.cancel})
+    _add(made, ACT, {"upgrade": upgrade.upgrade, "rollback": deployments.rollback, "pause": deployments.pause})
+    _add(
+        made,
+        ACT,
+        {"resume": deployments.resume, "promote": deployments.promote, "cancel": deployments.cancel, "override": deployments.override},
+    )
     made.add_typer(_audit(), name="audit", rich_help_panel=ACCESS)
     made.add_typer(_group(_token, TOKEN), name="token", rich_help_panel=ACCESS)
     return made

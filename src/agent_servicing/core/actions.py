@@ -57,4 +57,30 @@ class CollectReleases:
     keep: frozenset[str]
 
 
-Action = PrepareRelease | StartInstance | StopInstance | ForgetInstance | ApplyRouting | RemoveRouting | CollectReleases
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BeginVerification:
+    """Run the version's own tests against its production address; returns at once, the outcome is observed under `key`."""
+
+    agent: str
+    version: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndVerification:
+    """End what still runs of it and forget its outcome."""
+
+    key: str
+
+
+Action = (
+    PrepareRelease
+    | StartInstance
+    | StopInstance
+    | ForgetInstance
+    | ApplyRouting
+    | RemoveRouting
+    | CollectReleases
+    | BeginVerification
+    | EndVerification
+)

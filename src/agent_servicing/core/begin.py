@@ -32,7 +32,7 @@ def begin_next(draft: Draft) -> Deployment | None:
         from_version=draft.agent.version,
         stable=draft.agent.stable,
         candidate=candidate.number,
-        stages=tuple(StageRecord(stage=s) for s in STRATEGIES[strategy](deployment.spec)),
+        stages=tuple(StageRecord(stage=s) for s in STRATEGIES[strategy](deployment.spec, draft.agent.instances)),
         baseline=draft.world.counters,
         latest=draft.world.counters,
         message="",
@@ -102,10 +102,10 @@ def _candidate(draft: Draft, deployment: Deployment) -> Generation | None:
             if g.version == deployment.to_version
             and g.number != draft.agent.stable
             and g.status in (GenerationStatus.WARM, GenerationStatus.DRAINING)
-            and len(draft.ready(g.number)) >= min(g.desired, draft.agent.instances)
+            and len(draft.ready(g.number)) >= min(g.desired, draft.agent.instances) > 0
         ]
         if running:
-            warm = replace(running[-1], status=GenerationStatus.LIVE, draining_since=None, conversations_moved=False)
+            warm = replace(running[-1], status=GenerationStatus.LIVE, draining_since=None, conversations_moved=False, shrunk_until=None)
             draft.put(warm, replace(draft.agent, redirects={k: v for k, v in draft.agent.redirects.items() if k != warm.number}))
             return warm
     if len(draft.generations) >= MAX_GENERATIONS:

@@ -1,25 +1,22 @@
-"""Leads one deployment per agent: begins the next one, runs its guards and stages, measures while traffic is split, closes it."""
+"""Leads one deployment per agent: begins the next one, has it measured, runs its guards and stages, closes it."""
 
 from dataclasses import replace
 
-from agent_servicing.core import events, latency
-from agent_servicing.core.actions import CollectReleases
-from agent_servicing.core.analysis import SAMPLES_KEPT, Sample, judge
+from agent_servicing.core import events
+from agent_servicing.core.actions import CollectReleases, EndVerification
 from agent_servicing.core.begin import begin_next
 from agent_servicing.core.draft import Draft
 from agent_servicing.core.guards import guard
 from agent_servicing.core.interpret import deadline_seconds, enter, progress
-from agent_servicing.core.metrics import Counters, Counts
+from agent_servicing.core.judging import control, measure
 from agent_servicing.core.model import Deployment, Impact
 from agent_servicing.core.retreat import describe
 from agent_servicing.core.spans import span
-from agent_servicing.core.stages import SetTraffic, StageRecord
+from agent_servicing.core.stages import Replace, SetTraffic, StageRecord, Verify
 from agent_servicing.core.status import DeploymentKind, DeploymentStatus, StageStatus
+from agent_servicing.core.trail import trail
 
 _GUARDED = (DeploymentStatus.IN_PROGRESS, DeploymentStatus.PAUSED, DeploymentStatus.BAKING)
-
-SAMPLE_SECONDS = 1.0
-"""One reading a second while traffic is split: what the live view promises, and fine enough for every window."""
 
 
 def conduct(draft: Draft) -> None:
@@ -30,12 +27,16 @@ def conduct(draft: Draft) -> None:
     if deployment is None:
         return
     draft.wake_in(0.5)
-    deployment = _measure(draft, deployment)
+    deployment = measure(draft, deployment)
     if deployment.status in _GUARDED and not deployment.handed_over and guard(draft, deployment):
         deployment = draft.deployments[deployment.deployment]
     deployment = draft.deployments[deployment.deployment]
     if deployment.status is not DeploymentStatus.PAUSED:
         _advance(draft, deployment)
+        trail(draft, draft.deployments[deployment.deployment])
+    deployment = draft.deployments[deployment.deployment]
+    if deployment.status in _GUARDED and not deployment.handed_over:
+        control(draft, deployment)
 
 
 def _advance(draft: Draft, deployment: Deployment) -> None:
@@ -67,71 +68,12 @@ def _advance(draft: Draft, deployment: Deployment) -> None:
 def _tell_completed(draft: Draft, deployment: Deployment, record: StageRecord) -> None:
     name, seconds = record.stage.name, round(record.duration_seconds or 0.0, 3)
     draft.tell(events.STAGE_COMPLETED, deployment=deployment, stage=name, status="completed", duration_seconds=seconds, note=record.note)
-    if isinstance(record.stage, SetTraffic):
+    if isinstance(record.stage, SetTraffic | Replace):
         draft.tell(events.TRAFFIC_SHIFTED, deployment=deployment, stage=name, percent=record.stage.percent, note=record.note)
 
 
 def _with(deployment: Deployment, index: int, record: StageRecord) -> Deployment:
     return replace(deployment, stages=(*deployment.stages[:index], record, *deployment.stages[index + 1 :]))
-
-
-def _measure(draft: Draft, deployment: Deployment) -> Deployment:
-    """Adds what was counted since the last reading; judges it while the candidate carries traffic."""
-    counters, latest = draft.world.counters, deployment.latest
-    if counters is None:
-        return deployment
-    if latest is None:
-        draft.put(started := replace(deployment, baseline=counters, latest=counters))
-        return started
-    seconds = (counters.at - latest.at).total_seconds()
-    if 0 <= seconds < SAMPLE_SECONDS:
-        return deployment
-    delta = counters.since(latest)
-    changed = replace(deployment, latest=counters, impact=_impact(deployment, delta, max(0.0, seconds)))
-    if draft.agent.candidate == deployment.candidate and deployment.candidate is not None and deployment.stable is not None:
-        changed = _sampled(draft, changed, delta, max(seconds, 0.001))
-    draft.put(changed)
-    return changed
-
-
-def _sampled(draft: Draft, deployment: Deployment, delta: Counters, seconds: float) -> Deployment:
-    sample = Sample(
-        at=draft.now,
-        seconds=seconds,
-        candidate=delta.generation(deployment.candidate).total,
-        stable=delta.generation(deployment.stable).total,
-    )
-    samples = (*deployment.samples, sample)[-SAMPLES_KEPT:]
-    judgement = judge(samples, deployment.spec.policy)
-    changed = replace(deployment, samples=samples, judgement=judgement)
-    metrics = {"blue": _side(sample.stable, seconds), "green": _side(sample.candidate, seconds)}
-    draft.tell(events.METRICS_UPDATE, deployment=changed, metrics=metrics, verdict=judgement.verdict, sentence=judgement.sentence)
-    draft.wake_in(SAMPLE_SECONDS)
-    return changed
-
-
-def _side(counts: Counts, seconds: float) -> dict[str, object]:
-    mean = latency.mean_ms(counts.histogram)
-    rate = counts.error_rate
-    return {
-        "error_rate": None if rate is None else round(rate, 2),
-        "latency_ms": None if mean is None else round(mean, 1),
-        "throughput": round(counts.answered / seconds, 1),
-        "requests": counts.answered,
-    }
-
-
-def _impact(deployment: Deployment, delta: Counters, seconds: float) -> Impact:
-    candidate = delta.generation(deployment.candidate).total
-    before = deployment.impact
-    return Impact(
-        requests=before.requests + sum(g.total.answered for g in delta.generations.values()),
-        candidate_requests=before.candidate_requests + candidate.answered,
-        candidate_errors=before.candidate_errors + candidate.errors,
-        stable_errors=before.stable_errors + delta.generation(deployment.stable).total.errors,
-        unserved=before.unserved + delta.unserved,
-        downtime_seconds=round(before.downtime_seconds + (seconds if delta.unserved else 0.0), 3),
-    )
 
 
 def _finish(draft: Draft, deployment: Deployment) -> None:
@@ -149,12 +91,13 @@ def _finish(draft: Draft, deployment: Deployment) -> None:
 
 def _untouched(deployment: Deployment) -> bool:
     """No traffic ever reached the newcomer, so there was nothing to roll back."""
-    return not any(isinstance(r.stage, SetTraffic) and r.stage.percent > 0 and r.started_at for r in deployment.stages)
+    return not any(isinstance(r.stage, SetTraffic | Replace) and r.stage.percent > 0 and r.started_at for r in deployment.stages)
 
 
 def _close(draft: Draft, deployment: Deployment, status: DeploymentStatus) -> None:
     closed = replace(deployment, status=status, finished_at=draft.now, stage_baseline=None, revision=deployment.revision + 1)
     draft.put(closed)
+    _tidy(draft, closed)
     duration = round(draft.since(closed.started_at), 3)
     data: dict[str, object] = {
         "from_version": closed.from_version,
@@ -176,6 +119,15 @@ def _close(draft: Draft, deployment: Deployment, status: DeploymentStatus) -> No
         )
     draft.tell(closed.kind.value, deployment=closed, actor=closed.actor, reason=closed.reason, audit=True, data=data)
     _collect(draft)
+
+
+def _tidy(draft: Draft, closed: Deployment) -> None:
+    """What a deployment leaves nothing of: a stable side that counts as shrunk, tests that still run."""
+    stable = draft.generations.get(closed.stable or 0)
+    if stable is not None and stable.shrunk_until is not None:
+        draft.put(replace(stable, shrunk_until=None))
+    if any(isinstance(record.stage, Verify) and record.started_at for record in closed.stages):
+        draft.do(EndVerification(key=closed.deployment))
 
 
 def _tell_rolled_back(draft: Draft, closed: Deployment) -> None:

@@ -5,6 +5,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from agent_servicing.core.actions import Action
+from agent_servicing.core.analysis import Block
+from agent_servicing.core.capacity import places
 from agent_servicing.core.events import SYSTEM, Event
 from agent_servicing.core.limits import Limits
 from agent_servicing.core.manifest import Manifest
@@ -21,6 +23,7 @@ class Decision:
     events: tuple[Event, ...]
     intents_done: tuple[int, ...]
     next_in_seconds: float
+    blocks: tuple[tuple[str, Block], ...] = ()
 
 
 class Draft:
@@ -38,6 +41,7 @@ class Draft:
         self.actions: list[Action] = []
         self.events: list[Event] = []
         self.intents_done: list[int] = []
+        self.blocks: list[tuple[str, Block]] = []
         self.wake_in_seconds = limits.idle_interval_seconds
 
     @property
@@ -71,6 +75,12 @@ class Draft:
     def ready(self, generation: int | None) -> list[Instance]:
         return self.of(generation, InstanceStatus.READY)
 
+    def want(self, number: int | None, percent: float) -> None:
+        """Ask for this part of the agent's instances of a generation."""
+        generation = self.generations.get(number or 0)
+        if generation is not None:
+            self.put(replace(generation, part=percent, desired=places(self.agent.instances, percent)))
+
     def put(self, *items: Agent | Generation | Instance | Deployment) -> None:
         for item in items:
             match item:
@@ -102,6 +112,10 @@ class Draft:
         event = Event(type=kind, at=self.now, agent=self.agent.agent, deployment=name, actor=actor, reason=reason, audit=audit, data=whole)
         self.events.append(event)
 
+    def keep_block(self, deployment: str, block: Block) -> None:
+        """To be stored with the deployment: what its verdicts can be replayed from."""
+        self.blocks.append((deployment, block))
+
     def wake_in(self, seconds: float) -> None:
         self.wake_in_seconds = min(self.wake_in_seconds, seconds)
 
@@ -121,6 +135,7 @@ class Draft:
             events=tuple(self.events),
             intents_done=tuple(self.intents_done),
             next_in_seconds=self.wake_in_seconds,
+            blocks=tuple(self.blocks),
         )
 
     def _counted(self, deployment: Deployment) -> Deployment:

@@ -3,17 +3,30 @@
 from dataclasses import replace
 
 from agent_servicing.core import events
+from agent_servicing.core.analysis import without_worst
 from agent_servicing.core.draft import Draft
-from agent_servicing.core.limits import PAUSE_DEADLINE_SECONDS
+from agent_servicing.core.judging import undecided
+from agent_servicing.core.limits import COMMON_CAUSE_SECONDS, PAUSE_DEADLINE_SECONDS, REPLACED_MAX
+from agent_servicing.core.metrics import Counts
 from agent_servicing.core.model import Deployment
 from agent_servicing.core.retreat import retreat
-from agent_servicing.core.stages import Analyse
-from agent_servicing.core.status import DeploymentKind, DeploymentStatus, InstanceStatus, PreparationStatus, StageStatus, Verdict
+from agent_servicing.core.spans import span
+from agent_servicing.core.stages import Analyse, StageRecord
+from agent_servicing.core.status import (
+    DeploymentKind,
+    DeploymentStatus,
+    InstanceStatus,
+    PreparationStatus,
+    StageStatus,
+    Verdict,
+    VerificationStatus,
+)
 
 
 def guard(draft: Draft, deployment: Deployment) -> bool:
     """True when the deployment is being taken back because of one of the reasons below."""
-    return any(reason(draft, deployment) for reason in (_overtaken, _broken, _not_installed, _judged, _late, _forgotten))
+    reasons = (_overtaken, _broken, _not_installed, _judged, _undecided, _unverified, _excused, _late, _forgotten)
+    return any(reason(draft, draft.deployments[deployment.deployment]) for reason in reasons)
 
 
 def _overtaken(draft: Draft, deployment: Deployment) -> bool:
@@ -33,7 +46,11 @@ def _broken(draft: Draft, deployment: Deployment) -> bool:
     generation = draft.generations.get(deployment.candidate or 0)
     if generation is None or (draft.agent.stable is None and not generation.crash_looping):
         return False
-    failed = [i for i in draft.of(generation.number, InstanceStatus.FAILED) if draft.since(i.stopping_since) <= _age(draft, deployment)]
+    failed = [
+        i
+        for i in draft.of(generation.number, InstanceStatus.FAILED)
+        if draft.since(i.stopping_since) <= _age(draft, deployment) and i.instance not in deployment.replaced
+    ]
     if not failed:
         return False
     worst = failed[-1]
@@ -60,6 +77,12 @@ def _judged(draft: Draft, deployment: Deployment) -> bool:
     judgement = deployment.judgement
     if judgement is None or judgement.verdict is not Verdict.FAILING or draft.agent.candidate is None:
         return False
+    if deployment.overridden_by is not None:
+        return False
+    sick = _one_bad_instance(draft, deployment)
+    if sick is not None:
+        _replace_instance(draft, deployment, sick)
+        return False
     retreat(
         draft,
         deployment,
@@ -73,11 +96,80 @@ def _judged(draft: Draft, deployment: Deployment) -> bool:
     return True
 
 
-def _late(draft: Draft, deployment: Deployment) -> bool:
-    if deployment.status is DeploymentStatus.PAUSED:
+def _one_bad_instance(draft: Draft, deployment: Deployment) -> str | None:
+    """The one instance all of the errors come from, where the others acquit the version; so often and no more."""
+    judgement, counters = deployment.judgement, draft.world.counters
+    if judgement is None or judgement.metric != "error_rate" or counters is None or len(deployment.replaced) >= REPLACED_MAX:
+        return None
+    before = deployment.baseline.instances if deployment.baseline else {}
+    counted = {}
+    for instance in draft.ready(deployment.candidate):
+        now, then = counters.instances.get(instance.instance), before.get(instance.instance)
+        if now is not None:
+            counted[instance.instance] = (now.requests - (then.requests if then else 0), now.errors - (then.errors if then else 0))
+    stable = sum((s.stable for s in deployment.samples), Counts())
+    return without_worst(counted, (stable.answered, stable.errors), deployment.spec.policy)
+
+
+def _replace_instance(draft: Draft, deployment: Deployment, name: str) -> None:
+    """One sick host is no bad version: it is replaced, and the watch begins anew."""
+    instance, why = draft.instances[name], f"it alone is bad: {deployment.judgement.sentence if deployment.judgement else ''}"
+    draft.put(replace(instance, status=InstanceStatus.FAILED, reason=why, stopping_since=draft.now))
+    draft.put(replace(deployment, replaced=(*deployment.replaced, name), evidence=None, judgement=None, baseline=draft.world.counters))
+    draft.tell(events.INSTANCE_UNHEALTHY, deployment=deployment, instance=name, version=instance.version, problem=why, audit=True)
+
+
+def _undecided(draft: Draft, deployment: Deployment) -> bool:
+    """The operator wanted no version that could not be proved good."""
+    watch = next((r for r in deployment.stages if isinstance(r.stage, Analyse) and r.status is StageStatus.IN_PROGRESS), None)
+    if watch is None or not isinstance(watch.stage, Analyse) or watch.stage.confirm or deployment.status is DeploymentStatus.PAUSED:
         return False
+    over = draft.since(watch.started_at) >= watch.stage.seconds
+    if not over or deployment.spec.on_inconclusive != "rollback" or deployment.overridden_by or not undecided(deployment):
+        return False
+    retreat(
+        draft,
+        deployment,
+        reason=f"stage {watch.stage.name} proved nothing: {deployment.judgement.sentence if deployment.judgement else ''}",
+    )
+    return True
+
+
+def _unverified(draft: Draft, deployment: Deployment) -> bool:
+    found = draft.world.verification
+    if found is None or not deployment.being_verified or found.status is not VerificationStatus.FAILED:
+        return False
+    retreat(draft, deployment, reason=f"{deployment.to_version} failed its own tests at its production address: {found.detail}")
+    return True
+
+
+def _excused(draft: Draft, deployment: Deployment) -> bool:
+    """While the old version fails too, nobody can say anything about the new one: the watch gets its time anew, though not for ever."""
+    if deployment.judgement is None or not deployment.judgement.common_cause:
+        return False
+    until = draft.now + span(deployment.spec.hold_seconds)
+    stages = tuple(
+        replace(record, deadline_at=max(until, record.deadline_at or until)) if _may_wait(draft, record) else record
+        for record in deployment.stages
+    )
+    draft.put(replace(deployment, stages=stages))
+    return False
+
+
+def _may_wait(draft: Draft, record: StageRecord) -> bool:
+    watch = isinstance(record.stage, Analyse) and not record.stage.confirm and record.status is StageStatus.IN_PROGRESS
+    return watch and draft.since(record.started_at) < COMMON_CAUSE_SECONDS
+
+
+def _late(draft: Draft, deployment: Deployment) -> bool:
     for record in deployment.stages:
+        confirm = isinstance(record.stage, Analyse) and record.stage.confirm
+        if deployment.status is DeploymentStatus.PAUSED and not confirm:
+            continue
         if record.status is StageStatus.IN_PROGRESS and record.deadline_at is not None and draft.now > record.deadline_at:
+            if confirm:
+                retreat(draft, deployment, reason=f"nobody confirmed {deployment.to_version} by {record.deadline_at:%Y-%m-%d %H:%M:%S} UTC")
+                return True
             note = f": {record.note}" if record.note else ""
             reason = f"stage {record.stage.name} did not finish in time{note}"
             if isinstance(record.stage, Analyse) and not deployment.spec.policy.enabled:

@@ -6,7 +6,7 @@ from agent_servicing.core import events
 from agent_servicing.core.draft import Draft
 from agent_servicing.core.model import Deployment, Intent
 from agent_servicing.core.retreat import retreat
-from agent_servicing.core.stages import Analyse, SetTraffic
+from agent_servicing.core.stages import Analyse, Replace, SetTraffic, StageRecord
 from agent_servicing.core.status import AgentStatus, DeploymentStatus, StageStatus, Verb
 
 
@@ -18,7 +18,7 @@ def intake(draft: Draft) -> None:
                 _scale(draft, intent)
             case Verb.REMOVE:
                 draft.put(replace(draft.agent, status=AgentStatus.REMOVING))
-            case Verb.PAUSE | Verb.RESUME | Verb.PROMOTE | Verb.CANCEL:
+            case Verb.PAUSE | Verb.RESUME | Verb.PROMOTE | Verb.CANCEL | Verb.OVERRIDE:
                 deployment = draft.deployments.get(intent.deployment or "")
                 if deployment is not None and deployment.active:
                     _verb(draft, deployment, intent)
@@ -31,7 +31,7 @@ def _scale(draft: Draft, intent: Intent) -> None:
     for number in {draft.agent.stable, draft.agent.candidate} - {None}:
         generation = draft.generations.get(number or 0)
         if generation is not None and generation.desired > 0:
-            draft.put(replace(generation, desired=intent.value))
+            draft.want(number, generation.part)
     draft.tell(events.SCALED, actor=intent.actor, reason=intent.reason, audit=True, instances=intent.value, status="success")
 
 
@@ -49,20 +49,46 @@ def _verb(draft: Draft, deployment: Deployment, intent: Intent) -> None:
         case Verb.CANCEL:
             why = intent.reason or "no reason given"
             retreat(draft, deployment, reason=f"cancelled by {intent.actor}: {why}", actor=intent.actor, auto=False)
+        case Verb.OVERRIDE:
+            _override(draft, deployment, intent)
         case _:
             pass  # pausing what is paused, resuming what runs
 
 
 def _resume(draft: Draft, deployment: Deployment, intent: Intent) -> None:
-    """Deadlines stood still while paused."""
+    """Deadlines stood still while paused, but for that of a confirmation."""
     pause = draft.now - deployment.paused_at if deployment.paused_at else None
     stages = tuple(
-        replace(s, deadline_at=s.deadline_at + pause) if pause and s.deadline_at and s.status is StageStatus.IN_PROGRESS else s
+        replace(s, deadline_at=s.deadline_at + pause)
+        if pause and s.deadline_at and s.status is StageStatus.IN_PROGRESS and not _confirms(s)
+        else s
         for s in deployment.stages
     )
     resumed = replace(deployment, status=DeploymentStatus.IN_PROGRESS, paused_at=None, message="", stages=stages)
     draft.put(resumed)
     draft.tell(events.RESUMED, deployment=resumed, actor=intent.actor, reason=intent.reason, audit=True, status="success")
+
+
+def _confirms(record: StageRecord) -> bool:
+    """Its deadline is a promise about the clock ("back at six unless confirmed"), which no pause moves."""
+    return isinstance(record.stage, Analyse) and record.stage.confirm
+
+
+def _override(draft: Draft, deployment: Deployment, intent: Intent) -> None:
+    """A person knows better than the analysis. Health, crashes, deadlines of other stages and the person's own cancel stay in force."""
+    if deployment.overridden_by is not None:
+        return
+    draft.put(replace(deployment, overridden_by=intent.actor))
+    verdict = deployment.judgement.sentence if deployment.judgement else "no verdict yet"
+    draft.tell(
+        events.ANALYSIS_OVERRIDDEN,
+        deployment=deployment,
+        actor=intent.actor,
+        reason=intent.reason,
+        audit=True,
+        verdict=verdict,
+        status="success",
+    )
 
 
 def _promote(draft: Draft, deployment: Deployment, intent: Intent) -> None:
@@ -71,11 +97,13 @@ def _promote(draft: Draft, deployment: Deployment, intent: Intent) -> None:
     if not deployment.stages:
         return
     current = next((n for n, s in enumerate(deployment.stages) if s.status is StageStatus.IN_PROGRESS), 0)
-    wait = current + isinstance(deployment.stages[current].stage, SetTraffic)  # being shifted: the wait meant is the one that follows
+    wait = current + isinstance(
+        deployment.stages[current].stage, SetTraffic | Replace
+    )  # being shifted: the wait meant is the one that follows
     stages = list(deployment.stages)
     for n, record in enumerate(stages):
         waiting = isinstance(record.stage, Analyse) and (n == wait or (full and n > current))
-        smaller = full and n > current and isinstance(record.stage, SetTraffic) and record.stage.percent < 100
+        smaller = full and n > current and isinstance(record.stage, SetTraffic | Replace) and record.stage.percent < 100
         if (waiting or smaller) and record.status in (StageStatus.PENDING, StageStatus.IN_PROGRESS):
             stages[n] = replace(record, status=StageStatus.SKIPPED, completed_at=draft.now, note=f"skipped: promoted by {intent.actor}")
     status = DeploymentStatus.IN_PROGRESS

@@ -3,9 +3,11 @@
 from dataclasses import dataclass, replace
 from typing import assert_never
 
-from agent_servicing.core.actions import PrepareRelease
-from agent_servicing.core.analysis import judge
+from agent_servicing.core.actions import BeginVerification, PrepareRelease
+from agent_servicing.core.analysis import Judgement
+from agent_servicing.core.capacity import places
 from agent_servicing.core.draft import Draft
+from agent_servicing.core.judging import undecided, up_to_date
 from agent_servicing.core.keep import stop_generation
 from agent_servicing.core.limits import (
     LAUNCH_SLACK_SECONDS,
@@ -13,8 +15,10 @@ from agent_servicing.core.limits import (
     RETIRE_PATIENCE_SECONDS,
     SHARE_TOLERANCE_POINTS,
     SHIFT_DEADLINE_SECONDS,
+    TESTS_DEADLINE_SECONDS,
     VERIFY_MIN_REQUESTS,
     VERIFY_MIN_REQUESTS_WHOLE,
+    VERIFY_PATIENCE_BATCH_SECONDS,
     VERIFY_PATIENCE_SECONDS,
     VERIFY_PATIENCE_WHOLE_SECONDS,
     ZERO_SECONDS,
@@ -22,8 +26,16 @@ from agent_servicing.core.limits import (
 from agent_servicing.core.metrics import Counters
 from agent_servicing.core.model import Deployment, Generation
 from agent_servicing.core.spans import span
-from agent_servicing.core.stages import Analyse, CheckHealth, Launch, Retire, SetTraffic, Stage, StageRecord
-from agent_servicing.core.status import DeploymentKind, DeploymentStatus, GenerationStatus, InstanceStatus, PreparationStatus, Verdict
+from agent_servicing.core.stages import Analyse, CheckHealth, Launch, Replace, Retire, SetTraffic, Stage, StageRecord, Verify
+from agent_servicing.core.status import (
+    DeploymentKind,
+    DeploymentStatus,
+    GenerationStatus,
+    InstanceStatus,
+    PreparationStatus,
+    Verdict,
+    VerificationStatus,
+)
 from agent_servicing.core.traffic import desired_routing, in_force
 
 
@@ -44,8 +56,12 @@ def deadline_seconds(draft: Draft, deployment: Deployment, stage: Stage) -> floa
             return health.startup_timeout_seconds + health.healthy_after * health.interval_seconds + LAUNCH_SLACK_SECONDS
         case SetTraffic():
             return SHIFT_DEADLINE_SECONDS
+        case Replace():
+            return health.startup_timeout_seconds + health.healthy_after * health.interval_seconds + SHIFT_DEADLINE_SECONDS
         case Analyse():
-            return stage.seconds + deployment.spec.hold_seconds
+            return stage.seconds if stage.confirm else stage.seconds + deployment.spec.hold_seconds
+        case Verify():
+            return TESTS_DEADLINE_SECONDS
         case Retire():
             return RETIRE_DEADLINE_SECONDS
         case _:
@@ -61,11 +77,15 @@ def enter(draft: Draft, deployment: Deployment, stage: Stage) -> Deployment:
     fresh = replace(deployment, status=status, in_force_at=None, stage_baseline=None)
     match stage:
         case SetTraffic():
-            _aim(draft, fresh, stage)
+            _aim(draft, fresh, stage.percent, move_conversations=stage.move_conversations)
         case Retire():
             leave = _hand_over if stage.target == "stable" else _dismiss
             leave(draft, fresh)
-        case Launch() | CheckHealth() | Analyse():
+        case Replace():
+            draft.want(fresh.candidate, stage.percent)
+        case Analyse() if stage.bake and not stage.confirm and fresh.spec.control_percent > 0:
+            _aim(draft, fresh, 100.0 - fresh.spec.control_percent)
+        case Launch() | CheckHealth() | Analyse() | Verify():
             pass
         case _:
             assert_never(stage)
@@ -75,32 +95,37 @@ def enter(draft: Draft, deployment: Deployment, stage: Stage) -> Deployment:
 def progress(draft: Draft, deployment: Deployment, record: StageRecord) -> Progress:
     match record.stage:
         case Launch():
-            return _launched(draft, deployment)
+            return _launched(draft, deployment, record.stage)
         case CheckHealth():
             return _healthy(draft, deployment)
         case SetTraffic():
-            return _shifted(draft, deployment, record.stage)
+            return _shifted(draft, deployment, record.stage.percent)
+        case Replace():
+            return _replaced(draft, deployment, record.stage)
         case Analyse():
             return _watched(draft, deployment, record, record.stage)
+        case Verify():
+            return _verified(draft, deployment)
         case Retire():
             return _retired(draft, deployment, record, record.stage)
         case _:
             assert_never(record.stage)
 
 
-def _launched(draft: Draft, deployment: Deployment) -> Progress:
+def _launched(draft: Draft, deployment: Deployment, stage: Launch) -> Progress:
     generation = draft.generations.get(deployment.candidate or 0)
     if generation is None:
         return Progress(done=False, note="its instances are gone")
     preparation = draft.world.preparations.get(deployment.to_version)
     if preparation is None or preparation.status is not PreparationStatus.READY:
         return _preparing(draft, deployment)
-    if generation.desired != draft.agent.instances:
-        draft.put(replace(generation, desired=draft.agent.instances))
+    wanted = places(draft.agent.instances, stage.percent)
+    if generation.desired != wanted:
+        draft.want(generation.number, stage.percent)
         draft.wake_in(0)
     running = [i for i in draft.of(generation.number, InstanceStatus.STARTING, InstanceStatus.READY) if i.started_at]
     draft.wake_in(0.1)
-    return Progress(done=0 < draft.agent.instances <= len(running), note=f"{len(running)} of {draft.agent.instances} instances running")
+    return Progress(done=0 < wanted <= len(running), note=f"{len(running)} of {wanted} instances running")
 
 
 def _preparing(draft: Draft, deployment: Deployment) -> Progress:
@@ -114,29 +139,45 @@ def _preparing(draft: Draft, deployment: Deployment) -> Progress:
 
 
 def _healthy(draft: Draft, deployment: Deployment) -> Progress:
-    ready, wanted = len(draft.ready(deployment.candidate)), draft.agent.instances
+    generation = draft.generations.get(deployment.candidate or 0)
+    ready, wanted = len(draft.ready(deployment.candidate)), generation.desired if generation else 0
     draft.wake_in(0.25)
-    return Progress(done=ready >= wanted, note=f"{ready} of {wanted} instances healthy")
+    return Progress(done=ready >= wanted > 0, note=f"{ready} of {wanted} instances healthy")
 
 
-def _aim(draft: Draft, deployment: Deployment, stage: SetTraffic) -> None:
-    agent = replace(draft.agent, candidate=deployment.candidate, share=stage.percent)
+def _replaced(draft: Draft, deployment: Deployment, stage: Replace) -> Progress:
+    """Health before traffic; the stable side shrinks behind it (`trail`). Asking for the part again is harmless and survives a scaling."""
+    draft.want(deployment.candidate, stage.percent)
+    health = _healthy(draft, deployment)
+    draft.wake_in(0.1)
+    if not health.done:
+        return health
+    if draft.agent.candidate != deployment.candidate or draft.agent.share < stage.percent:
+        _aim(draft, deployment, stage.percent)
+    patience = VERIFY_PATIENCE_BATCH_SECONDS if stage.spare is None else VERIFY_PATIENCE_SECONDS
+    return _shifted(draft, deployment, stage.percent, patience_seconds=patience)
+
+
+def _aim(draft: Draft, deployment: Deployment, percent: float, *, move_conversations: bool = False) -> None:
+    agent = replace(draft.agent, candidate=deployment.candidate, share=percent)
     stable, candidate = deployment.stable, deployment.candidate
-    if stage.move_conversations and candidate is not None and stable is not None:
-        old, new = (stable, candidate) if stage.percent >= 100 else (candidate, stable)
+    if move_conversations and candidate is not None and stable is not None:
+        old, new = (stable, candidate) if percent >= 100 else (candidate, stable)
         agent = replace(agent, redirects={**{k: v for k, v in agent.redirects.items() if k != new}, old: new})
     draft.put(agent)
     draft.wake_in(0)
 
 
-def _shifted(draft: Draft, deployment: Deployment, stage: SetTraffic) -> Progress:
+def _shifted(draft: Draft, deployment: Deployment, percent: float, *, patience_seconds: float = VERIFY_PATIENCE_SECONDS) -> Progress:
     """Verified twice: read back from the data plane, then by the share of requests it really routed."""
     if draft.generations.get(deployment.candidate or 0) is None:
-        return Progress(done=stage.percent == 0, note="its instances are gone")
+        return Progress(done=percent == 0, note="its instances are gone")
     draft.wake_in(0.1)
     wanted = desired_routing(draft).share if draft.agent.candidate is not None else 0.0
-    if wanted < stage.percent:
+    if wanted < percent:
         return Progress(done=False, note=f"only {wanted:g} % of the traffic has ready instances to go to")
+    if wanted > percent:
+        return Progress(done=False, note=f"{wanted:g} % of the traffic stays until the old version's instances are back")
     counters = draft.world.counters
     if not in_force(draft):
         return Progress(done=False, note="setting the share")
@@ -145,21 +186,22 @@ def _shifted(draft: Draft, deployment: Deployment, stage: SetTraffic) -> Progres
     if deployment.stage_baseline is None:
         _begin_to_measure(draft, deployment, counters)
         return Progress(done=False, note="share is set; measuring")
-    return _measured(draft, deployment, stage, counters, deployment.stage_baseline)
+    return _measured(draft, deployment, percent, counters, patience_seconds)
 
 
-def _measured(draft: Draft, deployment: Deployment, stage: SetTraffic, counters: Counters, baseline: Counters) -> Progress:
+def _measured(draft: Draft, deployment: Deployment, percent: float, counters: Counters, patience_seconds: float) -> Progress:
+    baseline = deployment.stage_baseline or counters
     delta = counters.since(baseline)
     candidate = delta.generation(deployment.candidate).new.routed
     total = candidate + delta.generation(deployment.stable).new.routed
-    whole = stage.percent in (0, 100)
+    whole = percent in (0, 100)
     waited = draft.since(baseline.at)
     if total >= (VERIFY_MIN_REQUESTS_WHOLE if whole else VERIFY_MIN_REQUESTS):
         measured = 100 * candidate / total
-        sigma = 100 * (stage.percent / 100 * (1 - stage.percent / 100) / total) ** 0.5
+        sigma = 100 * (percent / 100 * (1 - percent / 100) / total) ** 0.5
         note = f"measured {measured:.1f} % of {total} requests"
-        return Progress(done=abs(measured - stage.percent) <= max(SHARE_TOLERANCE_POINTS, 4 * sigma), note=note)
-    patience = VERIFY_PATIENCE_WHOLE_SECONDS if whole else VERIFY_PATIENCE_SECONDS
+        return Progress(done=abs(measured - percent) <= max(SHARE_TOLERANCE_POINTS, 4 * sigma), note=note)
+    patience = min(patience_seconds, VERIFY_PATIENCE_WHOLE_SECONDS) if whole else patience_seconds
     return Progress(done=waited >= patience, note=f"set; too little traffic to measure it ({total} requests in {waited:.0f} s)")
 
 
@@ -179,17 +221,42 @@ def _unmeasured(deployment: Deployment) -> Progress:
 
 
 def _watched(draft: Draft, deployment: Deployment, record: StageRecord, stage: Analyse) -> Progress:
-    """Only a passing verdict after the full time goes on; everything else holds until the deadline, which takes the deployment back."""
+    """What the judge says counts when the time is over, a passing verdict earlier where that is asked; the rest holds until the deadline.
+
+    A watch that proved nothing either way goes on only on enough requests and calm evidence, and only where the operator wants that.
+    """
     draft.wake_in(1.0)
-    start = record.started_at or draft.now
-    fresh = tuple(s for s in deployment.samples if s.at > start)
-    judgement = judge(fresh, replace(deployment.spec.policy, window_seconds=float("inf")))
-    left = stage.seconds - draft.since(start)
+    if stage.confirm:
+        until = f" at {record.deadline_at:%Y-%m-%d %H:%M:%S} UTC" if record.deadline_at else ""
+        return Progress(done=False, note=f"waits for somebody to confirm it by a promote; goes back{until} otherwise")
+    judgement = deployment.judgement or Judgement(verdict=Verdict.NO_DATA, sentence="no requests yet")
+    left = stage.seconds - draft.since(record.started_at or draft.now)
+    if not up_to_date(draft, deployment):
+        return Progress(done=False, note="the counters cannot be read")
+    if judgement.verdict is Verdict.PASSING and (left <= 0 or deployment.spec.promote_early):
+        return Progress(done=True, note=judgement.sentence)
     if left > 0:
         return Progress(done=False, note=f"{judgement.sentence}; {left:.0f} s left")
-    if judgement.verdict is Verdict.PASSING:
+    if deployment.overridden_by is not None:
+        return Progress(done=True, note=f"{judgement.sentence}; overridden by {deployment.overridden_by}")
+    if undecided(deployment) and deployment.spec.on_inconclusive == "promote":
         return Progress(done=True, note=judgement.sentence)
     return Progress(done=False, note=f"holding: {judgement.sentence}")
+
+
+def _verified(draft: Draft, deployment: Deployment) -> Progress:
+    """A failure is a guard's; tests that cannot be run on this machine say nothing about the version, and that is what the note says."""
+    found = draft.world.verification
+    draft.wake_in(0.5)
+    if found is None or found.status is VerificationStatus.RUNNING:
+        return Progress(done=False, note="testing it at its production address")
+    if found.status is VerificationStatus.ABSENT:
+        version, key = deployment.to_version, deployment.deployment
+        draft.do(BeginVerification(agent=draft.agent.agent, version=version, key=key))
+        return Progress(done=False, note="testing it at its production address")
+    if found.status is VerificationStatus.UNAVAILABLE:
+        return Progress(done=True, note=f"not verified: {found.detail}")
+    return Progress(done=found.status is VerificationStatus.PASSED, note=found.detail)
 
 
 def _hand_over(draft: Draft, deployment: Deployment) -> None:
@@ -208,7 +275,7 @@ def _hand_over(draft: Draft, deployment: Deployment) -> None:
     )
     if old is not None:
         warm_until = draft.now + span(deployment.spec.keep_warm_seconds)
-        draft.put(replace(old, status=GenerationStatus.DRAINING, draining_since=draft.now, warm_until=warm_until))
+        draft.put(replace(old, status=GenerationStatus.DRAINING, draining_since=draft.now, warm_until=warm_until, shrunk_until=None))
     draft.wake_in(0)
 
 

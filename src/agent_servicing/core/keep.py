@@ -114,11 +114,11 @@ def _startable(draft: Draft, generation: Generation) -> bool:
 
 
 def _trim(draft: Draft, generation: Generation) -> None:
-    """Fewer places than instances: the surplus drains, unless that would leave nobody ready."""
+    """Fewer places than instances: the surplus drains once everybody who is to stay is ready, never before."""
     for instance in draft.of(generation.number, *_LIVING):
         surplus = instance.place > generation.desired
-        others = [i for i in draft.ready(generation.number) if i.place <= generation.desired and i is not instance]
-        if surplus and (others or instance.status is not InstanceStatus.READY):
+        others = [i for i in draft.ready(generation.number) if i.place <= generation.desired and not unhealthy(draft, i)]
+        if surplus and (len(others) >= max(1, generation.desired) or instance.status is not InstanceStatus.READY):
             draft.put(replace(instance, status=InstanceStatus.DRAINING))
 
 

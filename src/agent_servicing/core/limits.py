@@ -27,14 +27,29 @@ VERIFY_PATIENCE_SECONDS: Final = 5.0
 VERIFY_PATIENCE_WHOLE_SECONDS: Final = 2.0
 """The same for 0 and 100 %, shorter because a rollback waits for it."""
 
+VERIFY_PATIENCE_BATCH_SECONDS: Final = 1.0
+"""The same between batches: what is moved there is little, there are many of them, and the last one is measured as any other."""
+
 SHARE_TOLERANCE_POINTS: Final = 2.0
 """Measured and asked share may differ by so many points, or by four standard deviations where that is more."""
+
+COUNTERS_STALE_SECONDS: Final = 10.0
+"""A verdict on counters older than this lets nothing pass; a reading is due every second."""
+
+REPLACED_MAX: Final = 1
+"""So many instances that alone are bad are replaced in one deployment; then it is the version."""
 
 LAUNCH_SLACK_SECONDS: Final = 30.0
 """Added to the install and start-up limits a manifest names, for queueing on a busy machine."""
 
 SHIFT_DEADLINE_SECONDS: Final = 60.0
 """A shift takes a second; one that is not in force after a minute never will be."""
+
+TESTS_DEADLINE_SECONDS: Final = 1_200.0
+"""Time for a version's own tests and requests; their driver has shorter limits of its own and says which was reached."""
+
+COMMON_CAUSE_SECONDS: Final = 4 * 3600.0
+"""While the old version fails too, a watch waits beyond its deadline: for so long, then somebody has to begin anew."""
 
 RETIRE_DEADLINE_SECONDS: Final = 60.0
 """Time for the side that leaves to be taken out of the data plane."""

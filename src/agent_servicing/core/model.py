@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
-from agent_servicing.core.analysis import Judgement, Policy, Sample
+from agent_servicing.core.analysis import Evidence, Judgement, Policy, Sample
 from agent_servicing.core.manifest import Manifest
 from agent_servicing.core.metrics import Counters
 from agent_servicing.core.routing import RoutingView
-from agent_servicing.core.stages import Retire, StageRecord
+from agent_servicing.core.stages import Retire, StageRecord, Verify
 from agent_servicing.core.status import (
     ACTIVE,
     TERMINAL,
@@ -19,7 +19,9 @@ from agent_servicing.core.status import (
     GenerationStatus,
     InstanceStatus,
     PreparationStatus,
+    StageStatus,
     Verb,
+    VerificationStatus,
 )
 
 
@@ -50,13 +52,19 @@ class Instance:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Generation:
-    """The instances of one version behind one agent. `number` counts up per agent and is never used again."""
+    """The instances of one version behind one agent. `number` counts up per agent and is never used again.
+
+    `part` is the percentage of the agent's instances wanted of it, `desired` the number that follows. While `shrunk_until` lies ahead
+    it was made smaller on purpose and cannot carry everything: traffic comes back to it only as its instances do.
+    """
 
     number: int
     version: str
     created_at: datetime
     status: GenerationStatus = GenerationStatus.LIVE
+    part: float = 100.0
     desired: int
+    shrunk_until: datetime | None = None
     attempts: int = 0
     crashes: tuple[datetime, ...] = ()
     crash_looping: bool = False
@@ -83,14 +91,32 @@ class Agent:
     next_generation: int = 1
 
 
+OnInconclusive = Literal["promote", "hold", "rollback"]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeploymentSpec:
-    """What the operator asked for, complete: a strategy compiles it to stages without looking anywhere else. Times in seconds."""
+    """What the operator asked for, complete: a strategy compiles it to stages without looking anywhere else. Times in seconds.
+
+    `steps` are blue-green's shares, `percent` is the canary's part, `batch_size` or `batch_percent` what is replaced at once.
+    `on_inconclusive` says what follows a watch that proved nothing either way on enough requests. `confirm_seconds`: after 100 % the
+    deployment is taken back unless somebody confirms it in this time. `control_percent` stays with the stable side through the bake.
+    """
 
     strategy: str
     steps: tuple[float, ...] = (25.0, 50.0, 100.0)
+    percent: float = 10.0
+    batch_size: int | None = None
+    batch_percent: float | None = None
     monitor_seconds: float = 180.0
+    pause_seconds: float = 0.0
     bake_seconds: float = 0.0
+    confirm_seconds: float | None = None
+    control_percent: float = 0.0
+    warmup_seconds: float | None = None
+    on_inconclusive: OnInconclusive = "promote"
+    promote_early: bool = False
+    verify: bool = False
     keep_warm_seconds: float = 600.0
     hold_seconds: float = 900.0
     policy: Policy = field(default_factory=Policy)
@@ -129,7 +155,11 @@ class Impact:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deployment:
-    """One upgrade, rollback, installation or restart under way. `revision` counts every change, for `if_version`."""
+    """One upgrade, rollback, installation or restart under way. `revision` counts every change, for `if_version`.
+
+    `control_since`: the old version has a part of the traffic again, to compare. `replaced`: instances of the candidate that alone were bad.
+    `overridden_by`: who took the decision from the analysis; it then still tells, but neither holds nor takes back.
+    """
 
     deployment: str
     agent: str
@@ -154,9 +184,13 @@ class Deployment:
     in_force_at: datetime | None = None
     stage_baseline: Counters | None = None
     samples: tuple[Sample, ...] = ()
+    evidence: Evidence | None = None
     judgement: Judgement | None = None
+    control_since: datetime | None = None
+    replaced: tuple[str, ...] = ()
     trigger: RollbackTrigger | None = None
     impact: Impact = Impact()
+    overridden_by: str | None = None
     message: str = ""
 
     @property
@@ -166,6 +200,10 @@ class Deployment:
     @property
     def terminal(self) -> bool:
         return self.status in TERMINAL
+
+    @property
+    def being_verified(self) -> bool:
+        return any(isinstance(r.stage, Verify) and r.status is StageStatus.IN_PROGRESS for r in self.stages)
 
     @property
     def handed_over(self) -> bool:
@@ -246,6 +284,17 @@ class Preparation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Verification:
+    """How a version's own tests against its production address went; `detail` is for people, with the end of the output when they failed."""
+
+    status: VerificationStatus
+    detail: str = ""
+    passed: int = 0
+    failed: int = 0
+    at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Observation:
     """The outside world at one moment. None means "could not be read", which is never the same as "nothing there"."""
 
@@ -255,6 +304,7 @@ class Observation:
     routing: RoutingView | None = None
     counters: Counters | None = None
     preparations: Mapping[str, Preparation] = field(default_factory=dict)
+    verification: Verification | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

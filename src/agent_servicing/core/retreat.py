@@ -4,7 +4,9 @@ from dataclasses import replace
 
 from agent_servicing.core import events
 from agent_servicing.core.draft import Draft
+from agent_servicing.core.limits import LAUNCH_SLACK_SECONDS
 from agent_servicing.core.model import Deployment, RollbackTrigger
+from agent_servicing.core.spans import span
 from agent_servicing.core.stages import StageRecord
 from agent_servicing.core.status import DeploymentStatus, StageStatus
 from agent_servicing.core.strategies.rollback import abort_stages
@@ -48,10 +50,21 @@ def retreat(
         message=reason,
     )
     draft.put(changed, replace(draft.agent, share=0.0))
+    _restore_stable(draft, deployment)
     draft.wake_in(0)
     if current is not None and auto:
         draft.tell(events.STAGE_FAILED, deployment=changed, stage=current.stage.name, status="failed", problem=reason)
     draft.tell(events.ROLLBACK_TRIGGERED, deployment=changed, actor=actor, reason=reason, audit=True, data=describe(trigger))
+
+
+def _restore_stable(draft: Draft, deployment: Deployment) -> None:
+    """A stable side that was shrunk becomes whole again; until its instances had their time to start, traffic returns as they do."""
+    stable = draft.generations.get(deployment.stable or 0)
+    if stable is None or stable.number != draft.agent.stable or stable.shrunk_until is None:
+        return
+    patience = draft.manifest(stable.version).health.startup_timeout_seconds + LAUNCH_SLACK_SECONDS
+    draft.put(replace(stable, shrunk_until=draft.now + span(patience)))
+    draft.want(stable.number, 100.0)
 
 
 def describe(trigger: RollbackTrigger) -> dict[str, object]:

@@ -66,12 +66,13 @@ class RoutingView:
     in_flight: Mapping[str, int] = field(default_factory=dict)
 
 
-def effective_share(*, wanted: float, candidate_ready: int, stable_ready: int, needed: int) -> float:
+def effective_share(*, wanted: float, candidate_ready: int, stable_ready: int, needed: int, shrunk: bool = False) -> float:
     """The share in percent that the candidate really gets: what is wanted, never more than its ready instances can carry.
 
     `needed` is how many instances carry all of the traffic. No ready instance means no traffic, whatever was wanted; a side that
-    stands alone carries everything, because anything is better than an error. The stable side is not capped by its size: during an
-    upgrade it holds its full complement, and during a loss of instances the rest must carry the load anyway.
+    stands alone carries everything, because anything is better than an error. The stable side is not capped by its size: when it has
+    lost instances, the rest must carry the load anyway. Only where it was made smaller on purpose (`shrunk`) does the candidate keep
+    what the stable instances cannot carry yet; all but one of them suffice for everything, as whenever one is replaced.
     """
     if not 0 <= wanted <= 100:
         raise AssertionError(f"share {wanted} is not a percentage")
@@ -79,4 +80,8 @@ def effective_share(*, wanted: float, candidate_ready: int, stable_ready: int, n
         return 0.0
     if stable_ready <= 0:
         return 100.0
-    return min(wanted, 100.0 * min(candidate_ready, needed) / needed) if needed > 0 else wanted
+    if needed <= 0:
+        return wanted
+    most = 100.0 * min(candidate_ready, needed) / needed
+    least = 100.0 * (1 - min(1.0, stable_ready / max(1, needed - 1))) if shrunk else 0.0
+    return min(most, max(wanted, least))

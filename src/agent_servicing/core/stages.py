@@ -9,15 +9,16 @@ from agent_servicing.core.status import StageStatus
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Launch:
-    """Install the candidate's artifact and start its instances; done when every one is running."""
+    """Install the candidate's artifact and start its instances, `percent` of the agent's own number; done when every one is running."""
 
     name: str
+    percent: float = 100.0
     kind: Literal["launch"] = "launch"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckHealth:
-    """Done when every instance of the candidate has been healthy for as long as its manifest asks."""
+    """Done when every instance wanted of the candidate so far has been healthy for as long as its manifest asks."""
 
     name: str
     kind: Literal["check_health"] = "check_health"
@@ -37,13 +38,39 @@ class SetTraffic:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Replace:
+    """Move one part over: the candidate grows to `percent` of the instances, gets that share, and the stable side shrinks behind it.
+
+    Capacity leads traffic up and trails it down. `spare` bounds how many stable instances may leave meanwhile, so that an unproven
+    candidate can be taken back at once; None means as many as the traffic allows.
+    """
+
+    name: str
+    percent: float
+    spare: int | None = None
+    kind: Literal["replace"] = "replace"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Analyse:
-    """Watch for `seconds`, then go on only with a verdict that allows it. `bake` marks the watch after 100 %."""
+    """Watch for `seconds`, then go on only with a verdict that allows it. `bake` marks the watch after 100 %.
+
+    With `confirm` no verdict goes on: an operator does, by a promote, or the deployment is taken back when the time is over.
+    """
 
     name: str
     seconds: float
     bake: bool = False
+    confirm: bool = False
     kind: Literal["analyse"] = "analyse"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verify:
+    """Run the version's own smoke tests and requests against the agent's address, now that the version answers there."""
+
+    name: str
+    kind: Literal["verify"] = "verify"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +85,7 @@ class Retire:
     kind: Literal["retire"] = "retire"
 
 
-Stage = Launch | CheckHealth | SetTraffic | Analyse | Retire
+Stage = Launch | CheckHealth | SetTraffic | Replace | Analyse | Verify | Retire
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -75,6 +75,16 @@ class PreparationStatus(StrEnum):
     FAILED = "failed"
 
 
+class VerificationStatus(StrEnum):
+    """How far the tests of a version against its production address are; `unavailable`: they cannot be run on this machine at all."""
+
+    ABSENT = "absent"
+    RUNNING = "running"
+    PASSED = "passed"
+    FAILED = "failed"
+    UNAVAILABLE = "unavailable"
+
+
 class Verb(StrEnum):
     """What an operator can ask of a deployment or an agent; services write these down as intents, only the engine acts."""
 
@@ -82,5 +92,6 @@ class Verb(StrEnum):
     RESUME = "resume"
     PROMOTE = "promote"
     CANCEL = "cancel"
+    OVERRIDE = "override"
     SCALE = "scale"
     REMOVE = "remove"

@@ -32,14 +32,17 @@ def desired_routing(draft: Draft) -> Routing:
     agent = draft.agent
     stable = agent.stable if agent.stable in numbers else None
     candidate = agent.candidate if agent.candidate in numbers else None
+    share = _share(draft, candidate, stable)
+    # Open conversations come back together with the share: not before the instances that are to answer them.
+    kept = {candidate} if share > agent.share else set()
     return Routing(
         agent=agent.agent,
         conversation_key=agent.manifest.conversation_key,
         generations=generations,
         stable=stable,
         candidate=candidate,
-        share=_share(draft, candidate, stable),
-        redirects={old: new for old, new in sorted(agent.redirects.items()) if old in numbers and new in numbers},
+        share=share,
+        redirects={old: new for old, new in sorted(agent.redirects.items()) if old in numbers and new in numbers and old not in kept},
     )
 
 
@@ -48,14 +51,21 @@ def _share(draft: Draft, candidate: int | None, stable: int | None) -> float:
         return 0.0
     share = effective_share(
         wanted=draft.agent.share,
-        candidate_ready=_able(draft, candidate),
-        stable_ready=_able(draft, stable),
+        candidate_ready=able(draft, candidate),
+        stable_ready=able(draft, stable),
         needed=draft.agent.instances,
+        shrunk=_shrunk(draft, stable),
     )
     return round(share, 2)
 
 
-def _able(draft: Draft, generation: int | None) -> int:
+def _shrunk(draft: Draft, stable: int | None) -> bool:
+    generation = draft.generations.get(stable or 0)
+    return generation is not None and generation.shrunk_until is not None and draft.now < generation.shrunk_until
+
+
+def able(draft: Draft, generation: int | None) -> int:
+    """How many of its instances can really answer."""
     return sum(not unhealthy(draft, i) for i in draft.ready(generation))
 
 

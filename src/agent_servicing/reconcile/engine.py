@@ -15,7 +15,9 @@ import structlog
 from agent_servicing.core.actions import (
     Action,
     ApplyRouting,
+    BeginVerification,
     CollectReleases,
+    EndVerification,
     ForgetInstance,
     PrepareRelease,
     RemoveRouting,
@@ -27,7 +29,7 @@ from agent_servicing.core.draft import Decision
 from agent_servicing.core.errors import PermanentError, TemporaryError
 from agent_servicing.core.limits import Limits
 from agent_servicing.core.model import AgentState, Snapshot
-from agent_servicing.ports import AgentClient, Clock, Commit, Lease, Metrics, Router, Runtime, Store
+from agent_servicing.ports import AgentClient, Clock, Commit, Lease, Metrics, Router, Runtime, Store, Verifier
 from agent_servicing.reconcile.observe import Observer
 
 log = structlog.get_logger(__name__)
@@ -51,6 +53,7 @@ class Engine:
     clock: Clock
     limits: Limits
     action_timeout_seconds: float
+    verifier: Verifier | None = None
 
     async def turn(self, lease: Lease) -> bool:
         """Reconcile one agent once and give the lease back; False when it had to be put off. Never raises for what one agent did wrong."""
@@ -69,7 +72,14 @@ class Engine:
     async def _turn(self, lease: Lease) -> None:
         began = self.clock.monotonic()
         state = await self.store.load(lease.agent)
-        observer = Observer(runtime=self.runtime, router=self.router, metrics=self.metrics, client=self.client, clock=self.clock)
+        observer = Observer(
+            runtime=self.runtime,
+            router=self.router,
+            metrics=self.metrics,
+            client=self.client,
+            clock=self.clock,
+            verifier=self.verifier,
+        )
         world = await observer.observe(state)
         decision = decide(Snapshot(state=state, world=world), self.limits)
         problem = await self._act(lease, state, decision.actions, began)
@@ -105,14 +115,28 @@ class Engine:
                 await self.runtime.stop(action.agent, action.instance, kill=action.kill)
             case ForgetInstance():
                 await self.runtime.forget(action.agent, action.instance)
-            case ApplyRouting():
-                await self.router.apply(action.routing)
-            case RemoveRouting():
-                await self.router.remove(action.agent)
+            case ApplyRouting() | RemoveRouting():
+                await self._route(action)
             case CollectReleases():
                 await self.runtime.collect(action.agent, keep=action.keep)
+            case BeginVerification() | EndVerification():
+                await self._verify(state, action)
             case _:
                 assert_never(action)
+
+    async def _route(self, action: ApplyRouting | RemoveRouting) -> None:
+        if isinstance(action, ApplyRouting):
+            await self.router.apply(action.routing)
+        else:
+            await self.router.remove(action.agent)
+
+    async def _verify(self, state: AgentState, action: BeginVerification | EndVerification) -> None:
+        if self.verifier is None:
+            return
+        if isinstance(action, BeginVerification):
+            await self.verifier.begin(state.releases[action.version], key=action.key)
+        else:
+            await self.verifier.forget(action.key)
 
     async def _give_back(self, lease: Lease, seconds: float) -> None:
         try:
@@ -142,4 +166,5 @@ def _commit(decision: Decision, problem: Problem | None, clock: Clock) -> Commit
         events=decision.events,
         intents_done=decision.intents_done,
         next_at=clock.now() + timedelta(seconds=wait),
+        blocks=decision.blocks,
     )

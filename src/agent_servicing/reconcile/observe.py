@@ -9,9 +9,9 @@ import anyio
 import structlog
 
 from agent_servicing.core.errors import PermanentError, TemporaryError
-from agent_servicing.core.model import AgentState, Instance, Observation, Preparation, Probe, Process
-from agent_servicing.core.status import InstanceStatus
-from agent_servicing.ports import AgentClient, Clock, Metrics, Router, Runtime
+from agent_servicing.core.model import AgentState, Instance, Observation, Preparation, Probe, Process, Verification
+from agent_servicing.core.status import InstanceStatus, VerificationStatus
+from agent_servicing.ports import AgentClient, Clock, Metrics, Router, Runtime, Verifier
 
 log = structlog.get_logger(__name__)
 
@@ -33,6 +33,7 @@ class Observer:
     metrics: Metrics
     client: AgentClient
     clock: Clock
+    verifier: Verifier | None = None
 
     async def observe(self, state: AgentState) -> Observation:
         agent = state.agent.agent
@@ -53,7 +54,17 @@ class Observer:
             routing=routing,
             counters=counters,
             preparations=preparations,
+            verification=await self._verification(state),
         )
+
+    async def _verification(self, state: AgentState) -> Verification | None:
+        """Of the deployment that is being verified, if one is."""
+        key = next((d.deployment for d in state.deployments if d.active and d.being_verified), None)
+        if key is None:
+            return None
+        if self.verifier is None:
+            return Verification(status=VerificationStatus.UNAVAILABLE, detail="this server has no driver for tests")
+        return await self._read("verification", state.agent.agent, partial(self.verifier.outcome, key))
 
     async def _read(self, what: str, agent: str, reading: Callable[[], Awaitable[T]]) -> T | None:
         try:

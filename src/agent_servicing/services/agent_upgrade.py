@@ -27,9 +27,9 @@ PAGE_MAX: Final = 200
 """Deployments on one page; each may hold minutes of readings."""
 
 _VERBS: Final = {
-    DeploymentStatus.IN_PROGRESS: (Verb.PAUSE, Verb.PROMOTE, Verb.CANCEL),
-    DeploymentStatus.PAUSED: (Verb.RESUME, Verb.PROMOTE, Verb.CANCEL),
-    DeploymentStatus.BAKING: (Verb.PAUSE, Verb.PROMOTE, Verb.CANCEL),
+    DeploymentStatus.IN_PROGRESS: (Verb.PAUSE, Verb.PROMOTE, Verb.OVERRIDE, Verb.CANCEL),
+    DeploymentStatus.PAUSED: (Verb.RESUME, Verb.PROMOTE, Verb.OVERRIDE, Verb.CANCEL),
+    DeploymentStatus.BAKING: (Verb.PAUSE, Verb.PROMOTE, Verb.OVERRIDE, Verb.CANCEL),
 }
 """What may be asked of a deployment under way; one that is being taken back can only be watched."""
 
@@ -104,12 +104,12 @@ class AgentUpgrade:
         if_state: str | None = None,
         if_version: int | None = None,
     ) -> Deployment:
-        """Ask for pause, resume, promote or cancel. `if_version` is the deployment's `revision`.
+        """Ask for pause, resume, promote, override or cancel. `if_version` is the deployment's `revision`. An override needs a reason.
 
         A waiting deployment is cancelled at once; everything else is done by the engine. Raises Conflict (`state_mismatch`,
         `version_mismatch`, `wrong_state`) with `details["deployment"]` holding the current Deployment.
         """
-        reason = checked_reason(reason)
+        reason = checked_reason(reason, needed=verb is Verb.OVERRIDE)
         async with self._database.write() as connection:
             await queries.agent_row(connection, agent, lock=True)
             current = await _require(connection, deployment, agent)

@@ -3,12 +3,11 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from math import ceil
 from typing import Final
 
 from agent_servicing.core.errors import Conflict, FieldError, Invalid, NotFound, ServicingError
+from agent_servicing.core.manifest import Tests
 from agent_servicing.core.model import AgentState, Deployment, DeploymentSpec
-from agent_servicing.core.stages import Analyse, CheckHealth, Launch, Retire, SetTraffic, Stage
 from agent_servicing.core.state import door
 from agent_servicing.core.status import DeploymentStatus
 from agent_servicing.core.strategies import STRATEGIES, UPGRADES
@@ -16,6 +15,8 @@ from agent_servicing.core.versions import check_upgrade, try_parse
 from agent_servicing.services import catalogue
 from agent_servicing.services.requests import UpgradeRequest
 from agent_servicing.services.specs import problems, spec_of
+from agent_servicing.services.stage_words import estimated_minutes, sentence
+from agent_servicing.services.strategy_warnings import strategy_warnings
 from agent_servicing.services.transaction import checked_reason, leaving, shown
 from agent_servicing.services.views import Plan, PlannedStage, Refusal
 from agent_servicing.store.queries import VersionRow
@@ -28,9 +29,6 @@ LATE_SECONDS_MAX: Final = 300
 
 SCHEDULE_DAYS_MAX: Final = 366
 """Further ahead is a typing error."""
-
-STAGE_SECONDS: Final = {"launch": 30.0, "check_health": 10.0, "set_traffic": 5.0, "retire": 10.0}
-"""What stages without a length of their own usually take; an estimate for people."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,14 +47,15 @@ def make_plan(
     target = str(parsed) if parsed else request.target_version
     row = next((row for row in rows if row.version == target), None)
     start = scheduled_start(request, now)
-    spec = spec_of(request, start=start or now, keep_warm_seconds=keep_warm_seconds)
+    tests = row.manifest.tests if row is not None else Tests()
+    spec = spec_of(request, start=start or now, keep_warm_seconds=keep_warm_seconds, tests=tests)
     refusals = (
         *_input_refusals(request, now),
         *_version_refusals(state, rows, row, target, request),
         *_busy_refusals(state, target, request, start),
     )
-    compiles = request.strategy in UPGRADES and not any(r.field.startswith("steps") for r in refusals)
-    stages = STRATEGIES[request.strategy](spec) if compiles else ()
+    compiles = request.strategy in UPGRADES and not any(r.code == "bad_value" for r in refusals)
+    stages = STRATEGIES[request.strategy](spec, state.agent.instances) if compiles else ()
     current = next((row for row in rows if row.version == state.agent.version), None)
     plan = Plan(
         agent=state.agent.agent,
@@ -65,7 +64,7 @@ def make_plan(
         strategy=request.strategy,
         stages=tuple(PlannedStage(stage=stage.name, sentence=sentence(stage, state, target)) for stage in stages),
         refusals=refusals,
-        warnings=tuple(_warnings(state, current, row, request)),
+        warnings=(*_warnings(state, current, row, request), *strategy_warnings(spec, state.agent.instances)),
         estimated_duration_minutes=estimated_minutes(stages),
         scheduled_at=start,
         state_door=door(current.manifest.state, row.manifest.state)[0] if current and row else "unknown",
@@ -87,28 +86,6 @@ def raise_first(refusals: Sequence[Refusal]) -> None:
 def scheduled_start(request: UpgradeRequest, now: datetime) -> datetime | None:
     """When it is to begin, None for now."""
     return request.schedule if request.schedule is not None and _aware(request.schedule) and request.schedule > now else None
-
-
-def estimated_minutes(stages: Sequence[Stage]) -> float:
-    """How long it takes when every watch passes at once; rounded up to half minutes."""
-    seconds = sum(stage.seconds if isinstance(stage, Analyse) else STAGE_SECONDS[stage.kind] for stage in stages)
-    return ceil(seconds / 30) / 2
-
-
-def sentence(stage: Stage, state: AgentState, target: str) -> str:
-    """What the stage will do, for people."""
-    agent, old = state.agent, state.agent.version
-    match stage:
-        case Launch():
-            return f"Install {target} and start {agent.instances} of it beside {old or 'nothing'}."
-        case CheckHealth():
-            return f"Wait until every instance of {target} has been healthy for as long as its manifest asks."
-        case SetTraffic():
-            return f"Send {stage.percent:g} % of new requests to {target}, and measure that they arrive there."
-        case Analyse():
-            return f"Watch {target} for {stage.seconds:g} s{' with all traffic' if stage.bake else ''}; take it back if it breaks a limit."
-        case Retire():
-            return f"Let {old or 'the old version'} finish what it has, then keep it warm for a while."
 
 
 def busy_with(state: AgentState) -> Deployment | None:

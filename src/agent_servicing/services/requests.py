@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from agent_servicing.core.model import IfBusy
+from agent_servicing.core.model import IfBusy, OnInconclusive
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -13,11 +13,17 @@ class AutoRollback:
     enabled: bool = True
     error_rate_threshold: float | None = 5.0
     latency_threshold_ms: float | None = None
+    latency_quantile: float | None = None
+    promote_error_rate: float | None = None
+    promote_latency_ms: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UpgradeRequest:
-    """What an operator asks for; None means the default of `DeploymentSpec`, `Policy` or the settings. Times are aware, spans in seconds."""
+    """What an operator asks for; None means the default of the strategy, `DeploymentSpec`, `Policy` or the settings.
+
+    Times are aware, spans in seconds. `confirm_until`: taken back at that time unless somebody confirms it.
+    """
 
     target_version: str
     strategy: str = "blue-green"
@@ -25,9 +31,20 @@ class UpgradeRequest:
     schedule: datetime | None = None
     auto_rollback: AutoRollback = field(default_factory=AutoRollback)
     steps: tuple[float, ...] | None = None
+    percent: float | None = None
+    batch_size: int | None = None
+    batch_percent: float | None = None
+    pause_seconds: float | None = None
     monitor_seconds: float | None = None
     bake_seconds: float | None = None
     bake_until: datetime | None = None
+    confirm_seconds: float | None = None
+    confirm_until: datetime | None = None
+    control_percent: float | None = None
+    warmup_seconds: float | None = None
+    on_inconclusive: OnInconclusive | None = None
+    promote_early: bool | None = None
+    verify: bool = True
     hold_seconds: float | None = None
     keep_warm_seconds: float | None = None
     min_requests: int | None = None

@@ -7,10 +7,12 @@ from math import isfinite
 from typing import Final, TypeVar
 
 from agent_servicing.core.analysis import Policy
+from agent_servicing.core.manifest import Tests
 from agent_servicing.core.model import DeploymentSpec
-from agent_servicing.services.requests import UpgradeRequest
+from agent_servicing.services.requests import AutoRollback, UpgradeRequest
 
 _T = TypeVar("_T")
+_S = TypeVar("_S", float, float | None)
 
 STEPS_MAX: Final = 20
 """Traffic steps of one deployment; more are no safer and nobody reads them."""
@@ -21,44 +23,103 @@ SPAN_SECONDS_MAX: Final = 7 * 24 * 3600.0
 MIN_REQUESTS_MAX: Final = 1_000_000
 
 
-def spec_of(request: UpgradeRequest, *, start: datetime, keep_warm_seconds: float) -> DeploymentSpec:
-    """The complete spec; what the request leaves open takes its default. `start` is when the deployment is to begin."""
-    default, limits = DeploymentSpec(strategy=request.strategy), request.auto_rollback
-    policy = Policy(
-        enabled=limits.enabled,
-        error_rate_threshold=limits.error_rate_threshold,
-        latency_threshold_ms=limits.latency_threshold_ms,
-        min_requests=_or(request.min_requests, Policy().min_requests),
-    )
+MONITOR_SECONDS: Final = {"blue-green": 180.0, "canary": 900.0, "rolling": 0.0}
+"""How long a step is watched when nobody says: rolling looks on while it replaces."""
+
+
+def spec_of(request: UpgradeRequest, *, start: datetime, keep_warm_seconds: float, tests: Tests) -> DeploymentSpec:
+    """The complete spec; what the request leaves open takes its default. `start` is when the deployment is to begin.
+
+    `tests` are the target version's own: without any there is nothing to verify.
+    """
+    default = DeploymentSpec(strategy=request.strategy)
+    monitor_seconds = _or(request.monitor_seconds, MONITOR_SECONDS.get(request.strategy, default.monitor_seconds))
     return DeploymentSpec(
         strategy=request.strategy,
         steps=request.steps if request.steps is not None else default.steps,
-        monitor_seconds=_or(request.monitor_seconds, default.monitor_seconds),
-        bake_seconds=_bake_seconds(request, start),
+        percent=_or(request.percent, default.percent),
+        batch_size=request.batch_size,
+        batch_percent=request.batch_percent,
+        pause_seconds=_or(request.pause_seconds, default.pause_seconds),
+        monitor_seconds=monitor_seconds,
+        bake_seconds=_until(request.bake_until, start, _or(request.bake_seconds, 0.0)),
+        confirm_seconds=_until(request.confirm_until, start, request.confirm_seconds),
+        control_percent=_or(request.control_percent, default.control_percent),
+        warmup_seconds=request.warmup_seconds,
+        on_inconclusive=_or(request.on_inconclusive, "hold" if request.strategy == "canary" else "promote"),
+        promote_early=_or(request.promote_early, default.promote_early),
         keep_warm_seconds=_or(request.keep_warm_seconds, keep_warm_seconds),
         hold_seconds=_or(request.hold_seconds, default.hold_seconds),
-        policy=policy,
+        verify=request.verify and bool(tests.smoke or tests.requests),
+        policy=_policy(request, monitor_seconds or _or(request.pause_seconds, default.pause_seconds)),
+    )
+
+
+def _policy(request: UpgradeRequest, monitor_seconds: float) -> Policy:
+    limits, default = request.auto_rollback, Policy()
+    return Policy(
+        enabled=limits.enabled,
+        error_rate_threshold=limits.error_rate_threshold,
+        latency_threshold_ms=limits.latency_threshold_ms,
+        latency_quantile=_or(limits.latency_quantile, default.latency_quantile),
+        min_requests=_or(request.min_requests, default.min_requests),
+        promote_error_rate=limits.promote_error_rate,
+        promote_latency_ms=limits.promote_latency_ms,
+        dwell_seconds=min(default.dwell_seconds, monitor_seconds),
     )
 
 
 def problems(request: UpgradeRequest) -> Iterator[tuple[str, str]]:
     """What is wrong with the numbers: (path, what is allowed)."""
     yield from _steps(request.steps)
-    for name in ("monitor_seconds", "bake_seconds", "hold_seconds", "keep_warm_seconds"):
+    yield from _parts(request)
+    yield from _spans(request)
+    yield from _limits(request.auto_rollback)
+    if request.min_requests is not None and not 1 <= request.min_requests <= MIN_REQUESTS_MAX:
+        yield "min_requests", f"must be from 1 to {MIN_REQUESTS_MAX}"
+
+
+def _parts(request: UpgradeRequest) -> Iterator[tuple[str, str]]:
+    if request.percent is not None and not 0 < request.percent < 100:
+        yield "percent", "must be above 0 and below 100: a canary is a part of the instances, 5 to 10 as a rule"
+    if request.batch_size is not None and request.batch_size < 1:
+        yield "batch_size", "must be at least 1 instance, or a percentage such as 25%"
+    if request.batch_percent is not None and not 0 < request.batch_percent <= 100:
+        yield "batch_size", "must be above 0 % and at most 100 %"
+    if request.control_percent is not None and not 0 <= request.control_percent <= 50:
+        yield "control_percent", "must be from 0 to 50: what stays with the old version through the bake"
+
+
+def _spans(request: UpgradeRequest) -> Iterator[tuple[str, str]]:
+    spans = ("monitor_seconds", "pause_seconds", "bake_seconds", "confirm_seconds", "warmup_seconds", "hold_seconds", "keep_warm_seconds")
+    for name in spans:
         value: float | None = getattr(request, name)
         if value is not None and not (isfinite(value) and 0 <= value <= SPAN_SECONDS_MAX):
             yield name, f"must be from 0 to {SPAN_SECONDS_MAX:g} seconds"
-    if request.bake_until is not None and request.bake_seconds is not None:
-        yield "bake_until", "give either bake_until or bake_seconds"
-    if request.bake_until is not None and request.bake_until.tzinfo is None:
-        yield "bake_until", "needs a time zone: end it with Z or an offset"
-    if request.min_requests is not None and not 1 <= request.min_requests <= MIN_REQUESTS_MAX:
-        yield "min_requests", f"must be from 1 to {MIN_REQUESTS_MAX}"
-    rate, latency_ms = request.auto_rollback.error_rate_threshold, request.auto_rollback.latency_threshold_ms
-    if rate is not None and not 0 <= rate <= 100:
-        yield "auto_rollback.error_rate_threshold", "must be from 0 to 100 percent"
-    if latency_ms is not None and not (isfinite(latency_ms) and latency_ms > 0):
-        yield "auto_rollback.latency_threshold_ms", "must be more than 0 ms"
+    for what in ("bake", "confirm"):
+        until: datetime | None = getattr(request, f"{what}_until")
+        if until is not None and getattr(request, f"{what}_seconds") is not None:
+            yield f"{what}_until", f"give either {what}_until or {what}_seconds"
+        if until is not None and until.tzinfo is None:
+            yield f"{what}_until", "needs a time zone: end it with Z or an offset"
+
+
+def _limits(limits: AutoRollback) -> Iterator[tuple[str, str]]:
+    """The operator's limits alone and against one another: what may be promoted must be better than what is rolled back."""
+    for name in ("error_rate_threshold", "promote_error_rate"):
+        rate: float | None = getattr(limits, name)
+        if rate is not None and not 0 < rate <= 100:
+            yield f"auto_rollback.{name}", "must be above 0 and at most 100 percent; null switches it off"
+    for name in ("latency_threshold_ms", "promote_latency_ms"):
+        latency_ms: float | None = getattr(limits, name)
+        if latency_ms is not None and not (isfinite(latency_ms) and latency_ms > 0):
+            yield f"auto_rollback.{name}", "must be more than 0 ms"
+    if limits.latency_quantile is not None and not 0.5 <= limits.latency_quantile <= 0.999:
+        yield "auto_rollback.latency_quantile", "must be from 0.5 to 0.999, for example 0.95"
+    for promote, back in (("promote_error_rate", "error_rate_threshold"), ("promote_latency_ms", "latency_threshold_ms")):
+        low, high = getattr(limits, promote), getattr(limits, back)
+        if low is not None and high is not None and low > high:
+            yield f"auto_rollback.{promote}", f"contradicts {back}: {low:g} would be promoted, above {high:g} is rolled back"
 
 
 def _steps(steps: tuple[float, ...] | None) -> Iterator[tuple[str, str]]:
@@ -69,11 +130,11 @@ def _steps(steps: tuple[float, ...] | None) -> Iterator[tuple[str, str]]:
         yield "steps", f"must be 1 to {STEPS_MAX} rising percentages above 0, the last of them 100, for example 25, 50, 100"
 
 
-def _bake_seconds(request: UpgradeRequest, start: datetime) -> float:
-    """`bake_until` counts from the start, so that the watch ends no earlier than asked."""
-    if request.bake_until is not None and request.bake_until.tzinfo is not None:
-        return min(SPAN_SECONDS_MAX, max(0.0, (request.bake_until - start).total_seconds()))
-    return _or(request.bake_seconds, 0.0)
+def _until(until: datetime | None, start: datetime, seconds: _S) -> float | _S:
+    """A moment counts from the start, so that the watch ends no earlier than asked; `seconds` when there is none."""
+    if until is not None and until.tzinfo is not None:
+        return min(SPAN_SECONDS_MAX, max(0.0, (until - start).total_seconds()))
+    return seconds
 
 
 def _or(value: _T | None, default: _T) -> _T:

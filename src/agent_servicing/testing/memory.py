@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from agent_servicing.core import latency
 from agent_servicing.core.errors import TemporaryError
 from agent_servicing.core.manifest import Manifest
-from agent_servicing.core.metrics import Counters, Counts, GenerationCounters
+from agent_servicing.core.metrics import Counters, Counts, GenerationCounters, InstanceCounters
 from agent_servicing.core.model import Preparation, Probe, Process, Release
 from agent_servicing.core.routing import Routing, RoutingView
 from agent_servicing.core.status import PreparationStatus
@@ -156,7 +156,11 @@ class MemoryRouter:
 
 @dataclass(slots=True)
 class MemoryMetrics:
-    """Implements `Metrics`. `send` routes requests exactly by the routing in force: no luck involved."""
+    """Implements `Metrics`. `send` routes requests exactly by the routing in force: no luck involved.
+
+    `pinned_share` of all requests (0–1) belong to conversations that the stable generation began; `bad_instances` fail the share of
+    requests given for them.
+    """
 
     clock: Clock
     router: MemoryRouter
@@ -165,36 +169,63 @@ class MemoryMetrics:
     unserved: dict[str, int] = field(default_factory=dict)
     reachable: bool = True
     carried: dict[tuple[str, int], float] = field(default_factory=dict)
+    owed: dict[tuple[str, int], float] = field(default_factory=dict)
+    of_instances: dict[str, InstanceCounters] = field(default_factory=dict)
+    pinned_share: float = 0.0
+    bad_instances: dict[str, float] = field(default_factory=dict)
 
     async def counters(self, agent: str) -> Counters:
         if not self.reachable:
             raise TemporaryError("the counters cannot be read")
-        return Counters(at=self.clock.now(), generations=dict(self.counted.get(agent, {})), unserved=self.unserved.get(agent, 0))
+        return Counters(
+            at=self.clock.now(),
+            generations=dict(self.counted.get(agent, {})),
+            instances=dict(self.of_instances),
+            unserved=self.unserved.get(agent, 0),
+        )
 
     def send(self, agent: str, requests: int) -> None:
         """So many new requests arrive now."""
         routing = self.router.routings.get(agent)
         if routing is None:
             return
+        pinned = int(requests * self.pinned_share) if routing.stable is not None else 0
+        if pinned and routing.stable is not None:
+            self._answer(agent, routing, routing.stable, pinned, pinned=True)
+        requests -= pinned
         for generation, share in _shares(routing).items():
             exact = requests * share / 100 + self.carried.get((agent, generation), 0.0)
             whole = int(exact + 1e-9)
             self.carried[agent, generation] = exact - whole
             self._answer(agent, routing, generation, whole)
 
-    def _answer(self, agent: str, routing: Routing, number: int, requests: int) -> None:
+    def _answer(self, agent: str, routing: Routing, number: int, requests: int, *, pinned: bool = False) -> None:
         route = routing.generation(number)
         if route is None or not route.backends:
             self.unserved[agent] = self.unserved.get(agent, 0) + requests
             return
         behaviour = self.runtime.behaviour(route.version)
-        errors = round(requests * behaviour.error_share)
+        names = [backend.instance for backend in route.backends]
+        exact = requests * sum(self.bad_instances.get(name, behaviour.error_share) for name in names) / len(names)
+        exact += self.owed.get((agent, number), 0.0)
+        errors = min(requests, int(exact + 1e-9))
+        self.owed[agent, number] = exact - errors
+        self._count_instances(names, requests, errors)
         bucket = next((i for i, edge in enumerate(latency.EDGES_MS) if behaviour.latency_ms <= edge), latency.BUCKETS - 1)
         histogram = tuple(requests - errors if i == bucket else 0 for i in range(latency.BUCKETS))
         new = Counts(routed=requests, answered=requests, errors=errors, histogram=histogram)
         counted = self.counted.setdefault(agent, {})
         before = counted.get(number, GenerationCounters())
-        counted[number] = replace(before, new=before.new + new)
+        counted[number] = replace(before, pinned=before.pinned + new) if pinned else replace(before, new=before.new + new)
+
+    def _count_instances(self, names: Sequence[str], requests: int, errors: int) -> None:
+        """Requests evenly, errors where they are made: at the bad ones, if any are."""
+        bad = [name for name in names if name in self.bad_instances] or list(names)
+        for place, name in enumerate(names):
+            before = self.of_instances.get(name, InstanceCounters())
+            mine = requests // len(names) + (place < requests % len(names))
+            wrong = errors // len(bad) + (bad.index(name) < errors % len(bad)) if name in bad else 0
+            self.of_instances[name] = InstanceCounters(requests=before.requests + mine, errors=before.errors + wrong)
 
 
 def _shares(routing: Routing) -> dict[int, float]:

@@ -4,11 +4,16 @@ from collections.abc import Callable, Mapping
 
 from agent_servicing.core.model import DeploymentSpec
 from agent_servicing.core.stages import Stage
-from agent_servicing.core.strategies import blue_green, replace, rollback
+from agent_servicing.core.strategies import blue_green, canary, replace, rollback, rolling
 
-Compile = Callable[[DeploymentSpec], tuple[Stage, ...]]
+Compile = Callable[[DeploymentSpec, int], tuple[Stage, ...]]
+"""The second argument is how many instances the agent has: batches are counted in it."""
 
-UPGRADES: Mapping[str, Compile] = {"blue-green": blue_green.compile_stages}
+UPGRADES: Mapping[str, Compile] = {
+    "blue-green": blue_green.compile_stages,
+    "canary": canary.compile_stages,
+    "rolling": rolling.compile_stages,
+}
 """What an operator may choose for an upgrade."""
 
 STRATEGIES: Mapping[str, Compile] = {

@@ -4,7 +4,7 @@ from agent_servicing.core.model import DeploymentSpec
 from agent_servicing.core.stages import CheckHealth, Launch, Retire, SetTraffic, Stage
 
 
-def compile_stages(spec: DeploymentSpec) -> tuple[Stage, ...]:  # noqa: ARG001  (the registry's signature; nothing to choose here)
+def compile_stages(spec: DeploymentSpec, instances: int) -> tuple[Stage, ...]:  # noqa: ARG001  (the registry's signature; nothing to choose here)
     return (
         Launch(name="deploy"),
         CheckHealth(name="health_check"),

@@ -4,7 +4,7 @@ from agent_servicing.core.model import DeploymentSpec
 from agent_servicing.core.stages import CheckHealth, Launch, Retire, SetTraffic, Stage
 
 
-def compile_stages(spec: DeploymentSpec) -> tuple[Stage, ...]:  # noqa: ARG001  (the registry's signature; a rollback has no options)
+def compile_stages(spec: DeploymentSpec, instances: int) -> tuple[Stage, ...]:  # noqa: ARG001  (the registry's signature; a rollback has no options)
     return (
         Launch(name="deploy_target"),
         CheckHealth(name="health_check_target"),

@@ -9,7 +9,6 @@ from agent_servicing.core.errors import Invalid, NotFound
 from agent_servicing.core.model import AgentState, Deployment
 from agent_servicing.core.status import Verb
 from agent_servicing.services.access import Principal, Role
-from agent_servicing.services.agent_upgrade import AutoRollback, UpgradeRequest
 from agent_servicing.web.auth import Caller, needs
 from agent_servicing.web.context import Context, WebContext
 from agent_servicing.web.schemas.deployments import (
@@ -22,6 +21,7 @@ from agent_servicing.web.schemas.deployments import (
     VerbBody,
 )
 from agent_servicing.web.schemas.queries import PageQuery
+from agent_servicing.web.upgrade_request import upgrade_request
 from agent_servicing.web.views.deployments import body_path, deployment_list, deployment_view, plan_view
 
 router = APIRouter(tags=["Upgrades and rollbacks"])
@@ -42,14 +42,14 @@ async def upgrade_agent(
 
     With `dry_run` nothing is written and the answer says what would be done, or why it would be refused.
     """
-    upgrades, request = context.services.upgrades, _request(body)
+    upgrades, request = context.services.upgrades, upgrade_request(body)
     if body.dry_run:
         response.status_code = 200
         return plan_view(await upgrades.plan(agent_id, request))
     try:
         deployment = await upgrades.request(agent_id, request, actor=caller.name)
     except Invalid as error:
-        error.errors = tuple(replace(each, path=body_path(each.path)) for each in error.errors)
+        error.errors = tuple(replace(each, path=body_path(each.path, body.strategy)) for each in error.errors)
         raise
     return await _started(context, deployment, response)
 
@@ -99,6 +99,12 @@ async def promote_upgrade(
     return await _verb(context, caller, agent_id, upgrade_id, Verb.PROMOTE, body, full=body is not None and body.full)
 
 
+@router.post("/agents/{agent_id}/upgrades/{upgrade_id}/override", summary="Override the analysis", status_code=202, **needs(Role.OPERATOR))
+async def override_upgrade(context: Context, caller: Caller, agent_id: str, upgrade_id: str, body: VerbBody) -> DeploymentView:
+    """Take the decision from the analysis: it still tells, but holds nothing and takes nothing back. Needs a reason; health stays watched."""
+    return await _verb(context, caller, agent_id, upgrade_id, Verb.OVERRIDE, body)
+
+
 @router.post("/agents/{agent_id}/upgrades/{upgrade_id}/cancel", summary="Cancel a deployment", status_code=202, **needs(Role.OPERATOR))
 async def cancel_upgrade(context: Context, caller: Caller, agent_id: str, upgrade_id: str, body: VerbBody | None = None) -> DeploymentView:
     """A waiting one is cancelled at once; one under way is rolled back."""
@@ -130,27 +136,3 @@ async def _started(context: WebContext, deployment: Deployment, response: Respon
 
 async def _shown(context: WebContext, deployment: Deployment) -> DeploymentView:
     return deployment_view(deployment, now=context.clock.now(), state=await state_of(context, deployment.agent))
-
-
-def _request(body: UpgradeBody) -> UpgradeRequest:
-    limits, shape = body.auto_rollback, body.blue_green
-    return UpgradeRequest(
-        target_version=body.target_version,
-        strategy=body.strategy,
-        reason=body.reason,
-        schedule=body.schedule,
-        auto_rollback=AutoRollback(
-            enabled=limits.enabled,
-            error_rate_threshold=limits.error_rate_threshold,
-            latency_threshold_ms=limits.latency_threshold_ms,
-        ),
-        steps=tuple(shape.steps) if shape.steps is not None else None,
-        monitor_seconds=shape.monitor_seconds,
-        bake_seconds=body.bake_seconds,
-        bake_until=body.bake_until,
-        hold_seconds=body.hold_seconds,
-        keep_warm_seconds=body.keep_warm_seconds,
-        min_requests=limits.min_requests,
-        acknowledge_breaking=body.acknowledge_breaking,
-        when_busy=body.when_busy,
-    )

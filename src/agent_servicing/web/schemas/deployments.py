@@ -9,7 +9,9 @@ from agent_servicing.services.specs import MIN_REQUESTS_MAX, SPAN_SECONDS_MAX, S
 from agent_servicing.web.schemas.common import Body, Name, NextCursor, Reason, Text, Time, View, example
 
 Percent = Annotated[float, Field(ge=0, le=100)]
+Limit = Annotated[float, Field(gt=0, le=100)]
 Seconds = Annotated[float, Field(ge=0, le=SPAN_SECONDS_MAX)]
+BatchSize = Annotated[int, Field(ge=1)] | Annotated[str, Field(pattern=r"^\d{1,3}(\.\d{1,2})?\s?%$")]
 Steps = Annotated[list[Annotated[float, Field(gt=0, le=100)]], Field(min_length=1, max_length=STEPS_MAX)]
 
 
@@ -17,8 +19,13 @@ class AutoRollbackBody(Body):
     """Limits on the candidate's own requests; null switches one off."""
 
     enabled: bool = True
-    error_rate_threshold: Percent | None = Field(default=5.0, description="Percent of the candidate's requests")
-    latency_threshold_ms: float | None = Field(default=None, gt=0, description="Milliseconds at the 95th percentile")
+    error_rate_threshold: Limit | None = Field(default=5.0, description="Percent of the candidate's requests")
+    latency_threshold_ms: float | None = Field(default=None, gt=0, description="Milliseconds at the latency quantile")
+    latency_quantile: float | None = Field(default=None, description="Share of requests that must be faster, 0.95 unless given")
+    promote_error_rate: Limit | None = Field(
+        default=None, description="Percent; below it a version is promotable whatever the old one does"
+    )
+    promote_latency_ms: float | None = Field(default=None, gt=0, description="Milliseconds; the same for latency")
     min_requests: int | None = Field(default=None, ge=1, le=MIN_REQUESTS_MAX, description="Fewer requests are no verdict")
 
 
@@ -27,6 +34,31 @@ class BlueGreenBody(Body):
 
     steps: Steps | None = Field(default=None, description="Shares in percent, growing, the last one 100")
     monitor_seconds: Seconds | None = Field(default=None, description="How long each share is watched")
+
+
+class Conditions(Body):
+    """Limits on error rate (percent) and latency (ms at the latency quantile); null or omitted leaves a limit as it is."""
+
+    error_rate: Limit | None = None
+    latency_ms: float | None = Field(default=None, gt=0)
+
+
+class CanaryBody(Body):
+    """A few instances first, watched, then the rest in batches."""
+
+    percent: float | None = Field(default=None, gt=0, lt=100, description="Part of the instances and of new conversations, 10 unless given")
+    monitor_seconds: Seconds | None = Field(default=None, description="How long the canary is watched, 900 unless given")
+    promote_if: Conditions = Field(default=Conditions(), description="Promoted by itself once both are proved to be met")
+    rollback_if: Conditions = Field(default=Conditions(), description="Rolled back once one is proved to be exceeded")
+    batch_size: BatchSize | None = Field(default=None, description='Instances (3) or part of them ("25%") that follow at once')
+    pause_seconds: Seconds | None = Field(default=None, description="Between the batches that follow")
+
+
+class RollingBody(Body):
+    """Instances are replaced in batches, each healthy before an old one leaves."""
+
+    batch_size: BatchSize | None = Field(default=None, description='Instances (1) or part of them ("25%") at once')
+    pause_seconds: Seconds | None = Field(default=None, description="Watch for so long between batches")
 
 
 class UpgradeBody(Body):
@@ -49,8 +81,19 @@ class UpgradeBody(Body):
     schedule: Time | None = Field(default=None, description="When to start; omitted: now")
     auto_rollback: AutoRollbackBody = AutoRollbackBody()
     blue_green: BlueGreenBody = BlueGreenBody()
+    canary: CanaryBody = CanaryBody()
+    rolling: RollingBody = RollingBody()
     bake_seconds: Seconds | None = Field(default=None, description="Watch so long after 100 % and roll back if it turns bad")
     bake_until: Time | None = Field(default=None, description="The same as a moment; give one of the two")
+    confirm_seconds: Seconds | None = Field(default=None, description="After 100 %, take it back unless somebody promotes it in this time")
+    confirm_until: Time | None = Field(default=None, description="The same as a moment: back at six unless confirmed")
+    control_percent: float | None = Field(default=None, ge=0, le=50, description="What stays with the old version through the bake")
+    warmup_seconds: Seconds | None = Field(default=None, description="First seconds with traffic that only an all-out failure counts in")
+    on_inconclusive: Literal["promote", "hold", "rollback"] | None = Field(
+        default=None, description="After a watch that proved nothing either way: promote, but hold for a canary"
+    )
+    promote_early: bool | None = Field(default=None, description="Go on as soon as the verdict is passing")
+    verify: bool = Field(default=True, description="Run the version's smoke tests and requests at its production address after 100 %")
     hold_seconds: Seconds | None = Field(default=None, description="How long a step waits for a verdict before it is taken back")
     keep_warm_seconds: Seconds | None = Field(default=None, description="How long the previous version stays running without traffic")
     acknowledge_breaking: bool = Field(default=False, description="Needed for a major version and for versions with breaking changes")
@@ -114,7 +157,16 @@ class PolicyView(View):
     latency_threshold_ms: float | None
     latency_quantile: float
     min_requests: int
-    window_seconds: float
+    promote_error_rate: float | None = Field(validation_alias="error_promote_limit", description="In force, derived when not given")
+    promote_latency_ms: float | None = Field(validation_alias="latency_promote_limit_ms")
+
+
+class EvidenceView(View):
+    """One line of the evidence: `odds` of `needed`, as in 63:1 of 400:1."""
+
+    name: str
+    odds: float
+    needed: float
 
 
 class JudgementView(View):
@@ -125,6 +177,11 @@ class JudgementView(View):
     threshold: float | None
     requests: int
     window_seconds: float
+    rule: str = Field(description="Which rule a failing verdict rests on")
+    stable_value: float | None = Field(description="The same metric of the stable version")
+    evidence: list[EvidenceView]
+    missing_requests: int | None = Field(description="About so many more until a verdict, where that can be said")
+    common_cause: bool = Field(description="The old version is failing too: nobody can say anything about the new one")
 
 
 class RollbackCauseView(View):
@@ -174,7 +231,8 @@ _EXAMPLE = example(
         "latency_threshold_ms": 300,
         "latency_quantile": 0.95,
         "min_requests": 50,
-        "window_seconds": 60,
+        "promote_error_rate": 2.0,
+        "promote_latency_ms": 150,
     },
     judgement=None,
     rollback=None,
@@ -190,6 +248,7 @@ _EXAMPLE = example(
     reason="Upgrade for performance improvements",
     operator="admin",
     message="",
+    overridden_by=None,
     requested_at="2026-01-02T02:00:00Z",
     scheduled_at=None,
     started_at="2026-01-02T02:00:01Z",
@@ -225,6 +284,7 @@ class DeploymentView(View):
     reason: str
     operator: str
     message: str
+    overridden_by: str | None = Field(description="Who took the decision from the analysis")
     requested_at: datetime
     scheduled_at: datetime | None
     started_at: datetime | None

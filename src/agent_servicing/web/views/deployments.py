@@ -8,10 +8,10 @@ from agent_servicing.core import latency
 from agent_servicing.core.analysis import Sample
 from agent_servicing.core.metrics import Counts
 from agent_servicing.core.model import AgentState, Deployment
-from agent_servicing.core.stages import SetTraffic, StageRecord
+from agent_servicing.core.stages import Replace, SetTraffic, StageRecord
 from agent_servicing.core.status import DeploymentKind, DeploymentStatus, StageStatus
 from agent_servicing.core.strategies import STRATEGIES
-from agent_servicing.services.planning import estimated_minutes
+from agent_servicing.services.stage_words import estimated_minutes
 from agent_servicing.services.views import DeploymentPage, Plan
 from agent_servicing.web.schemas.deployments import (
     BothSidesView,
@@ -29,11 +29,7 @@ from agent_servicing.web.schemas.deployments import (
 READINGS_SECONDS = 10.0
 """What the two versions' metrics are averaged over: short enough to follow, long enough not to jump."""
 
-_BODY_PATHS = {
-    "steps": "blue_green.steps",
-    "monitor_seconds": "blue_green.monitor_seconds",
-    "min_requests": "auto_rollback.min_requests",
-}
+_OF_STRATEGY = frozenset({"steps", "percent", "batch_size", "pause_seconds", "monitor_seconds"})
 
 _REACHED = (StageStatus.IN_PROGRESS, StageStatus.COMPLETED)
 
@@ -61,6 +57,7 @@ def deployment_view(deployment: Deployment, *, now: datetime, state: AgentState 
         reason=deployment.reason,
         operator=deployment.actor,
         message=deployment.message,
+        overridden_by=deployment.overridden_by,
         requested_at=deployment.requested_at,
         scheduled_at=deployment.scheduled_at,
         started_at=deployment.started_at,
@@ -83,15 +80,17 @@ def plan_view(plan: Plan) -> PlanView:
         {
             "agent_id": plan.agent,
             "stages": list(plan.stages),
-            "refusals": [replace(refusal, field=body_path(refusal.field)) for refusal in plan.refusals],
+            "refusals": [replace(refusal, field=body_path(refusal.field, plan.strategy)) for refusal in plan.refusals],
             **{name: getattr(plan, name) for name in fields},
         }
     )
 
 
-def body_path(field: str) -> str:
+def body_path(field: str, strategy: str) -> str:
     """Where a field of the service's request stands in the body of ours."""
-    return _BODY_PATHS.get(field, field)
+    if field == "min_requests":
+        return "auto_rollback.min_requests"
+    return f"{strategy.replace('-', '_')}.{field}" if field in _OF_STRATEGY else field
 
 
 def share_percent(deployment: Deployment, state: AgentState | None = None) -> float:
@@ -102,14 +101,14 @@ def share_percent(deployment: Deployment, state: AgentState | None = None) -> fl
         return 100.0
     if deployment.terminal or deployment.status is DeploymentStatus.ROLLING_BACK:
         return 0.0
-    reached = [r.stage.percent for r in deployment.stages if isinstance(r.stage, SetTraffic) and r.status in _REACHED]
+    reached = [r.stage.percent for r in deployment.stages if isinstance(r.stage, SetTraffic | Replace) and r.status in _REACHED]
     return reached[-1] if reached else 0.0
 
 
 def _estimate(deployment: Deployment) -> float:
     """In minutes; before the engine has compiled the stages, those its strategy will compile to."""
     spec = deployment.spec
-    compiled = STRATEGIES[spec.strategy](spec) if spec.strategy in STRATEGIES else ()
+    compiled = STRATEGIES[spec.strategy](spec, 1) if spec.strategy in STRATEGIES else ()
     return estimated_minutes([record.stage for record in deployment.stages] or compiled)
 
 

@@ -1,0 +1,227 @@
+"""Synthetic traffic of two versions, one reading a second, for `analysis.py`: what the judge must not, must and may take back.
+
+Latencies: a log-normal body and 3 % with a Pareto tail of infinite variance, p95 120 ms, on the product's own histogram edges. "Must not" and
+"must" are our definitions; whoever wants a common outage to roll back sets `common_cause: rollback`.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import erf, log
+
+import numpy as np
+
+from agent_servicing.core.analysis import Arm, Reading
+from agent_servicing.core.latency import BUCKETS, EDGES_MS
+from agent_servicing.core.metrics import Counts
+
+SECONDS = 900
+P95_MS = 120.0
+BODY_SIGMA, TAIL_SHARE, TAIL_POWER = 0.5, 0.03, 1.5
+STABLE, CANDIDATE = 0, 1
+
+MUST_NOT = ("healthy_0.3", "healthy_1", "host_offset", "outage_both", "outage_long", "clustered", "warmup", "always_4")
+MUST = ("errors_8.2", "errors_30", "errors_100", "p95_350", "tail_8pct_2s", "leak", "late_8.2")
+GREY = ("blip_3s", "errors_2", "errors_3", "p95_180")
+
+ONSET = {"leak": 300, "late_8.2": 450}
+"""Second at which a scenario turns bad; before it a rollback is a false one."""
+
+WHAT = {
+    "healthy_0.3": "both 0.3 % errors",
+    "healthy_1": "both 1 % errors",
+    "host_offset": "hosts 5 % apart in latency, drift in common",
+    "outage_both": "outage of both: 25 % errors, four times as slow, 60 s and 30 s",
+    "outage_long": "the same for 400 s",
+    "clustered": "errors in clusters of about 10",
+    "warmup": "the new one five times as slow with 5 % errors for 20 s",
+    "always_4": "both always 4 % errors",
+    "errors_8.2": "8.2 % errors against 0.5 %",
+    "errors_30": "30 % errors",
+    "errors_100": "everything fails",
+    "p95_350": "p95 350 ms against 120 ms",
+    "tail_8pct_2s": "8 % of requests take 2 s",
+    "leak": "from 300 s errors rise to 30 %",
+    "late_8.2": "8.2 % errors from 450 s on",
+    "blip_3s": "3 s of 50 % errors, once",
+    "errors_2": "2 % errors",
+    "errors_3": "3 % errors",
+    "p95_180": "p95 180 ms",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class World:
+    """Per second: each version's error probability and latency factor; what else is special about it."""
+
+    errors: np.ndarray
+    factor: np.ndarray
+    cluster: float = 0.0
+    tail: tuple[float, float] = (0.0, 0.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Traffic:
+    """Counts by version and second. `histogram` holds successful requests only."""
+
+    share: np.ndarray
+    answered: np.ndarray
+    errors: np.ndarray
+    histogram: np.ndarray
+
+    def readings(self) -> Iterator[Reading]:
+        rows = self.histogram.tolist()
+        answered, errors = self.answered.tolist(), self.errors.tolist()
+        for second, share in enumerate(self.share.tolist()):
+            arms = [
+                Arm(
+                    new=Counts(
+                        routed=answered[arm][second],
+                        answered=answered[arm][second],
+                        errors=errors[arm][second],
+                        histogram=tuple(rows[arm][second]),
+                    )
+                )
+                for arm in (STABLE, CANDIDATE)
+            ]
+            yield Reading(seconds=1.0, share=share, stable=arms[STABLE], candidate=arms[CANDIDATE])
+
+
+def profile(name: str, seconds: int = SECONDS) -> np.ndarray:
+    """Percent of the traffic that the candidate gets, by second."""
+    share = np.full(seconds, {"canary": 10.0, "25": 25.0, "50": 50.0}.get(name, 25.0))
+    if name in ("bg", "bg50"):
+        share[300:] = 50.0
+        if name == "bg":
+            share[600:] = 90.0
+    return share
+
+
+def scenario(name: str, rng: np.random.Generator) -> World:
+    t = np.arange(SECONDS)
+    errors, factor = np.full((2, SECONDS), 0.005), np.ones((2, SECONDS))
+    both = {"healthy_0.3": 0.003, "healthy_1": 0.01, "always_4": 0.04}
+    green = {"errors_2": 0.02, "errors_3": 0.03, "errors_8.2": 0.082, "errors_30": 0.3, "errors_100": 1.0}
+    slower = {"p95_180": 180.0, "p95_350": 350.0}
+    windows = {"outage_both": ((200, 260), (650, 680)), "outage_long": ((250, 650),)}
+    if name in both:
+        errors[:] = both[name]
+    elif name in green:
+        errors[CANDIDATE] = green[name]
+    elif name in slower:
+        factor[CANDIDATE] = slower[name] / P95_MS
+    elif name in windows:
+        for start, end in windows[name]:
+            errors[:, start:end], factor[:, start:end] = 0.25, 4.0
+    elif name == "host_offset":
+        factor[CANDIDATE] *= np.exp(0.05 * rng.standard_normal())
+        factor *= np.exp(drift(rng, 0.03))
+    elif name == "warmup":
+        factor[CANDIDATE, :20], errors[CANDIDATE, :20] = 5.0, 0.05
+    elif name == "leak":
+        errors[CANDIDATE] += 0.295 * np.clip((t - 300) / 600, 0, 1)
+    elif name == "late_8.2":
+        errors[CANDIDATE, 450:] = 0.082
+    elif name == "blip_3s":
+        errors[CANDIDATE, 200:203] = 0.5
+    elif name == "tail_8pct_2s":
+        return World(errors=errors, factor=factor, tail=(0.08, 2000.0))
+    elif name == "clustered":
+        return World(errors=errors, factor=factor, cluster=10.0)
+    else:
+        raise ValueError(name)
+    return World(errors=errors, factor=factor)
+
+
+def drift(rng: np.random.Generator, sigma: float) -> np.ndarray:
+    """A slow random walk that returns to zero; the same for both versions."""
+    steps, level = sigma * rng.standard_normal(SECONDS), np.zeros(SECONDS)
+    for second in range(1, SECONDS):
+        level[second] = 0.98 * level[second - 1] + steps[second]
+    return level
+
+
+def traffic(world: World, rate: float, share: np.ndarray, rng: np.random.Generator) -> Traffic:
+    seconds = len(share)
+    requests = rng.poisson(rate, seconds)
+    candidate = rng.binomial(requests, share / 100)
+    answered = np.stack([requests - candidate, candidate])
+    probability = world.errors[:, :seconds]
+    if world.cluster:
+        starts = rng.poisson(answered * probability / world.cluster)
+        errors = np.zeros_like(answered)
+        for arm, second in zip(*np.nonzero(starts), strict=True):
+            errors[arm, second] = rng.geometric(1 / world.cluster, starts[arm, second]).sum()
+        answered = np.maximum(answered, errors)  # the client's repetitions are requests, too
+    else:
+        errors = rng.binomial(answered, probability)
+    histogram = np.zeros((2, seconds, BUCKETS), np.int64)
+    for arm in (STABLE, CANDIDATE):
+        shape = _probabilities(world.factor[arm, :seconds])
+        if world.tail[0] and arm == CANDIDATE:
+            shape *= 1 - world.tail[0]
+            shape[:, int(np.searchsorted(EDGES_MS, world.tail[1]))] += world.tail[0]
+        used = np.flatnonzero(shape.max(axis=0) > 1e-12)
+        part = shape[:, used]
+        histogram[arm][:, used] = rng.multinomial((answered - errors)[arm], part / part.sum(axis=1, keepdims=True))
+    return Traffic(share=share, answered=answered, errors=errors, histogram=histogram)
+
+
+def random_deployment(rng: np.random.Generator) -> tuple[Traffic, float, int | None]:
+    """Every parameter drawn: traffic, rate, and the second from which the candidate is bad (None: it is not).
+
+    Healthy and bad ones share the same nuisances. The share never leaves less than 10 % to stable, 50 % below 5 requests/s, as the product does.
+    """
+    rate = float(np.exp(rng.uniform(log(2), log(1000))))
+    errors = np.full((2, SECONDS), np.exp(rng.uniform(log(0.0005), log(0.015))))
+    factor = np.full((2, SECONDS), rng.uniform(0.4, 1.05))
+    factor[CANDIDATE] *= np.exp(0.04 * rng.standard_normal())
+    factor *= np.exp(drift(rng, rng.uniform(0, 0.03)))
+    warm = int(rng.integers(0, 40))
+    factor[CANDIDATE, :warm] *= rng.uniform(1, 6)
+    errors[CANDIDATE, :warm] += rng.uniform(0, 0.08)
+    if rng.random() < 0.3:
+        start, length = int(rng.integers(60, 800)), int(rng.integers(20, 400))
+        errors[:, start : start + length] += rng.uniform(0.03, 0.6)
+        factor[:, start : start + length] *= rng.uniform(1, 6)
+    onset, tail = None, (0.0, 0.0)
+    if rng.random() < 0.5:
+        onset = 0 if rng.random() < 0.6 else int(rng.integers(50, 450))
+        kind = rng.choice(("errors", "latency", "tail", "leak"))
+        if kind == "errors":
+            errors[CANDIDATE, onset:] += np.exp(rng.uniform(log(0.06), log(0.9)))
+        elif kind == "latency":
+            factor[CANDIDATE, onset:] *= np.exp(rng.uniform(log(3.0), log(12.0)))
+        elif kind == "tail":
+            onset, tail = 0, (rng.uniform(0.07, 0.25), rng.uniform(600, 8000))
+        else:
+            ramp = np.clip((np.arange(SECONDS) - onset) / (SECONDS - onset), 0, 1)
+            errors[CANDIDATE] += rng.uniform(0.15, 0.6) * ramp
+    cluster = float(rng.uniform(2, 10)) if onset is None and rng.random() < 0.2 else 0.0
+    world = World(errors=np.clip(errors, 0, 1), factor=factor, cluster=cluster, tail=tail)
+    return traffic(world, rate, profile("bg" if rate >= 5 else "bg50"), rng), rate, onset
+
+
+def _cumulative(ms: np.ndarray, middle: float) -> np.ndarray:
+    body = np.array([0.5 * (1 + erf(log(x / middle) / BODY_SIGMA / 2**0.5)) for x in ms])
+    tail = np.where(ms > 2 * middle, 1 - (np.maximum(ms, 1e-9) / (2 * middle)) ** -TAIL_POWER, 0.0)
+    return (1 - TAIL_SHARE) * body + TAIL_SHARE * tail
+
+
+def _middle() -> float:
+    """The body's median that puts the 95th percentile at `P95_MS`."""
+    low, high = 1.0, P95_MS
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (low, middle) if _cumulative(np.array([P95_MS]), middle)[0] < 0.95 else (middle, high)
+    return low
+
+
+_GRID = np.linspace(log(0.01), log(1e7), 6000)
+_CURVE = _cumulative(np.exp(_GRID), _middle())
+_LOG_EDGES = np.log(EDGES_MS)
+
+
+def _probabilities(factor: np.ndarray) -> np.ndarray:
+    """Of each bucket, for each second's latency factor."""
+    below = np.interp((_LOG_EDGES[None, :] - np.log(factor)[:, None]).ravel(), _GRID, _CURVE).reshape(len(factor), -1)
+    return np.clip(np.diff(below, axis=1, prepend=0.0, append=1.0), 0.0, None)

@@ -1,0 +1,190 @@
+"""Weighs one closed block: evidence and block in, evidence out. The only thing that `observe` and `replay` do to evidence, so both agree."""
+
+from dataclasses import replace
+
+from agent_servicing.core.analysis import wealth
+from agent_servicing.core.analysis.answers import settled, watched
+from agent_servicing.core.analysis.blocks import Block, Cell
+from agent_servicing.core.analysis.events import Events, events_of
+from agent_servicing.core.analysis.evidence import (
+    ALARM_FROM,
+    ALARM_LEVELS,
+    ALARM_MOST,
+    AT_REST,
+    NO_PROOF,
+    QUIET,
+    Alarm,
+    Counted,
+    Criterion,
+    Evidence,
+    Reference,
+    Stretch,
+)
+from agent_servicing.core.analysis.policy import ERRORS, LATENCY, Limits, Policy, limits_of
+from agent_servicing.core.analysis.routes import absolute_odds, controlled, relative_odds
+from agent_servicing.core.latency import EMPTY
+
+HORIZON_SECONDS = 3600.0
+"""Within this time every late change has got its share of the cash."""
+
+REFERENCE_SECONDS = 120.0
+"""Stable's latency is remembered for one to two times this long: recent enough to follow the day, long enough for its 99th percentile."""
+
+CATASTROPHE_LIMIT, CATASTROPHE_LEVELS = 0.2, (8 / 3, 36.0)
+"""Error rate that no warm-up excuses, and as multiples of its odds the alternatives 40 % and 90 %."""
+
+QUIET_ODDS = 1.0
+
+
+def apply(evidence: Evidence, block: Block, policy: Policy) -> Evidence:
+    """Evidence after `block`, with nothing open."""
+    moved = evidence.share is not None and block.share != evidence.share
+    counted, reference = _counted(evidence.counted, block, moved=moved), evidence.reference.buckets()
+    control, needed = controlled(counted), policy.needed_odds
+    stake = wealth.HOURLY_STAKE * block.seconds / HORIZON_SECONDS + (wealth.STAGE_STAKE if moved else 0.0)
+    slow = evidence.slow_stretch
+    criteria = []
+    for criterion, limits in zip(evidence.criteria, limits_of(policy), strict=True):
+        events = events_of(limits, block, reference, policy)
+        after = _alarmed(criterion, events, limits, control=control, moved=moved)
+        if not block.warm_up and events.total:
+            after = _weighed(after, events, limits, stake)
+            if max(relative_odds(after, policy, needed), absolute_odds(after, policy, needed, control=control)) > QUIET_ODDS:
+                after = replace(after, stretch=_stretched(criterion.stretch, events, block))
+        if limits.name == LATENCY:
+            slow = _dense(slow, block.candidate_new, block.candidate_pinned) if after.stretch.requests else EMPTY
+        criteria.append(after)
+    answers = settled(evidence.answers) if moved else evidence.answers
+    return Evidence(
+        warmup_seconds=evidence.warmup_seconds,
+        blocks=evidence.blocks + 1,
+        share=block.share,
+        counted=counted,
+        criteria=tuple(criteria),
+        catastrophe=_catastrophe(evidence, block, policy, criteria) if block.warm_up else evidence.catastrophe,
+        answers=answers if block.warm_up else watched(answers, block, reference),
+        reference=_remembered(evidence.reference, block),
+        slow_stretch=slow,
+    )
+
+
+def _counted(before: Counted, block: Block, *, moved: bool) -> Counted:
+    answered, errors, seconds = block.candidate_answered, block.candidate_new.errors + block.candidate_pinned.errors, block.seconds
+    carries = bool(answered or block.candidate_routed or before.carried_seconds)
+    judged = 1 if carries and not block.warm_up else 0
+    warm, stage = 1 - judged, 0 if moved else 1
+    return Counted(
+        carried_seconds=before.carried_seconds + seconds if carries else 0.0,
+        judged_seconds=before.judged_seconds + seconds * judged,
+        stage_seconds=before.stage_seconds * stage + seconds * judged,
+        silent_seconds=0.0 if answered else before.silent_seconds + seconds,
+        stable_silent_seconds=0.0 if block.stable_answered else before.stable_silent_seconds + seconds,
+        requests=before.requests + answered * judged,
+        errors=before.errors + errors * judged,
+        stage_requests=before.stage_requests * stage + answered * judged,
+        stage_errors=before.stage_errors * stage + errors * judged,
+        warm_requests=before.warm_requests + answered * warm,
+        warm_errors=before.warm_errors + errors * warm,
+    )
+
+
+def _alarmed(criterion: Criterion, events: Events, limits: Limits, *, control: bool, moved: bool) -> Criterion:
+    """Is either version bad just now? Before the bets, because these ask the stable version's alarms. The stretch begins anew."""
+    promote, rollback, candidate = criterion.stable_above_promote, criterion.stable_above_rollback, criterion.candidate_above_rollback
+    if events.stable_total:
+        promote = _alarm(promote, events.stable_over_promote, events.stable_total, limits.promote)
+        rollback = _alarm(rollback, events.stable_over_rollback, events.stable_total, limits.rollback)
+    elif not control:
+        promote = rollback = QUIET
+    if events.total:
+        candidate = _alarm(candidate, events.over_rollback, events.total, limits.rollback)
+    begins = max(promote) > ALARM_FROM and not criterion.stable_doubtful
+    return Criterion(
+        name=criterion.name,
+        above_rollback=criterion.above_rollback,
+        above_promote=criterion.above_promote,
+        worse=criterion.worse,
+        worse_at_all=criterion.worse_at_all,
+        proof=NO_PROOF if moved else criterion.proof,
+        proof_in_alarm=NO_PROOF if moved or begins else criterion.proof_in_alarm,
+        stable_above_promote=promote,
+        stable_above_rollback=rollback,
+        candidate_above_rollback=candidate,
+        stretch=criterion.stretch if not events.total else AT_REST,
+    )
+
+
+def _alarm(alarm: Alarm, bad: int, total: int, limit: float) -> Alarm:
+    if not bad and alarm == QUIET:
+        return alarm
+    return wealth.alarmed(alarm, bad, total, limit, ALARM_LEVELS, ALARM_MOST)
+
+
+def _weighed(before: Criterion, events: Events, limits: Limits, stake: float) -> Criterion:
+    """The bets after the block. What stable's own trouble could explain is not counted against the candidate."""
+    total, perhaps, doubtful = events.total, events.perhaps_over_promote, before.stable_doubtful
+    rollback, promote, proof, in_alarm = before.above_rollback, before.above_promote, before.proof, before.proof_in_alarm
+    if not before.stable_failing:
+        rollback = wealth.grown(rollback, stake, wealth.against_limit(events.over_rollback, total, limits.rollback))
+    if doubtful:
+        in_alarm = wealth.proved(in_alarm, perhaps, total, limits.promote)
+    else:
+        promote = wealth.grown(promote, stake, wealth.against_limit(events.over_promote, total, limits.promote))
+        proof = wealth.proved(proof, perhaps, total, limits.promote)
+    worse, at_all = before.worse, before.worse_at_all
+    if events.stable_total and events.comparisons:
+        pairs = zip(worse, events.comparisons, strict=True)
+        worse = tuple([wealth.grown(w, stake, wealth.against_stable(strata, limits.ratio)) for w, strata in pairs])
+        if at_all:
+            at_all = wealth.grown(at_all, stake, wealth.against_stable(events.comparisons[0], 1.0))
+    return Criterion(
+        name=before.name,
+        above_rollback=rollback,
+        above_promote=promote,
+        worse=worse,
+        worse_at_all=at_all,
+        proof=proof,
+        proof_in_alarm=in_alarm,
+        stable_above_promote=before.stable_above_promote,
+        stable_above_rollback=before.stable_above_rollback,
+        candidate_above_rollback=before.candidate_above_rollback,
+        stretch=before.stretch,
+    )
+
+
+def _stretched(before: Stretch, events: Events, block: Block) -> Stretch:
+    return Stretch(
+        seconds=before.seconds + block.seconds,
+        requests=before.requests + events.total,
+        bad=before.bad + events.over_rollback,
+        stable_requests=before.stable_requests + events.stable_total,
+        stable_bad=before.stable_bad + events.stable_over_rollback,
+    )
+
+
+def _catastrophe(evidence: Evidence, block: Block, policy: Policy, criteria: list[Criterion]) -> tuple[float, ...]:
+    """The only bet of the warm-up. Blocks in which stable fails too do not count, unless the operator wants his limits literally."""
+    if not block.candidate_answered or not criteria or criteria[0].name != ERRORS:
+        return evidence.catastrophe
+    if criteria[0].stable_failing and policy.common_cause == "hold":
+        return evidence.catastrophe
+    limit = max(CATASTROPHE_LIMIT, limits_of(policy)[0].rollback)
+    errors = block.candidate_new.errors + block.candidate_pinned.errors
+    gains = wealth.against_limit(errors, block.candidate_answered, limit, CATASTROPHE_LEVELS)
+    return tuple([c + min(gain, wealth.BLOCK_GAIN_MAX) for c, gain in zip(evidence.catastrophe, gains, strict=True)])
+
+
+def _remembered(reference: Reference, block: Block) -> Reference:
+    """Stable's latencies of this block become the reference for the next ones."""
+    recent, seconds = _dense(reference.recent, block.stable_new, block.stable_pinned), reference.seconds + block.seconds
+    if seconds >= REFERENCE_SECONDS:
+        return Reference(recent=EMPTY, earlier=recent, seconds=0.0)
+    return Reference(recent=recent, earlier=reference.earlier, seconds=seconds)
+
+
+def _dense(histogram: tuple[int, ...], *cells: Cell) -> tuple[int, ...]:
+    counts = list(histogram)
+    for cell in cells:
+        for bucket, count in cell.histogram:
+            counts[bucket] += count
+    return tuple(counts)

@@ -1,0 +1,53 @@
+"""What a stage does and how long it takes, for people. Used by `planning` before a deployment and by the API while it runs."""
+
+from collections.abc import Sequence
+from math import ceil
+from typing import Final, assert_never
+
+from agent_servicing.core.capacity import places
+from agent_servicing.core.model import AgentState
+from agent_servicing.core.stages import Analyse, CheckHealth, Launch, Replace, Retire, SetTraffic, Stage, Verify
+
+STAGE_SECONDS: Final = {"launch": 30.0, "check_health": 10.0, "set_traffic": 5.0, "replace": 15.0, "verify": 30.0, "retire": 10.0}
+"""What stages without a length of their own usually take; an estimate for people."""
+
+
+def estimated_minutes(stages: Sequence[Stage]) -> float:
+    """How long it takes when every watch passes at once; rounded up to half minutes."""
+    seconds = sum(stage.seconds if isinstance(stage, Analyse) else STAGE_SECONDS[stage.kind] for stage in stages)
+    return ceil(seconds / 30) / 2
+
+
+def sentence(stage: Stage, state: AgentState, target: str) -> str:
+    """What the stage will do, for people."""
+    instances, old = state.agent.instances, state.agent.version
+    match stage:
+        case Launch():
+            return f"Install {target} and start {places(instances, stage.percent)} of it beside {old or 'nothing'}."
+        case CheckHealth():
+            return f"Wait until every new instance of {target} has been healthy for as long as its manifest asks."
+        case SetTraffic():
+            return f"Send {stage.percent:g} % of new requests to {target}, and measure that they arrive there."
+        case Replace():
+            return _replace(stage, instances, old, target)
+        case Analyse():
+            return _analyse(stage, target)
+        case Verify():
+            return f"Run the tests of {target} against its production address; take it back when one fails."
+        case Retire():
+            return f"Let {old or 'the old version'} finish what it has, then keep it warm for a while."
+        case _:
+            assert_never(stage)
+
+
+def _replace(stage: Replace, instances: int, old: str | None, target: str) -> str:
+    new = places(instances, stage.percent)
+    behind = "" if stage.spare is not None else f"; {old or 'the old version'} shrinks behind it as its traffic leaves"
+    return f"Have {new} of {instances} instances on {target}, healthy, with {stage.percent:g} % of new requests{behind}."
+
+
+def _analyse(stage: Analyse, target: str) -> str:
+    if stage.confirm:
+        return f"Wait up to {stage.seconds:g} s for somebody to confirm {target}; take it back otherwise."
+    everything = " with all traffic" if stage.bake else ""
+    return f"Watch {target} for {stage.seconds:g} s{everything}; take it back if it is worse."
