@@ -1,7 +1,11 @@
 """Fixtures every suite shares."""
 
+from collections.abc import Iterator
+
 import pytest
 from hypothesis import settings
+
+from tests.postgres_server import TEMPLATE, PostgresServer, a_postgres_server, make_template
 
 # A deadline for each example would be a timing assertion.
 settings.register_profile("servicing", deadline=None)
@@ -11,3 +15,20 @@ settings.load_profile("servicing")
 @pytest.fixture
 def anyio_backend() -> str:
     return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """A running PostgreSQL, one for each process of the test run."""
+    with a_postgres_server() as server:
+        server.sql(f"CREATE DATABASE {TEMPLATE}")
+        make_template(server.url(TEMPLATE))
+        yield server
+
+
+@pytest.fixture
+def postgres_url(postgres: PostgresServer) -> Iterator[str]:
+    """A database of this test's own, with the newest schema."""
+    name = postgres.new_database(template=TEMPLATE)
+    yield postgres.url(name)
+    postgres.drop(name)

@@ -64,9 +64,13 @@ def a_commit(state: AgentState, *events: Event, done: tuple[int, ...] = (), next
     return Commit(state=state, events=events, intents_done=done, next_at=next_at or START + timedelta(seconds=60))
 
 
+def sqlite_url(folder: Path) -> str:
+    return f"sqlite:///{folder / 'test.db'}"
+
+
 @asynccontextmanager
-async def open_store(folder: Path, *, keep: int = 100_000) -> AsyncIterator[tuple[Database, SqlStore]]:
-    async with Database.open(f"sqlite:///{folder / 'test.db'}") as database:
+async def open_store(url: str, *, keep: int = 100_000) -> AsyncIterator[tuple[Database, SqlStore]]:
+    async with Database.open(url) as database:
         yield database, SqlStore(database=database, ids=CountingIds(), event_retention_count=keep)
 
 

@@ -197,5 +197,5 @@ class Store(Protocol):
         ...
 
     async def next_due(self) -> datetime | None:
-        """When the earliest agent without a lease is due."""
+        """When the earliest agent can be claimed: when it is due, or when its lease ends should nobody give it back before."""
         ...

@@ -1,4 +1,4 @@
-"""What every `Store` promises the engine: exclusive claims, guarded commits, one gapless log, and nothing half-written."""
+"""What both databases promise beyond the port: whole transactions, one gapless log, and loads that bring what belongs together."""
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -12,7 +12,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import text
 
 from agent_servicing.core.analysis import Judgement
-from agent_servicing.core.errors import PermanentError, TemporaryError, Unavailable
+from agent_servicing.core.errors import PermanentError, TemporaryError
 from agent_servicing.core.model import AgentState, Generation, Instance
 from agent_servicing.core.status import AgentStatus, DeploymentKind, DeploymentStatus, Verb, Verdict
 from agent_servicing.ports import Lease, Store
@@ -35,6 +35,7 @@ from tests.store_builders import (
     open_store,
     put_deployments,
     put_versions,
+    sqlite_url,
 )
 
 pytestmark = pytest.mark.anyio
@@ -42,9 +43,15 @@ pytestmark = pytest.mark.anyio
 LATER = START + timedelta(seconds=LEASE_SECONDS + 1)
 
 
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    found: str = sqlite_url(tmp_path) if request.param == "sqlite" else request.getfixturevalue("postgres_url")
+    return found
+
+
 @pytest.fixture
-async def opened(tmp_path: Path) -> AsyncIterator[tuple[Database, SqlStore]]:
-    async with open_store(tmp_path) as both:
+async def opened(url: str) -> AsyncIterator[tuple[Database, SqlStore]]:
+    async with open_store(url) as both:
         yield both
 
 
@@ -72,45 +79,6 @@ async def all_events(database: Database) -> list[tuple[int, str]]:
 # --- claims ---
 
 
-async def test_the_longest_due_agents_are_claimed_first(database: Database, store: Store) -> None:
-    await add(database, an_agent("B"), due_at=START - timedelta(seconds=5))
-    await add(database, an_agent("A"), due_at=START - timedelta(seconds=1))
-    await add(database, an_agent("C"), due_at=START - timedelta(seconds=9))
-    leases = await store.claim(START, lease_seconds=LEASE_SECONDS, limit=2)
-    assert [lease.agent for lease in leases] == ["C", "B"]
-    assert all(lease.expires_at == START + timedelta(seconds=LEASE_SECONDS) for lease in leases)
-
-
-async def test_an_agent_that_is_not_due_is_not_claimed(database: Database, store: Store) -> None:
-    await add(database, an_agent(), due_at=START + timedelta(seconds=1))
-    assert await store.claim(START, lease_seconds=LEASE_SECONDS, limit=10) == []
-    assert await store.next_due() == START + timedelta(seconds=1)
-
-
-async def test_many_engines_never_hold_one_agent_together(database: Database, store: Store) -> None:
-    await add(database, *(an_agent(f"A{n:02d}") for n in range(20)))
-    claimed: list[Lease] = []
-
-    async def engine() -> None:
-        for _ in range(5):
-            claimed.extend(await store.claim(START, lease_seconds=LEASE_SECONDS, limit=3))
-
-    async with anyio.create_task_group() as tasks:
-        for _ in range(6):
-            tasks.start_soon(engine)
-    assert sorted(lease.agent for lease in claimed) == [f"A{n:02d}" for n in range(20)]
-
-
-async def test_an_expired_lease_can_be_claimed_again_and_its_holder_can_no_longer_commit(database: Database, store: Store) -> None:
-    await add(database, an_agent())
-    old = await claim_one(store)
-    assert await store.claim(START + timedelta(seconds=LEASE_SECONDS - 1), lease_seconds=LEASE_SECONDS, limit=1) == []
-    new = await claim_one(store, LATER)
-    state = await store.load("WowMemory")
-    assert not await store.commit(old, a_commit(state, an_event()), LATER)
-    assert await store.commit(new, a_commit(state, an_event()), LATER)
-
-
 async def test_a_lease_left_by_a_killed_server_is_next_due_when_it_ends(database: Database, store: SqlStore) -> None:
     await add(database, an_agent())
     lease = await claim_one(store)
@@ -129,66 +97,6 @@ async def test_setting_the_clock_back_does_not_put_agents_to_sleep(database: Dat
 
 
 # --- commits ---
-
-
-async def test_a_commit_writes_state_events_and_time_and_gives_the_lease_back(database: Database, store: Store) -> None:
-    await add(database, an_agent())
-    lease = await claim_one(store)
-    state = await store.load("WowMemory")
-    generation = Generation(number=1, version="1.0.0", created_at=START, desired=2)
-    changed = replace(state, agent=replace(state.agent, version="1.0.0", stable=1, redirects={3: 1}), generations=(generation,))
-    assert await store.commit(lease, a_commit(changed, an_event(), an_event("completed", audit=True)), START)
-    assert await store.load("WowMemory") == changed
-    assert await all_events(database) == [(1, "started"), (2, "completed")]
-    assert await store.next_due() == START + timedelta(seconds=60)
-
-
-async def test_a_stale_lease_changes_nothing(database: Database, store: Store) -> None:
-    await add(database, an_agent())
-    lease = await claim_one(store)
-    before = await store.load("WowMemory")
-    wrong = replace(lease, token="guessed")
-    changed = a_commit(replace(before, agent=replace(before.agent, version="9.9.9"), deployments=(a_deployment(),)), an_event())
-    assert not await store.commit(wrong, changed, START)
-    assert not await store.commit(lease, changed, LATER)
-    assert await store.load("WowMemory") == before
-    assert await all_events(database) == []
-    async with database.read() as connection:
-        assert await queries.deployment(connection, "upg-1") is None
-
-
-async def test_a_lease_serves_for_one_commit_only(database: Database, store: Store) -> None:
-    await add(database, an_agent())
-    lease = await claim_one(store)
-    state = await store.load("WowMemory")
-    assert await store.commit(lease, a_commit(state), START)
-    assert not await store.commit(lease, a_commit(state, an_event()), START)
-
-
-async def test_releasing_gives_the_agent_back_unchanged_and_a_stale_release_does_nothing(database: Database, store: Store) -> None:
-    await add(database, an_agent())
-    lease = await claim_one(store)
-    await store.release(lease, next_at=START + timedelta(seconds=7))
-    assert await store.next_due() == START + timedelta(seconds=7)
-    await store.release(lease, next_at=START)
-    assert await store.next_due() == START + timedelta(seconds=7)
-
-
-async def test_a_request_that_arrives_during_a_reconcile_is_seen_at_once_after_it(database: Database, store: Store) -> None:
-    await add(database, an_agent())
-    lease = await claim_one(store)
-    state = await store.load("WowMemory")
-    async with database.write() as connection:
-        await queries.add_intent(connection, "WowMemory", Verb.SCALE, actor="ada", at=START, value=5)
-    assert await store.commit(lease, a_commit(state, next_at=START + timedelta(seconds=60)), START)
-    assert await store.next_due() == START
-    again = await claim_one(store)
-    loaded = await store.load("WowMemory")
-    assert [(intent.verb, intent.value, intent.actor) for intent in loaded.intents] == [(Verb.SCALE, 5, "ada")]
-    done = a_commit(replace(loaded, intents=()), done=(loaded.intents[0].intent,))
-    assert await store.commit(again, done, START)
-    assert (await store.load("WowMemory")).intents == ()
-    assert await store.next_due() == START + timedelta(seconds=60)
 
 
 async def test_a_wait_longer_than_the_longest_nap_is_shortened(database: Database, store: Store) -> None:
@@ -345,11 +253,6 @@ async def test_an_agent_added_again_does_not_inherit_the_history_of_its_namesake
     assert (await store.load("WowMemory")).rollback_points == ()
 
 
-async def test_loading_an_unknown_agent_is_a_permanent_error(store: Store) -> None:
-    with pytest.raises(PermanentError):
-        await store.load("Nobody")
-
-
 async def test_a_removed_agent_goes_with_its_wishes_and_versions_and_leaves_its_history(database: Database, store: Store) -> None:
     await add(database, an_agent())
     await put_versions(database, a_version("1.0.0"))
@@ -393,51 +296,19 @@ async def test_the_migrations_make_exactly_the_tables_the_code_uses(database: Da
     assert differences == []
 
 
-async def test_what_was_committed_is_there_after_opening_again(tmp_path: Path) -> None:
-    async with open_store(tmp_path) as (database, _):
+async def test_what_was_committed_is_there_after_opening_again(url: str) -> None:
+    async with open_store(url) as (database, _):
         await add(database, an_agent())
-    async with open_store(tmp_path) as (_, store):
+    async with open_store(url) as (_, store):
         assert (await store.load("WowMemory")).agent == an_agent()
 
 
-async def test_a_database_of_a_newer_program_is_refused(tmp_path: Path) -> None:
-    async with open_store(tmp_path) as (database, _), database.write() as connection:
+async def test_a_database_of_a_newer_program_is_refused(url: str) -> None:
+    async with open_store(url) as (database, _), database.write() as connection:
         await connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
     with pytest.raises(PermanentError, match="newer version"):
-        async with open_store(tmp_path):
+        async with open_store(url):
             pass
-
-
-@pytest.mark.parametrize("url", ["mysql://x/y", "no url", "sqlite:////nowhere/at/all/x.db"])
-async def test_a_database_that_cannot_be_opened_is_one_clear_error(url: str) -> None:
-    with pytest.raises(PermanentError, match="database"):
-        async with Database.open(url):
-            pass
-
-
-async def test_a_file_that_is_no_database_is_one_clear_error(tmp_path: Path) -> None:
-    (tmp_path / "test.db").write_text("this is a shopping list, not a database\n" * 100)
-    with pytest.raises(PermanentError, match="not a database"):
-        async with open_store(tmp_path):
-            pass
-
-
-async def test_a_full_disk_is_a_temporary_error_that_changes_nothing(database: Database, store: Store) -> None:
-    await add(database, an_agent())
-    lease = await claim_one(store)
-    before = await store.load("WowMemory")
-    async with database.write() as connection:
-        pages = (await connection.execute(text("PRAGMA page_count"))).scalar_one()
-        await connection.execute(text(f"PRAGMA max_page_count = {pages}"))
-    large = an_event(reason="x" * 200_000)
-    with pytest.raises(TemporaryError, match="disk") as caught:
-        await store.commit(lease, a_commit(replace(before, agent=replace(before.agent, version="2.0.0")), large), START)
-    assert isinstance(caught.value, Unavailable)
-    assert (caught.value.code, bool(caught.value.hint)) == ("storage_unavailable", True)
-    assert await store.load("WowMemory") == before
-    async with database.write() as connection:
-        await connection.execute(text("PRAGMA max_page_count = 1000000"))
-    assert await store.commit(lease, a_commit(before, large), START)
 
 
 async def test_a_reading_connection_cannot_write(database: Database) -> None:

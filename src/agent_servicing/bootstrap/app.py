@@ -21,6 +21,7 @@ from agent_servicing.reconcile.supervisor import Supervisor
 from agent_servicing.services.all import Services, build_services
 from agent_servicing.settings import Settings
 from agent_servicing.store.database import Database
+from agent_servicing.store.ownership import Ownership, sole_server
 from agent_servicing.store.reports import SqlReports
 from agent_servicing.store.sql import SqlStore
 from agent_servicing.web.app import create_app
@@ -83,6 +84,8 @@ async def open_app(settings: Settings, *, api_url: str) -> AsyncIterator[App]:
     """Adopt or start everything below the API. `api_url` is where instances will reach this server."""
     async with AsyncExitStack() as stack:
         clock, ids = SystemClock(), RandomIds()
+        # Before the schema is touched: another server may be working with the one there is.
+        ownership = await stack.enter_async_context(sole_server(database_url(settings)))
         database = await stack.enter_async_context(Database.open(database_url(settings)))
         # The data plane before the runtime: instances that are started must have somewhere to be reached.
         router = await stack.enter_async_context(load_driver("router", "haproxy").open(settings, clock))  # type: ignore[attr-defined]
@@ -96,9 +99,10 @@ async def open_app(settings: Settings, *, api_url: str) -> AsyncIterator[App]:
         client = await stack.enter_async_context(HttpAgentClient(clock=clock))
         verifier = await stack.enter_async_context(ProcessVerifier(data_dir=settings.data_dir, router_url=router.url, clock=clock, ids=ids))
         bus = load_driver("events", "local")()
-        store = _store(database, ids, settings)
-        # The data directory is ours alone: whoever held a lease was killed, and its agents need not wait for the lease to run out.
-        if settings.database_url is None:
+        may_work = ownership.confirm if ownership is not None else None
+        store = _store(database, ids, settings, may_work=may_work)
+        # The database is ours alone: whoever held a lease was killed, and its agents need not wait for the lease to run out.
+        if settings.database_url is None or ownership is not None:
             await store.drop_leases()
         services = build_services(
             database=database, clock=clock, ids=ids, bus=bus, settings=settings, runtime=runtime, metrics=metrics, sources=sources
@@ -129,7 +133,7 @@ async def open_app(settings: Settings, *, api_url: str) -> AsyncIterator[App]:
             clock=clock,
             ids=ids,
             bus=bus,
-            readiness={"engine": _alive(supervisor, clock), "router": _routing(router), "database": _reachable(store)},
+            readiness={"engine": _alive(supervisor, clock), "router": _routing(router), "database": _reachable(store, ownership)},
             engine=lambda: EngineStats(
                 reconciles=supervisor.turns, failures=supervisor.failures, reconcile_seconds=supervisor.seconds_in_turns
             ),
@@ -145,9 +149,14 @@ async def open_app(settings: Settings, *, api_url: str) -> AsyncIterator[App]:
         )
 
 
-def _store(database: Database, ids: Ids, settings: Settings) -> SqlStore:
-    kept, at_once = settings.event_retention_count, settings.max_concurrent_deployments
-    return SqlStore(database=database, ids=ids, event_retention_count=kept, max_concurrent_deployments=at_once)
+def _store(database: Database, ids: Ids, settings: Settings, *, may_work: Callable[[], Awaitable[None]] | None) -> SqlStore:
+    return SqlStore(
+        database=database,
+        ids=ids,
+        event_retention_count=settings.event_retention_count,
+        max_concurrent_deployments=settings.max_concurrent_deployments,
+        may_work=may_work,
+    )
 
 
 def _limits(settings: Settings) -> Limits:
@@ -175,9 +184,11 @@ def _routing(router: HasLife) -> Callable[[], Awaitable[None]]:
     return check
 
 
-def _reachable(store: SqlStore) -> Callable[[], Awaitable[None]]:
+def _reachable(store: SqlStore, ownership: Ownership | None) -> Callable[[], Awaitable[None]]:
     async def check() -> None:
         await store.next_due()
+        if ownership is not None:
+            await ownership.confirm()
 
     return check
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from agent_servicing.cli.client import Api, Json
+from agent_servicing.core.errors import PermanentError
 
 Level = Literal["ok", "warn", "fail"]
 
@@ -103,6 +104,24 @@ def data_dir(path: Path) -> Iterator[Finding]:
     level: Level = "fail" if free_mb < DISK_FAIL_MB else "warn" if free_mb < DISK_WARN_MB else "ok"
     fix = "" if level == "ok" else "Free some space: every installed version of an agent is kept for rollback."
     yield Finding(subject="disk", level=level, detail=f"{free_mb / 1000:.1f} GB free", fix=fix)
+
+
+def database(url: str) -> Iterator[Finding]:
+    """A PostgreSQL can be reached and what it holds; nothing for SQLite, whose file is in the data directory."""
+    import anyio  # noqa: PLC0415  a quarter of a second at import, with what follows: only for PostgreSQL
+
+    from agent_servicing.store.inspection import inspect  # noqa: PLC0415
+
+    try:
+        facts = anyio.run(inspect, url)
+    except PermanentError as error:
+        fix = "Start it, or check SERVICING_DATABASE_URL and `database_url` in servicing.toml."
+        yield Finding(subject="database", level="fail", detail=str(error), fix=fix)
+        return
+    if facts is not None:
+        held = f"in use by {facts.server}" if facts.server else "in use by no server"
+        schema = f"schema {facts.schema}" if facts.schema else "empty"
+        yield Finding(subject="database", level="ok", detail=f"PostgreSQL {facts.version} at {facts.place}, {schema}, {held}")
 
 
 def clock(now: datetime, data: Path, server_date: str | None) -> Finding:

@@ -55,6 +55,8 @@ def examine(session: Session) -> Iterator[Finding]:
     if settings is not None:
         yield from _ports(settings, running=running, session=session)
     yield from checks.data_dir(session.target.data_dir or directory if running else directory)
+    if settings is not None and settings.database_url is not None:
+        yield from checks.database(settings.database_url)
     yield checks.clock(session.surroundings.clock.now(), directory, server_date)
     yield reach
     if running:

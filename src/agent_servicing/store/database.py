@@ -9,13 +9,15 @@ from anyio import to_thread
 from sqlalchemy import Connection, event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, InterfaceError, InternalError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from agent_servicing.core.errors import PermanentError, TemporaryError, Unavailable
+from agent_servicing.core.errors import Invalid, PermanentError, TemporaryError, Unavailable
+from agent_servicing.store import postgres
 from agent_servicing.store.migrate import migrate
+from agent_servicing.store.postgres import Engines
 
 READERS = 4
 """Reading connections kept; reads are short, more would only wait for the same disk."""
@@ -38,6 +40,10 @@ _SQLITE_PRAGMAS = (
 )
 
 
+_PASSING_STATES = frozenset({"25006", "25P03"})
+"""Read-only after a failover, idle for too long after this process was frozen: passing, although PostgreSQL's driver files them under bugs."""
+
+
 class StorageUnavailable(Unavailable, TemporaryError):
     """The database cannot be used now. For services it is an `Unavailable`, for the engine a `TemporaryError`: both come back later."""
 
@@ -51,8 +57,8 @@ class StorageUnavailable(Unavailable, TemporaryError):
 class Database:
     """Open with `Database.open(url)`; everything is closed at the end of the block."""
 
-    def __init__(self, *, writer: AsyncEngine, reader: AsyncEngine) -> None:
-        self._writer, self._lazy_writer, self._reader = writer, writer.execution_options(durable=False), reader
+    def __init__(self, engines: Engines) -> None:
+        self._writer, self._lazy_writer, self._reader = engines.writer, engines.lazy_writer, engines.reader
 
     @classmethod
     @asynccontextmanager
@@ -62,46 +68,50 @@ class Database:
         Raises PermanentError when the URL is wrong, the database was written by a newer version of this program, or it cannot be
         opened at all.
         """
-        target = _async_url(url)
+        target = async_url(url)
         if target.get_backend_name() == "sqlite":
             await to_thread.run_sync(_try_file, target)
-        writer, reader = _engines(target)
+            engines = _sqlite_engines(target)
+        else:
+            engines = postgres.open_engines(target, pool_seconds=TRANSACTION_TIMEOUT_SECONDS)
         try:
-            with _opening(target):
-                async with writer.begin() as connection:
+            with opening(target):
+                async with engines.migrator.begin() as connection:
                     await connection.run_sync(migrate)
-            yield cls(writer=writer, reader=reader)
+            yield cls(engines)
         finally:
             with anyio.CancelScope(shield=True):
-                await reader.dispose()
-                await writer.dispose()
+                await engines.reader.dispose()
+                await engines.writer.dispose()
 
     @asynccontextmanager
     async def write(self, *, durable: bool = True) -> AsyncIterator[AsyncConnection]:
         """One writing transaction: committed at the end of the block, rolled back when it raises. Not cancelled half-way.
 
-        `durable` False skips the wait for the disk: after a power cut the transaction may be missing, never half there. For leases
-        and the like, which nobody was told about. Raises StorageUnavailable.
+        Durable ones come one at a time, so what was read at the beginning is true at the end. `durable` False is for leases and the like,
+        which nobody was told about: on PostgreSQL they do not stand in that line, on SQLite they do not wait for the disk, and may be
+        missing after a power cut, never half there. Raises StorageUnavailable, Invalid for values that no column can hold.
         """
-        with _translated(), anyio.fail_after(TRANSACTION_TIMEOUT_SECONDS, shield=True):
+        with translated(), anyio.fail_after(TRANSACTION_TIMEOUT_SECONDS, shield=True):
             async with (self._writer if durable else self._lazy_writer).begin() as connection:
                 yield connection
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
         """One consistent view for any number of reads. Raises StorageUnavailable."""
-        with _translated(), anyio.fail_after(TRANSACTION_TIMEOUT_SECONDS, shield=True):
+        with translated(), anyio.fail_after(TRANSACTION_TIMEOUT_SECONDS, shield=True):
             async with self._reader.connect() as connection:
                 yield connection
 
 
-def _async_url(url: str) -> URL:
+def async_url(url: str) -> URL:
+    """The URL with its asynchronous driver. Raises PermanentError, in which no part of the URL is repeated: it may hold a password."""
     try:
         parsed = make_url(url)
-    except ArgumentError as error:
-        raise PermanentError("the database URL cannot be read; allowed are sqlite:///path and postgresql://…") from error
+    except (ArgumentError, ValueError):
+        raise PermanentError("the database URL cannot be read; allowed are sqlite:///path and postgresql://…") from None
     drivers = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+psycopg"}
-    backend = parsed.get_backend_name()
+    backend = "postgresql" if parsed.drivername == "postgres" else parsed.get_backend_name()
     if backend not in drivers:
         raise PermanentError(f"{backend} is no database we support; allowed are sqlite:///path and postgresql://…")
     return parsed.set(drivername=drivers[backend])
@@ -116,19 +126,14 @@ def _try_file(url: URL) -> None:
         raise _cannot_open(url, error) from error
 
 
-def _engines(url: URL) -> tuple[AsyncEngine, AsyncEngine]:
-    """The writer's and the readers' engine; one pool for both where the database itself orders writers."""
+def _sqlite_engines(url: URL) -> Engines:
     timeout = TRANSACTION_TIMEOUT_SECONDS
-    if url.get_backend_name() != "sqlite":
-        engine = create_async_engine(url, pool_size=READERS + 4, max_overflow=4, pool_timeout=timeout, pool_pre_ping=True)
-        event.listen(engine.sync_engine, "begin", _begin_postgres)
-        return engine, engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
     writer = create_async_engine(url, pool_size=1, max_overflow=0, pool_timeout=timeout)
     reader = create_async_engine(url, pool_size=READERS, max_overflow=0, pool_timeout=timeout)
     for engine, read_only in ((writer, False), (reader, True)):
         event.listen(engine.sync_engine, "connect", _sqlite_connect(read_only=read_only))
         event.listen(engine.sync_engine, "begin", _begin_reading if read_only else _begin_writing)
-    return writer, reader
+    return Engines(writer=writer, lazy_writer=writer.execution_options(durable=False), reader=reader, migrator=writer)
 
 
 def _sqlite_connect(*, read_only: bool) -> Callable[[DBAPIConnection, ConnectionPoolEntry], None]:
@@ -159,45 +164,63 @@ def _begin_writing(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
-def _begin_postgres(connection: Connection) -> None:
-    if not connection.get_execution_options().get("durable", True):
-        connection.exec_driver_sql("SET LOCAL synchronous_commit = off")
-
-
 @contextmanager
-def _translated() -> Iterator[None]:
-    """Errors that will pass become StorageUnavailable; everything else is a bug of ours and stays what it is."""
+def translated() -> Iterator[None]:
+    """Errors that will pass become StorageUnavailable, values that do not fit Invalid; everything else is a bug of ours and stays what it is."""
     try:
         yield
     except (OperationalError, InterfaceError, PoolTimeoutError) as error:
         raise _unavailable(error) from error
+    except InternalError as error:
+        if _state(error) not in _PASSING_STATES:
+            raise
+        raise _unavailable(error) from error
+    except DataError as error:
+        raise Invalid(f"The database cannot hold that: {_cause(error)}.") from error
     except TimeoutError as error:
         raise StorageUnavailable(f"The database did not answer within {TRANSACTION_TIMEOUT_SECONDS:g} s.") from error
 
 
 def _unavailable(error: Exception) -> StorageUnavailable:
-    cause = str(error.orig) if isinstance(error, DBAPIError) else str(error)
+    cause = _cause(error)
     if "disk is full" in cause or "No space left" in cause:
         return StorageUnavailable(
-            "The disk that holds the database is full; nothing was changed.", hint="Free some space in the data directory, then try again."
+            "The disk that holds the database is full; nothing was changed.", hint="Free some space where the database is, then try again."
         )
     if "readonly" in cause or "read-only" in cause:
         return StorageUnavailable(
-            "The database cannot be written; nothing was changed.", hint="Check the permissions and mount of the data directory."
+            "The database cannot be written; nothing was changed.", hint="Check the permissions and mount of the database, or its failover."
         )
-    if "locked" in cause or "busy" in cause:
+    if "database is locked" in cause or "busy" in cause:
         return StorageUnavailable("The database is locked by another program; nothing was changed.", hint="Try again in a moment.")
-    return StorageUnavailable(f"The database failed: {cause}", hint="Run `servicing doctor` on the machine of the server.")
+    return StorageUnavailable(f"The database failed: {cause}.", hint="Run `servicing doctor` on the machine of the server.")
 
 
 @contextmanager
-def _opening(url: URL) -> Iterator[None]:
+def opening(url: URL) -> Iterator[None]:
     """At the start there is nobody to try again: what cannot be opened is reported once, with the place."""
     try:
         yield
     except DBAPIError as error:
-        raise _cannot_open(url, error.orig or error) from error
+        raise _cannot_open(url, error) from error
 
 
-def _cannot_open(url: URL, cause: BaseException) -> PermanentError:
-    return PermanentError(f"the database {url.render_as_string(hide_password=True)} cannot be opened: {cause}")
+def _cannot_open(url: URL, cause: Exception) -> PermanentError:
+    return PermanentError(f"the database {place(url)} cannot be opened: {_cause(cause)}")
+
+
+def place(url: URL) -> str:
+    """Which database, for people: without options and password."""
+    return url.set(drivername=url.get_backend_name(), query={}).render_as_string(hide_password=True)
+
+
+def _cause(error: Exception) -> str:
+    """The driver's own words in one line."""
+    words = str(error.orig) if isinstance(error, DBAPIError) else str(error)
+    return " ".join(words.split()).rstrip(".")
+
+
+def _state(error: DBAPIError) -> str | None:
+    """PostgreSQL's five characters for what happened."""
+    found: str | None = getattr(error.orig, "sqlstate", None)
+    return found

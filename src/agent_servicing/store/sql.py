@@ -1,6 +1,6 @@
 """The engine's store over SQL: claims with leases, loads, and guarded commits. Implements `ports.Store`."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 
 from sqlalchemy import Update, and_, case, delete, func, or_, select, update
@@ -27,15 +27,26 @@ LONGEST_NAP_SECONDS = 120.0
 class SqlStore:
     """One engine's view; any number of engines may share the database. `event_retention_count` bounds live events, never the audit.
 
-    `max_concurrent_deployments` (0: no limit) counts while operators have set no other.
+    `max_concurrent_deployments` (0: no limit) counts while operators have set no other. `may_work` is asked before every claim; what it
+    raises is raised.
     """
 
-    def __init__(self, *, database: Database, ids: Ids, event_retention_count: int, max_concurrent_deployments: int = 0) -> None:
+    def __init__(
+        self,
+        *,
+        database: Database,
+        ids: Ids,
+        event_retention_count: int,
+        max_concurrent_deployments: int = 0,
+        may_work: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
         self._database, self._ids, self._retention = database, ids, event_retention_count
-        self._limit = max_concurrent_deployments
+        self._limit, self._may_work = max_concurrent_deployments, may_work
 
     async def claim(self, now: datetime, *, lease_seconds: float, limit: int) -> Sequence[Lease]:
         """Take the agents that are due and not leased, longest due first."""
+        if self._may_work is not None:
+            await self._may_work()
         token, expires_at = self._ids.token(), now + timedelta(seconds=lease_seconds)
         due = or_(agents.c.due_at <= now, agents.c.due_at > now + timedelta(seconds=LONGEST_NAP_SECONDS))
         free = or_(
@@ -46,12 +57,18 @@ class SqlStore:
             agents.c.lease_expires_at > now + timedelta(seconds=2 * lease_seconds),
         )
         # PostgreSQL skips rows another engine is just taking; SQLite ignores that clause, its writers come one by one.
+        # A common table expression, which is evaluated once: the planner may repeat a subquery, and each time lock other rows.
         chosen = (
-            select(agents.c.agent).where(due, free).order_by(agents.c.due_at, agents.c.agent).limit(limit).with_for_update(skip_locked=True)
+            select(agents.c.agent)
+            .where(due, free)
+            .order_by(agents.c.due_at, agents.c.agent)
+            .limit(limit)
+            .with_for_update(skip_locked=True)
+            .cte("chosen")
         )
         statement = (
             update(agents)
-            .where(agents.c.agent.in_(chosen.scalar_subquery()))
+            .where(agents.c.agent.in_(select(chosen.c.agent)))
             .values(lease_token=token, lease_expires_at=expires_at, woken=False)
             .returning(agents.c.agent, agents.c.due_at)
         )
@@ -75,6 +92,8 @@ class SqlStore:
         """
         # A commit that tells nobody anything need not wait for the disk: its state is observed anew after a power cut anyway.
         async with self._database.write(durable=bool(commit.events)) as connection:
+            # A service that is just finishing a deployment holds the row; its word is then read below.
+            await connection.execute(select(agents.c.agent).where(agents.c.agent == lease.agent).with_for_update())
             if await overtaken(connection, commit.state.deployments):
                 await connection.execute(_give_back(lease, next_at=now))
                 return False

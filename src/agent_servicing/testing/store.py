@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
+from agent_servicing.core.errors import PermanentError
 from agent_servicing.core.events import Event
 from agent_servicing.core.limits import PLACE_RETRY_SECONDS
 from agent_servicing.core.model import AgentState, Deployment, Intent, Release
@@ -18,6 +19,7 @@ class _Row:
     state: AgentState
     due_at: datetime
     lease: Lease | None = None
+    woken: bool = False
     intents: list[Intent] = field(default_factory=list)
     waiting: list[Deployment] = field(default_factory=list)
 
@@ -42,23 +44,26 @@ class MemoryStore:
         row = self.rows[deployment.agent]
         row.waiting.append(deployment)
         row.state = replace(row.state, releases={**row.state.releases, release.version: release})
-        row.due_at = now
+        row.due_at, row.woken = now, True
 
     def intend(self, intent: Intent, now: datetime) -> None:
         row = self.rows[intent.agent]
         row.intents.append(intent)
-        row.due_at = now
+        row.due_at, row.woken = now, True
 
     async def claim(self, now: datetime, *, lease_seconds: float, limit: int) -> Sequence[Lease]:
         free = [(r.due_at, a, r) for a, r in self.rows.items() if r.due_at <= now and (r.lease is None or r.lease.expires_at <= now)]
         leases = []
         for _, agent, row in sorted(free, key=lambda item: item[:2])[:limit]:
             row.lease = Lease(agent=agent, token=self.ids.token(), expires_at=now + timedelta(seconds=lease_seconds))
+            row.woken = False
             leases.append(row.lease)
         return leases
 
     async def load(self, agent: str) -> AgentState:
-        row = self.rows[agent]
+        row = self.rows.get(agent)
+        if row is None:
+            raise PermanentError(f"there is no agent {agent}")
         return replace(
             row.state,
             deployments=(*row.state.deployments, *row.waiting),
@@ -82,7 +87,7 @@ class MemoryStore:
         row.state = replace(commit.state, deployments=tuple(d for d in commit.state.deployments if not d.terminal), intents=())
         row.waiting = [d for d in row.waiting if d.deployment not in known]
         row.intents = [i for i in row.intents if i.intent not in commit.intents_done]
-        row.due_at, row.lease = commit.next_at, None
+        _give_back(row, commit.next_at)
         self.events.extend(commit.events)
         if commit.state.agent.status is AgentStatus.REMOVED:
             del self.rows[lease.agent]
@@ -91,10 +96,10 @@ class MemoryStore:
     async def release(self, lease: Lease, *, next_at: datetime) -> None:
         row = self.rows.get(lease.agent)
         if row is not None and row.lease == lease:
-            row.due_at, row.lease = next_at, None
+            _give_back(row, next_at)
 
     async def next_due(self) -> datetime | None:
-        return min((r.due_at for r in self.rows.values() if r.lease is None), default=None)
+        return min((max(r.due_at, r.lease.expires_at) if r.lease else r.due_at for r in self.rows.values()), default=None)
 
     @property
     def _limit(self) -> int:
@@ -125,3 +130,10 @@ class MemoryStore:
         order = sorted(done, key=lambda d: (d.finished_at, d.deployment), reverse=True)
         versions = dict.fromkeys(d.to_version for d in order if d.to_version != state.agent.version)
         return tuple(versions)[:ROLLBACK_POINTS]
+
+
+def _give_back(row: _Row, next_at: datetime) -> None:
+    """A wake-up that came while the lease was held stays."""
+    row.lease = None
+    if not row.woken:
+        row.due_at = next_at
