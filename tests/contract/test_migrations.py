@@ -14,7 +14,7 @@ from agent_servicing.store.codec import AgentBody
 from agent_servicing.store.line import load_line
 from agent_servicing.store.tables import agents, deployments
 from agent_servicing.testing.clock import START
-from tests.store_builders import a_deployment, an_agent, open_store
+from tests.store_builders import a_deployment, an_agent, open_store, sqlite_url
 
 pytestmark = pytest.mark.anyio
 
@@ -55,7 +55,7 @@ async def test_what_waited_before_there_was_a_schedule_still_waits(tmp_path: Pat
             )
         )
     engine.dispose()
-    async with open_store(tmp_path) as (database, store):
+    async with open_store(sqlite_url(tmp_path)) as (database, store):
         state = await store.load(agent.agent)
         assert (state.deployments, state.lock, state.line) == ((waiting,), None, Line())
         assert state.deployments[0].status is DeploymentStatus.QUEUED

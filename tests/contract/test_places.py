@@ -18,7 +18,18 @@ from agent_servicing.store.line import drop_lock, load_line, save_line, save_loc
 from agent_servicing.store.sql import SqlStore
 from agent_servicing.testing.clock import START, CountingIds
 from agent_servicing.testing.store import MemoryStore
-from tests.store_builders import LEASE_SECONDS, a_commit, a_deployment, a_manifest, add, an_agent, an_event, open_store, put_deployments
+from tests.store_builders import (
+    LEASE_SECONDS,
+    a_commit,
+    a_deployment,
+    a_manifest,
+    add,
+    an_agent,
+    an_event,
+    open_store,
+    put_deployments,
+    sqlite_url,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -30,15 +41,15 @@ Opened = Callable[[int, tuple[Deployment, ...]], AbstractAsyncContextManager[Sto
 
 
 @asynccontextmanager
-async def in_sql(folder: Path, limit: int, deployments: tuple[Deployment, ...]) -> AsyncIterator[Store]:
-    async with open_store(folder) as (database, _):
+async def in_sql(url: str, limit: int, deployments: tuple[Deployment, ...]) -> AsyncIterator[Store]:
+    async with open_store(url) as (database, _):
         await add(database, *(an_agent(name) for name in NAMES))
         await put_deployments(database, *deployments)
         yield SqlStore(database=database, ids=CountingIds(), event_retention_count=1_000, max_concurrent_deployments=limit)
 
 
 @asynccontextmanager
-async def in_memory(_: Path, limit: int, deployments: tuple[Deployment, ...]) -> AsyncIterator[Store]:
+async def in_memory(_: str, limit: int, deployments: tuple[Deployment, ...]) -> AsyncIterator[Store]:
     store = MemoryStore(ids=CountingIds(), max_concurrent_deployments=limit)
     for name in NAMES:
         own = tuple(d for d in deployments if d.agent == name)
@@ -46,9 +57,11 @@ async def in_memory(_: Path, limit: int, deployments: tuple[Deployment, ...]) ->
     yield store
 
 
-@pytest.fixture(params=[in_sql, in_memory])
+@pytest.fixture(params=["memory", "sqlite", "postgresql"])
 def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Opened:
-    return lambda limit, deployments: request.param(tmp_path, limit, deployments)
+    url: str = request.getfixturevalue("postgres_url") if request.param == "postgresql" else sqlite_url(tmp_path)
+    make = in_memory if request.param == "memory" else in_sql
+    return lambda limit, deployments: make(url, limit, deployments)
 
 
 def waiting(**changes: object) -> tuple[Deployment, ...]:
@@ -132,7 +145,7 @@ async def test_who_waited_for_a_place_first_gets_the_next_one(opened: Opened) ->
 
 
 async def test_an_agent_that_nobody_looks_after_keeps_no_place_for_itself(tmp_path: Path) -> None:
-    async with open_store(tmp_path) as (database, _):
+    async with open_store(sqlite_url(tmp_path)) as (database, _):
         await add(database, an_agent("Alpha"), due_at=START)
         await add(database, an_agent("Parked"), due_at=START + 30 * SECOND)
         mine = a_deployment("upg-1", agent="Alpha", place_since=START)
@@ -142,7 +155,7 @@ async def test_an_agent_that_nobody_looks_after_keeps_no_place_for_itself(tmp_pa
 
 
 async def test_the_limit_of_operators_counts_before_the_setting(tmp_path: Path) -> None:
-    async with in_sql(tmp_path, 10, waiting()) as store:
+    async with in_sql(sqlite_url(tmp_path), 10, waiting()) as store:
         assert isinstance(store, SqlStore)
         async with store._database.write() as connection:
             await save_line(connection, Line(max_concurrent_deployments=1), now=START)
@@ -151,7 +164,7 @@ async def test_the_limit_of_operators_counts_before_the_setting(tmp_path: Path) 
 
 
 async def test_the_line_and_the_lock_are_loaded_with_what_they_may_hold(tmp_path: Path) -> None:
-    async with in_sql(tmp_path, 10, waiting()[:1]) as store:
+    async with in_sql(sqlite_url(tmp_path), 10, waiting()[:1]) as store:
         assert isinstance(store, SqlStore)
         line = Line(stop=Stop(actor="ada", reason="incident", since=START))
         lock = Lock(agent="Alpha", holder="ada", reason="mine", since=START, expires_at=START + 60 * SECOND)
@@ -174,7 +187,7 @@ async def test_the_line_and_the_lock_are_loaded_with_what_they_may_hold(tmp_path
 
 
 async def test_an_engine_that_loaded_a_deployment_before_it_was_edited_writes_nothing(tmp_path: Path) -> None:
-    async with in_sql(tmp_path, 10, waiting()[:1]) as store:
+    async with in_sql(sqlite_url(tmp_path), 10, waiting()[:1]) as store:
         assert isinstance(store, SqlStore)
         leases = await claim_all(store)
         stale = await store.load("Alpha")

@@ -16,7 +16,7 @@ from agent_servicing.ports import Reports
 from agent_servicing.store.reports import ReportRow, SqlReports, insert_reports
 from agent_servicing.testing.clock import START, VirtualClock
 from agent_servicing.testing.memory import MemoryReports
-from tests.store_builders import add, an_agent, open_store
+from tests.store_builders import add, an_agent, open_store, sqlite_url
 
 pytestmark = pytest.mark.anyio
 
@@ -36,8 +36,8 @@ class Harness:
 
 
 @asynccontextmanager
-async def sql(tmp_path: Path) -> AsyncIterator[Harness]:
-    async with open_store(tmp_path) as (database, _):
+async def sql(url: str) -> AsyncIterator[Harness]:
+    async with open_store(url) as (database, _):
         await add(database, an_agent(AGENT))
 
         async def put(generation: int, metric: str, value: float, at: datetime) -> None:
@@ -49,7 +49,7 @@ async def sql(tmp_path: Path) -> AsyncIterator[Harness]:
 
 
 @asynccontextmanager
-async def memory(tmp_path: Path) -> AsyncIterator[Harness]:
+async def memory(_: str) -> AsyncIterator[Harness]:
     reports = MemoryReports(VirtualClock())
 
     async def put(generation: int, metric: str, value: float, at: datetime) -> None:
@@ -58,12 +58,13 @@ async def memory(tmp_path: Path) -> AsyncIterator[Harness]:
     yield Harness(reports, put)
 
 
-HARNESSES: dict[str, Callable[[Path], AbstractAsyncContextManager[Harness]]] = {"sql": sql, "memory": memory}
+HARNESSES: dict[str, Callable[[str], AbstractAsyncContextManager[Harness]]] = {"sqlite": sql, "postgresql": sql, "memory": memory}
 
 
 @pytest.fixture(params=HARNESSES)
 async def harness(request: pytest.FixtureRequest, tmp_path: Path, anyio_backend: str) -> AsyncIterator[Harness]:
-    async with HARNESSES[request.param](tmp_path) as opened:
+    url: str = request.getfixturevalue("postgres_url") if request.param == "postgresql" else sqlite_url(tmp_path)
+    async with HARNESSES[request.param](url) as opened:
         yield opened
 
 

@@ -24,7 +24,7 @@ from agent_servicing.web.app import PREFIX
 from tests.integration import process_world
 from tests.integration.api_world import AGENT, MANIFEST, ApiWorld
 from tests.integration.verification_world import data_plane
-from tests.store_builders import add, an_agent, open_store
+from tests.store_builders import add, an_agent, open_store, sqlite_url
 
 pytestmark = pytest.mark.anyio
 
@@ -304,7 +304,7 @@ async def test_a_value_stays_counted_for_a_deployment_when_it_is_no_longer_kept(
 
 
 async def test_tallies_are_answered_from_the_index_alone(tmp_path: Path) -> None:
-    async with open_store(tmp_path) as (database, _):
+    async with open_store(sqlite_url(tmp_path)) as (database, _):
         await add(database, an_agent(AGENT))
         rows = [ReportRow(generation=n % 2, instance="g1-1-1", metric=f"m{n % 5}", value=n, at=START) for n in range(2_000)]
         async with database.write() as connection:
