@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from agent_servicing.core.events import Event
 from agent_servicing.core.manifest import Manifest
@@ -79,6 +79,24 @@ class Router(Protocol):
     async def observe(self, agent: str) -> RoutingView: ...
     async def apply(self, routing: Routing) -> None: ...
     async def remove(self, agent: str) -> None: ...
+
+
+@runtime_checkable
+class SeesAllInstances(Protocol):
+    """A `Runtime` that can look at every agent at once, cheaply. With one that cannot, agents never rest."""
+
+    async def living(self) -> Mapping[str, Mapping[str, int | None]]:
+        """The process id of every instance that runs at this moment, by agent and instance."""
+        ...
+
+
+@runtime_checkable
+class SeesAllRoutings(Protocol):
+    """A `Router` that can look at every agent at once, cheaply. With one that cannot, agents never rest."""
+
+    async def observe_all(self) -> Mapping[str, Routing]:
+        """What `observe` would say of each agent that the data plane knows."""
+        ...
 
 
 class Metrics(Protocol):
@@ -154,6 +172,10 @@ class Store(Protocol):
         """Give the lease back unchanged, due again at `next_at`; nothing happens when it is stale."""
         ...
 
+    async def wake(self, agents: Collection[str] | None, now: datetime) -> None:
+        """Make these agents (None: all) due at once; one that an engine holds just now is due again when it is given back."""
+        ...
+
     async def next_due(self) -> datetime | None:
-        """When the earliest agent without a lease is due."""
+        """When the earliest agent can be claimed."""
         ...

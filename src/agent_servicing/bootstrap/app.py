@@ -14,8 +14,9 @@ from agent_servicing.adapters.registry import installed_drivers, load_driver
 from agent_servicing.adapters.system import RandomIds, SystemClock
 from agent_servicing.core.errors import PermanentError, ServicingError, TemporaryError, Unavailable
 from agent_servicing.core.limits import Limits
-from agent_servicing.ports import Clock, VersionSource
+from agent_servicing.ports import AgentClient, Clock, Metrics, Router, Runtime, Store, VersionSource
 from agent_servicing.reconcile.engine import Engine
+from agent_servicing.reconcile.pulse import Pulse
 from agent_servicing.reconcile.supervisor import Supervisor
 from agent_servicing.services.all import Services, build_services
 from agent_servicing.settings import Settings
@@ -100,20 +101,7 @@ async def open_app(settings: Settings, *, api_url: str) -> AsyncIterator[App]:
         services = build_services(
             database=database, clock=clock, ids=ids, bus=bus, settings=settings, runtime=runtime, metrics=metrics, sources=sources
         )
-        engine = Engine(
-            store=store,
-            runtime=runtime,
-            router=router,
-            metrics=metrics,
-            client=client,
-            clock=clock,
-            limits=Limits(
-                install_timeout_seconds=settings.install_timeout_seconds,
-                stop_grace_seconds=settings.stop_grace_seconds,
-                idle_interval_seconds=settings.reconcile_interval_seconds,
-            ),
-            action_timeout_seconds=settings.action_timeout_seconds,
-        )
+        engine = _engine(settings, store=store, runtime=runtime, router=router, metrics=metrics, client=client, clock=clock)
         supervisor = Supervisor(
             engine=engine,
             store=store,
@@ -142,6 +130,27 @@ async def open_app(settings: Settings, *, api_url: str) -> AsyncIterator[App]:
             settings=settings,
             clock=clock,
         )
+
+
+def _engine(
+    settings: Settings, *, store: Store, runtime: Runtime, router: Router, metrics: Metrics, client: AgentClient, clock: Clock
+) -> Engine:
+    interval_seconds = settings.reconcile_interval_seconds
+    return Engine(
+        store=store,
+        runtime=runtime,
+        router=router,
+        metrics=metrics,
+        client=client,
+        clock=clock,
+        limits=Limits(
+            install_timeout_seconds=settings.install_timeout_seconds,
+            stop_grace_seconds=settings.stop_grace_seconds,
+            idle_interval_seconds=interval_seconds,
+        ),
+        action_timeout_seconds=settings.action_timeout_seconds,
+        pulse=Pulse.of(runtime=runtime, router=router, client=client, store=store, clock=clock, interval_seconds=interval_seconds),
+    )
 
 
 def open_sources(settings: Settings) -> dict[str, VersionSource]:

@@ -85,6 +85,10 @@ class MemoryRuntime:
         self._check()
         return dict(self.processes.get(agent, {}))
 
+    async def living(self) -> Mapping[str, Mapping[str, int | None]]:
+        self._check()
+        return {agent: {name: p.pid for name, p in found.items() if p.alive} for agent, found in self.processes.items()}
+
     async def forget(self, agent: str, instance: str) -> None:
         process = self.processes.get(agent, {}).get(instance)
         if process is not None and process.alive:
@@ -139,6 +143,10 @@ class MemoryRouter:
     async def observe(self, agent: str) -> RoutingView:
         self._check()
         return RoutingView(routing=self.routings.get(agent), epoch="1", in_flight=dict(self.in_flight))
+
+    async def observe_all(self) -> Mapping[str, Routing]:
+        self._check()
+        return dict(self.routings)
 
     async def apply(self, routing: Routing) -> None:
         self._check()
