@@ -29,6 +29,9 @@ log = structlog.get_logger(__name__)
 REST_SECONDS = 30.0
 """A resting agent gets a full turn this often all the same: for whatever a pulse cannot see, and for engines that know nothing of it."""
 
+PLACES = 60
+"""Moments within `REST_SECONDS` at which agents take their turns: spread out, but several together, so that one claim finds them."""
+
 LOOK_TIMEOUT_SECONDS = 5.0
 """Longest wait for one look at everything."""
 
@@ -84,14 +87,15 @@ class Pulse:
             return None
         return cls(runtime=runtime, router=router, client=client, store=store, clock=clock, interval_seconds=interval_seconds)
 
-    def __len__(self) -> int:
-        """How many agents rest."""
-        return len(self._resting)
+    @property
+    def resting(self) -> int:
+        """How many agents rest now."""
+        return sum(not entry.called for entry in self._resting.values())
 
     def next_turn_at(self, rest: Rest) -> datetime:
         """Each agent has its own place within `REST_SECONDS`, so that a thousand that began together do not come back together."""
         now = self._clock.now()
-        place = crc32(rest.agent.encode()) / 2**32 * REST_SECONDS
+        place = crc32(rest.agent.encode()) % PLACES * REST_SECONDS / PLACES
         regular = now + timedelta(seconds=REST_SECONDS - (now.timestamp() - place) % REST_SECONDS)
         return regular if rest.until is None else min(regular, rest.until)
 

@@ -41,7 +41,9 @@ class MemoryRuntime:
     started: list[str] = field(default_factory=list)
 
     def behaviour(self, version: str) -> Behaviour:
-        return self.behaviours.setdefault(version, Behaviour())
+        if version not in self.behaviours:
+            self.behaviours[version] = Behaviour()
+        return self.behaviours[version]
 
     async def prepare(self, release: Release, *, again: bool = False) -> None:
         key = (release.agent, release.version)
