@@ -87,7 +87,7 @@ class World:
 
     async def until(self, resting: int) -> None:
         with anyio.fail_after(PATIENCE_SECONDS):
-            while self.pulse.resting < resting:
+            while self.pulse.resting < resting:  # noqa: ASYNC110 (nobody tells when agents fall asleep)
                 await anyio.sleep(0.1)
 
     async def measured(self, seconds: float) -> dict[str, float]:

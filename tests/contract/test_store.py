@@ -191,6 +191,21 @@ async def test_a_request_that_arrives_during_a_reconcile_is_seen_at_once_after_i
     assert await store.next_due() == START + timedelta(seconds=60)
 
 
+async def test_agents_that_are_woken_are_due_at_once_also_when_they_are_held(database: Database, store: Store) -> None:
+    await add(database, *(an_agent(name) for name in "ABC"))
+    leases = {lease.agent: lease for lease in await store.claim(START, lease_seconds=LEASE_SECONDS, limit=3)}
+    far = START + timedelta(seconds=60)
+    for name in "AB":
+        await store.release(leases[name], next_at=far)
+    now = START + timedelta(seconds=1)
+    await store.wake(["B", "C", "Nobody"], now)
+    await store.release(leases["C"], next_at=far)
+    assert [lease.agent for lease in await store.claim(now, lease_seconds=LEASE_SECONDS, limit=3)] == ["B", "C"]
+    assert await store.next_due() == now + timedelta(seconds=LEASE_SECONDS)
+    await store.wake(None, now)
+    assert [lease.agent for lease in await store.claim(now, lease_seconds=LEASE_SECONDS, limit=3)] == ["A"]
+
+
 async def test_a_wait_longer_than_the_longest_nap_is_shortened(database: Database, store: Store) -> None:
     await add(database, an_agent())
     lease = await claim_one(store)
