@@ -30,7 +30,7 @@ PATIENCE_SECONDS = 240.0
 class World:
     """Agents on memory adapters, installed by the engine itself."""
 
-    def __init__(self, agents: int) -> None:
+    def __init__(self, agents: int, *, rests: bool) -> None:
         self.clock = SystemClock()
         self.runtime = MemoryRuntime(self.clock)
         self.router = MemoryRouter()
@@ -49,7 +49,7 @@ class World:
             clock=self.clock,
             limits=Limits(),
             action_timeout_seconds=10,
-            pulse=self.pulse,
+            pulse=self.pulse if rests else None,
         )
         self.supervisor = Supervisor(
             engine=engine, store=self.store, bus=LocalEventBus(), clock=self.clock, lease_seconds=30, concurrency=8
@@ -85,6 +85,11 @@ class World:
         manifest = self.store.rows[name].state.agent.manifest
         self.store.request(deployment, Release(agent=name, version=version, manifest=manifest, ref=version), self.clock.now())
 
+    async def installed(self) -> None:
+        with anyio.fail_after(PATIENCE_SECONDS):
+            while len(self.store.history) < len(self.names):  # noqa: ASYNC110 (a memory store tells nobody)
+                await anyio.sleep(0.1)
+
     async def until(self, resting: int) -> None:
         with anyio.fail_after(PATIENCE_SECONDS):
             while self.pulse.resting < resting:  # noqa: ASYNC110 (nobody tells when agents fall asleep)
@@ -102,11 +107,13 @@ class World:
         }
 
 
-async def one(agents: int, deploying: int, seconds: float) -> dict[str, float]:
-    world = World(agents)
+async def one(agents: int, deploying: int, seconds: float, rests: bool) -> dict[str, float]:
+    world = World(agents, rests=rests)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(world.supervisor.run)
-        await world.until(agents * 99 // 100)  # one in a hundred may just have its turn
+        await world.installed()
+        if rests:
+            await world.until(agents * 99 // 100)  # one in a hundred may just have its turn
         for name in world.names[:deploying]:
             world.request(name, DeploymentKind.UPGRADE, "1.1.0")
         await anyio.sleep(8 if deploying else 3)  # until each is at its first share
@@ -115,9 +122,9 @@ async def one(agents: int, deploying: int, seconds: float) -> dict[str, float]:
     return found
 
 
-def in_its_own_process(agents: int, deploying: int, seconds: float) -> dict[str, float]:
+def in_its_own_process(agents: int, deploying: int, seconds: float, *, rests: bool = True) -> dict[str, float]:
     """So that nothing of an earlier world counts."""
-    words = [sys.executable, __file__, str(agents), str(deploying), str(seconds)]
+    words = [sys.executable, __file__, str(agents), str(deploying), str(seconds), str(int(rests))]
     out = subprocess.run(words, check=True, capture_output=True, text=True).stdout
     numbers: dict[str, float] = dict(part.split("=") for part in out.split())  # type: ignore[arg-type]
     return {name: float(value) for name, value in numbers.items()}
@@ -125,12 +132,13 @@ def in_its_own_process(agents: int, deploying: int, seconds: float) -> dict[str,
 
 def main() -> None:
     if len(sys.argv) > 1:
-        agents, deploying, seconds = int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
-        print(*(f"{name}={value}" for name, value in anyio.run(one, agents, deploying, seconds).items()))
+        agents, deploying, seconds, rests = int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3]), sys.argv[4:] != ["0"]
+        print(*(f"{name}={value}" for name, value in anyio.run(one, agents, deploying, seconds, rests).items()))
         return
-    figures = {
+    figures: dict[str, object] = {
         "what": f"agents of {INSTANCES} instances each on memory adapters; upgrades under way stay at 50 %",
         "idle": in_its_own_process(1_000, 0, SECONDS),
+        "idle, a full turn for each every second": in_its_own_process(1_000, 0, SECONDS, rests=False),
     }
     for agents in (100, 1_000):
         for deploying in (0, 10, 50):

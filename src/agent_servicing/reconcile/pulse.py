@@ -76,6 +76,7 @@ class Pulse:
         self._due: list[tuple[float, int, Resting]] = []
         self._numbers = count()
         self._probing = 0
+        self._problem = ""
         self._woke: Callable[[], None] = lambda: None
 
     @classmethod
@@ -145,14 +146,20 @@ class Pulse:
         try:
             with anyio.fail_after(LOOK_TIMEOUT_SECONDS):
                 living, routings = await self._runtime.living(), await self._router.observe_all()
-        except (TemporaryError, PermanentError, TimeoutError) as error:
-            log.warning("pulse_failed", agents=len(before), problem=str(error) or type(error).__name__)
+        except Exception as error:  # noqa: BLE001 (a driver's defect, too, costs only the cheap look and not the engine)
+            self._failed(error)
             await self._call(before)
-        except Exception:  # a defect of a driver costs the cheap look, not the engine
-            log.exception("pulse_failed", agents=len(before))
-            await self._call(before)
-        else:
-            await self._call([entry for entry in before if not _unchanged(entry, living, routings)])
+            return
+        self._problem = ""
+        await self._call([entry for entry in before if not _unchanged(entry, living, routings)])
+
+    def _failed(self, error: Exception) -> None:
+        """Said once, not at every beat for as long as it lasts."""
+        problem = str(error) or type(error).__name__
+        if problem != self._problem:
+            known = isinstance(error, TemporaryError | PermanentError | TimeoutError)
+            log.warning("pulse_failed", problem=problem, exc_info=None if known else error)
+        self._problem = problem
 
     def _drop_overdue(self) -> None:
         """Whose turn came without being ours was taken over by another engine on the same database."""
