@@ -83,6 +83,24 @@ class Router(Protocol):
     async def remove(self, agent: str) -> None: ...
 
 
+@runtime_checkable
+class SeesAllInstances(Protocol):
+    """A `Runtime` that can look at every agent at once, cheaply. With one that cannot, agents never rest."""
+
+    async def living(self) -> Mapping[str, Mapping[str, int | None]]:
+        """The process id of every instance that runs at this moment, by agent and instance."""
+        ...
+
+
+@runtime_checkable
+class SeesAllRoutings(Protocol):
+    """A `Router` that can look at every agent at once, cheaply. With one that cannot, agents never rest."""
+
+    async def observe_all(self) -> Mapping[str, Routing]:
+        """What `observe` would say of each agent that the data plane knows."""
+        ...
+
+
 class Metrics(Protocol):
     """Reads what was counted. Missing data is an error or an absent key, never a zero."""
 
@@ -194,6 +212,10 @@ class Store(Protocol):
 
     async def release(self, lease: Lease, *, next_at: datetime) -> None:
         """Give the lease back unchanged, due again at `next_at`; nothing happens when it is stale."""
+        ...
+
+    async def wake(self, agents: Collection[str] | None, now: datetime) -> None:
+        """Make these agents (None: all) due at once; one that an engine holds just now is due again when it is given back."""
         ...
 
     async def next_due(self) -> datetime | None:

@@ -10,7 +10,7 @@ import pytest
 
 from agent_servicing.core.manifest import ConversationKey
 from agent_servicing.core.routing import Backend, GenerationRoute, Routing
-from agent_servicing.ports import Router
+from agent_servicing.ports import Router, SeesAllRoutings
 from agent_servicing.testing.memory import MemoryRouter
 from tests.integration.haproxy_world import open_world
 
@@ -81,6 +81,17 @@ async def test_any_routing_may_follow_any_other(router: Router) -> None:
     for wanted in [*ROUTINGS.values(), *reversed(ROUTINGS.values())]:
         await router.apply(wanted)
         assert (await router.observe(wanted.agent)).routing == wanted
+
+
+async def test_one_look_at_everything_says_the_same_as_a_look_at_each(router: Router) -> None:
+    assert isinstance(router, SeesAllRoutings)
+    other = replace(ONE, agent="wowmemory2")
+    await router.apply(other)
+    for wanted in ROUTINGS.values():
+        await router.apply(wanted)
+        assert await router.observe_all() == {wanted.agent: wanted, other.agent: other}
+    await router.remove(other.agent)
+    assert await router.observe_all() == {wanted.agent: wanted}
 
 
 async def test_applying_again_changes_nothing(router: Router) -> None:

@@ -11,7 +11,7 @@ import pytest
 from agent_servicing.core.errors import TemporaryError
 from agent_servicing.core.model import Release
 from agent_servicing.core.status import PreparationStatus
-from agent_servicing.ports import Runtime
+from agent_servicing.ports import Runtime, SeesAllInstances
 from agent_servicing.testing.clock import VirtualClock
 from agent_servicing.testing.memory import MemoryRuntime
 from tests.integration import process_world as world
@@ -170,6 +170,18 @@ async def test_a_killed_instance_ends(harness: Harness) -> None:
     await harness.runtime.start(await installed(harness, "1.0.0"), instance="g1-1-0", generation=1)
     await harness.runtime.stop(AGENT, "g1-1-0", kill=True)
     await over(harness, "g1-1-0")
+
+
+async def test_one_look_at_everything_shows_every_instance_that_runs(harness: Harness) -> None:
+    assert isinstance(harness.runtime, SeesAllInstances)
+    release = await installed(harness, "1.0.0")
+    for name in ("g1-1-0", "g1-2-0"):
+        await harness.runtime.start(release, instance=name, generation=1)
+    pids = {name: process.pid for name, process in (await harness.runtime.observe(AGENT)).items()}
+    assert await harness.runtime.living() == {AGENT: pids}
+    await harness.runtime.stop(AGENT, "g1-1-0", kill=True)
+    await over(harness, "g1-1-0")
+    assert await harness.runtime.living() == {AGENT: {"g1-2-0": pids["g1-2-0"]}}
 
 
 async def test_stopping_and_forgetting_what_is_unknown_or_over_is_fine(harness: Harness) -> None:

@@ -325,3 +325,18 @@ async def test_readers_see_one_moment_while_a_writer_goes_on(database: Database,
         assert await queries.agent_names(reader) == ["WowMemory"]
     async with database.read() as reader:
         assert await queries.agent_names(reader) == ["Second", "WowMemory"]
+
+
+async def test_agents_that_are_woken_are_due_at_once_also_when_they_are_held(database: Database, store: Store) -> None:
+    await add(database, *(an_agent(name) for name in "ABC"))
+    leases = {lease.agent: lease for lease in await store.claim(START, lease_seconds=LEASE_SECONDS, limit=3)}
+    far = START + timedelta(seconds=60)
+    for name in "AB":
+        await store.release(leases[name], next_at=far)
+    now = START + timedelta(seconds=1)
+    await store.wake(["B", "C", "Nobody"], now)
+    await store.release(leases["C"], next_at=far)
+    assert [lease.agent for lease in await store.claim(now, lease_seconds=LEASE_SECONDS, limit=3)] == ["B", "C"]
+    assert await store.next_due() == now + timedelta(seconds=LEASE_SECONDS)
+    await store.wake(None, now)
+    assert [lease.agent for lease in await store.claim(now, lease_seconds=LEASE_SECONDS, limit=3)] == ["A"]

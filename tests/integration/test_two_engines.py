@@ -126,6 +126,7 @@ class Watched:
     world: World
     store: SqlStore
     inner: Engine
+    pulse: None = None
 
     async def turn(self, lease: Lease) -> bool:
         other = self.world.busy.setdefault(lease.agent, self.name)

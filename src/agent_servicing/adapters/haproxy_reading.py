@@ -1,5 +1,6 @@
 """What HAProxy says about itself, as values: maps, servers, tables, processes. Text in, dataclasses out; pure."""
 
+import csv
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -77,6 +78,24 @@ def read_stat(text: str) -> dict[str, tuple[int, int, int]]:
         row = line.split(",", 60)
         errors = sum(int(row[column] or 0) for column in failures)
         found[row[1]] = (int(row[flight] or 0), int(row[total] or 0), errors)
+    return found
+
+
+def read_serving(text: str) -> dict[str, dict[int, Server]]:
+    """`show stat -1 4 -1 no-maint`: every server in use, by backend and number, without its counts."""
+    rows = csv.reader(text.removeprefix("# ").splitlines())
+    header = next(rows, [])
+    if "addr" not in header:
+        return {}
+    status, address = header.index("status"), header.index("addr")
+    found: dict[str, dict[int, Server]] = {}
+    for row in rows:
+        if len(row) <= address or row[status].startswith("MAINT"):
+            continue
+        host, _, port = row[address].rpartition(":")
+        state = "drain" if row[status].startswith("DRAIN") else "ready"
+        server = Server(host=host.strip("[]"), port=int(port or 0), state=state)
+        found.setdefault(row[0], {})[int(row[1].rpartition("i")[2])] = server
     return found
 
 

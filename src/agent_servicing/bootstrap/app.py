@@ -15,8 +15,9 @@ from agent_servicing.adapters.system import RandomIds, SystemClock
 from agent_servicing.adapters.verification.verifier import ProcessVerifier
 from agent_servicing.core.errors import PermanentError, ServicingError, TemporaryError, Unavailable
 from agent_servicing.core.limits import Limits
-from agent_servicing.ports import Clock, Ids, VersionSource
+from agent_servicing.ports import AgentClient, Clock, Ids, Metrics, Reports, Router, Runtime, Store, Verifier, VersionSource
 from agent_servicing.reconcile.engine import Engine
+from agent_servicing.reconcile.pulse import Pulse
 from agent_servicing.reconcile.supervisor import Supervisor
 from agent_servicing.services.all import Services, build_services
 from agent_servicing.settings import Settings
@@ -107,16 +108,15 @@ async def open_app(settings: Settings, *, api_url: str) -> AsyncIterator[App]:
         services = build_services(
             database=database, clock=clock, ids=ids, bus=bus, settings=settings, runtime=runtime, metrics=metrics, sources=sources
         )
-        engine = Engine(
+        engine = _engine(
+            settings,
             store=store,
             runtime=runtime,
             router=router,
             metrics=metrics,
             client=client,
-            verifier=verifier,
             clock=clock,
-            limits=_limits(settings),
-            action_timeout_seconds=settings.action_timeout_seconds,
+            verifier=verifier,
             reports=SqlReports(database=database),
         )
         supervisor = Supervisor(
@@ -159,11 +159,35 @@ def _store(database: Database, ids: Ids, settings: Settings, *, may_work: Callab
     )
 
 
-def _limits(settings: Settings) -> Limits:
-    return Limits(
-        install_timeout_seconds=settings.install_timeout_seconds,
-        stop_grace_seconds=settings.stop_grace_seconds,
-        idle_interval_seconds=settings.reconcile_interval_seconds,
+def _engine(
+    settings: Settings,
+    *,
+    store: Store,
+    runtime: Runtime,
+    router: Router,
+    metrics: Metrics,
+    client: AgentClient,
+    clock: Clock,
+    verifier: Verifier,
+    reports: Reports,
+) -> Engine:
+    interval_seconds = settings.reconcile_interval_seconds
+    return Engine(
+        store=store,
+        runtime=runtime,
+        router=router,
+        metrics=metrics,
+        client=client,
+        clock=clock,
+        limits=Limits(
+            install_timeout_seconds=settings.install_timeout_seconds,
+            stop_grace_seconds=settings.stop_grace_seconds,
+            idle_interval_seconds=interval_seconds,
+        ),
+        action_timeout_seconds=settings.action_timeout_seconds,
+        verifier=verifier,
+        reports=reports,
+        pulse=Pulse.of(runtime=runtime, router=router, client=client, store=store, clock=clock, interval_seconds=interval_seconds),
     )
 
 

@@ -12,6 +12,7 @@ from agent_servicing.core.routing import MAX_GENERATIONS
 from agent_servicing.core.stages import StageRecord
 from agent_servicing.core.status import DeploymentKind, DeploymentStatus, GenerationStatus
 from agent_servicing.core.strategies import STRATEGIES
+from agent_servicing.core.watch import unhealthy
 
 
 def begin_next(draft: Draft) -> Deployment | None:
@@ -95,7 +96,7 @@ def _candidate(draft: Draft, deployment: Deployment) -> Generation | None:
             if g.version == deployment.to_version
             and g.number != draft.agent.stable
             and g.status in (GenerationStatus.WARM, GenerationStatus.DRAINING)
-            and len(draft.ready(g.number)) >= min(g.desired, draft.agent.instances) > 0
+            and sum(not unhealthy(draft, i) for i in draft.ready(g.number)) >= min(g.desired, draft.agent.instances) > 0
         ]
         if running:
             warm = replace(running[-1], status=GenerationStatus.LIVE, draining_since=None, conversations_moved=False, shrunk_until=None)

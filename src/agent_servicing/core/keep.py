@@ -70,8 +70,11 @@ def _move_conversations(draft: Draft, number: int) -> None:
 def _fill(draft: Draft, generation: Generation) -> None:
     """One living, healthy instance for each place; a place whose instance crashed waits its turn."""
     places = range(1, generation.desired + 1)
-    # A starting one fails its probes by nature and has a deadline of its own; only one that served and turned bad gets company.
-    taken = {i.place for i in draft.of(generation.number, *_LIVING) if i.status is InstanceStatus.STARTING or not unhealthy(draft, i)}
+    # A starting one fails its probes by nature and has a deadline of its own, a warm one serves nobody; only one that serves and turned
+    # bad gets company.
+    warm = generation.status is GenerationStatus.WARM
+    living = draft.of(generation.number, *_LIVING)
+    taken = {i.place for i in living if warm or i.status is InstanceStatus.STARTING or not unhealthy(draft, i)}
     empty = [place for place in places if place not in taken]
     if not empty or not _startable(draft, generation):
         return
@@ -134,10 +137,12 @@ def _drained(draft: Draft, generation: Generation) -> None:
 
 
 def _warm(draft: Draft, generation: Generation) -> None:
+    """Kept until its budget is spent. What dies is started again; only one that keeps dying is of no use to a rollback and let go."""
     over = generation.warm_until is None or draft.now >= generation.warm_until
-    broken = len(draft.ready(generation.number)) < generation.desired
-    if (over or broken) and _may_leave(draft, generation):
+    if (over or generation.crash_looping) and _may_leave(draft, generation):
         _empty(draft, _stopping(draft, generation))
+    else:
+        _fill(draft, generation)
 
 
 def _may_leave(draft: Draft, generation: Generation) -> bool:

@@ -72,7 +72,13 @@ def _probed(draft: Draft, instance: Instance, probe: Probe | None) -> Instance:
 
 
 def _others_ready(draft: Draft, instance: Instance) -> bool:
-    """Whether this one may leave rotation: an unhealthy instance still beats none at all."""
+    """Whether this one may leave rotation: an unhealthy instance still beats none at all, and a warm one is in none.
+
+    On a machine without time to spare, warm instances miss their checks; ending them for it would make the rollback a cold one.
+    """
+    generation = draft.generations.get(instance.generation)
+    if generation is not None and generation.status is GenerationStatus.WARM:
+        return False
     return any(i.instance != instance.instance and not unhealthy(draft, i) for i in draft.ready(instance.generation))
 
 

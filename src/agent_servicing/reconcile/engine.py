@@ -30,10 +30,12 @@ from agent_servicing.core.draft import Decision
 from agent_servicing.core.errors import PermanentError, TemporaryError
 from agent_servicing.core.limits import Limits
 from agent_servicing.core.model import AgentState, Snapshot
+from agent_servicing.core.rest import at_rest
 from agent_servicing.core.schedule import OPEN, gate
 from agent_servicing.core.status import WAITING
 from agent_servicing.ports import AgentClient, Clock, Commit, Lease, Metrics, Reports, Router, Runtime, Store, Verifier
-from agent_servicing.reconcile.observe import Observer
+from agent_servicing.reconcile.observe import NOTHING_KNOWN, Observer
+from agent_servicing.reconcile.pulse import Pulse
 
 log = structlog.get_logger(__name__)
 
@@ -46,7 +48,7 @@ STALE_MARGIN = 0.5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Engine:
-    """The turn and what it needs. One per server process."""
+    """The turn and what it needs. One per server process. Without a `pulse` every agent gets a full turn each interval."""
 
     store: Store
     runtime: Runtime
@@ -58,6 +60,7 @@ class Engine:
     action_timeout_seconds: float
     verifier: Verifier | None = None
     reports: Reports | None = None
+    pulse: Pulse | None = None
 
     async def turn(self, lease: Lease) -> bool:
         """Reconcile one agent once and give the lease back; False when it had to be put off. Never raises for what one agent did wrong."""
@@ -85,14 +88,22 @@ class Engine:
             verifier=self.verifier,
             reports=self.reports,
         )
-        world = await observer.observe(state)
+        known = self.pulse.rouse(lease.agent) if self.pulse else NOTHING_KNOWN
+        world = await observer.observe(state, known)
         waits = any(d.status in WAITING for d in state.deployments)
         calendar = gate(state.line, state.agent.agent, world.at, CALENDAR) if waits else OPEN
-        decision = decide(Snapshot(state=state, world=world, gate=calendar), self.limits)
+        snapshot = Snapshot(state=state, world=world, gate=calendar)
+        decision = decide(snapshot, self.limits)
         problem = await self._act(lease, state, decision.actions, began)
         commit = _commit(decision, problem, self.clock)
-        if not await self.store.commit(lease, commit, self.clock.now()):
+        rest = at_rest(snapshot, decision, self.limits) if self.pulse and problem is None else None
+        if self.pulse and rest:
+            commit = replace(commit, next_at=self.pulse.next_turn_at(rest))
+        written = await self.store.commit(lease, commit, self.clock.now())
+        if not written:
             log.warning("stale_lease", agent=lease.agent)
+        if self.pulse and rest and written:
+            self.pulse.settle(rest)
 
     async def _act(self, lease: Lease, state: AgentState, actions: Sequence[Action], began: float) -> "Problem | None":
         """Each action with a deadline; the first failure ends the turn, because what follows may rest on it."""

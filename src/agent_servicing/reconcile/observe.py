@@ -1,9 +1,10 @@
 """Looks at the world for one agent. What cannot be read becomes None, never an empty answer; the decision knows the difference."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import TypeVar
+from types import MappingProxyType
+from typing import Final, TypeVar
 
 import anyio
 import structlog
@@ -23,6 +24,8 @@ READ_TIMEOUT_SECONDS = 5.0
 STARTING_PROBE_SECONDS = 0.5
 """While an instance starts it is asked at least this often, so that a quick start is not made slow by a leisurely health interval."""
 
+NOTHING_KNOWN: Final[Mapping[str, Probe]] = MappingProxyType({})
+
 T = TypeVar("T")
 
 
@@ -38,7 +41,8 @@ class Observer:
     verifier: Verifier | None = None
     reports: Reports | None = None
 
-    async def observe(self, state: AgentState) -> Observation:
+    async def observe(self, state: AgentState, known: Mapping[str, Probe] = NOTHING_KNOWN) -> Observation:
+        """`known` are health checks already made while the agent rested; those are not made again before their interval is over."""
         agent = state.agent.agent
         processes = await self._read("processes", agent, lambda: self.runtime.observe(agent))
         preparations: dict[str, Preparation] = {}
@@ -46,7 +50,7 @@ class Observer:
             preparation = await self._read("preparation", agent, partial(self.runtime.preparation, agent, version))
             if preparation is not None:
                 preparations[version] = preparation
-        probes = await self._probe(state, processes or {})
+        probes = await self._probe(state, processes or {}, known)
         # Routing before counters: a share that is read as set was set before what is then counted.
         routing = await self._read("routing", agent, lambda: self.router.observe(agent))
         counters = await self._read("counters", agent, lambda: self.metrics.counters(agent))
@@ -87,9 +91,10 @@ class Observer:
             log.warning("not_observed", agent=agent, what=what, problem=str(error) or type(error).__name__)
             return None
 
-    async def _probe(self, state: AgentState, processes: Mapping[str, Process]) -> Mapping[str, Probe]:
+    async def _probe(self, state: AgentState, processes: Mapping[str, Process], known: Mapping[str, Probe]) -> Mapping[str, Probe]:
         """Health checks that are due, all at once; each is bounded by the client."""
-        probes: dict[str, Probe] = {}
+        names = {instance.instance for instance in state.instances}
+        probes = {name: probe for name, probe in known.items() if name in names}
 
         async def one(instance: Instance, process: Process) -> None:
             release = state.releases.get(instance.version)
@@ -99,7 +104,9 @@ class Observer:
         async with anyio.create_task_group() as tasks:
             for instance in state.instances:
                 process = processes.get(instance.instance)
-                if process is not None and process.alive and self._due(state, instance):
+                seen = known.get(instance.instance)
+                last = instance if seen is None else replace(instance, probed_at=seen.at)
+                if process is not None and process.alive and self._due(state, last):
                     tasks.start_soon(one, instance, process)
         return probes
 

@@ -45,14 +45,24 @@ class Supervisor:
     _running: int = 0
 
     async def run(self) -> None:
+        await self._make_all_due()
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._listen)
+            if self.engine.pulse is not None:
+                tasks.start_soon(self.engine.pulse.run, self._wake)
             while True:
                 self.last_turn_at = self.clock.monotonic()
                 for lease in await self._claim():
                     self._running += 1
                     tasks.start_soon(self._turn, lease)
                 await self._wait()
+
+    async def _make_all_due(self) -> None:
+        """What the world did while nobody looked is not known: agents that another engine let rest are looked at now."""
+        try:
+            await self.store.wake(None, self.clock.now())
+        except TemporaryError as error:
+            log.warning("found_by_time_only", problem=str(error))
 
     async def _claim(self) -> list[Lease]:
         free = self.concurrency - self._running
@@ -73,12 +83,15 @@ class Supervisor:
             self.seconds_in_turns += self.clock.monotonic() - began
             self._running -= 1
             self.turns += 1
-            self._woken.set()
+            self._wake()
         await self.bus.publish(COMMITTED_TOPIC)
 
     async def _listen(self) -> None:
         async for _ in self.bus.subscribe(WAKE_TOPIC):
-            self._woken.set()
+            self._wake()
+
+    def _wake(self) -> None:
+        self._woken.set()
 
     async def _wait(self) -> None:
         """Until somebody is due, a turn ended, or a wake-up came; never shorter than the shortest wait."""

@@ -1,6 +1,6 @@
 """The engine's store over SQL: claims with leases, loads, and guarded commits. Implements `ports.Store`."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from datetime import datetime, timedelta
 
 from sqlalchemy import Update, and_, case, delete, func, or_, select, update
@@ -22,6 +22,13 @@ from agent_servicing.store.tables import agents, intents
 
 LONGEST_NAP_SECONDS = 120.0
 """No agent is left alone for longer. A time further ahead than this was written before the clock was set back, and counts as due."""
+
+
+LEASES_PASSED = 64
+"""Agents looked at for the next one due: more than one engine holds at once."""
+
+NAMES_IN_ONE_STATEMENT = 500
+"""Bound on the parameters of one statement."""
 
 
 class SqlStore:
@@ -118,13 +125,30 @@ class SqlStore:
             await connection.execute(_give_back(lease, next_at=next_at))
 
     async def next_due(self) -> datetime | None:
-        """When the earliest agent can be claimed: when it is due, or when its lease ends should nobody give it back before."""
-        free = agents.c.lease_token.is_(None)
-        late = and_(~free, agents.c.lease_expires_at > agents.c.due_at)
+        """When the earliest agent can be claimed: when it is due, or when its lease ends should nobody give it back before.
+
+        Leased ones were due, so they stand first in the order of the index; a free one behind more of them than are looked at is
+        found by polling.
+        """
+        leased = agents.c.lease_token.is_not(None)
+        late = and_(leased, agents.c.lease_expires_at > agents.c.due_at)
+        free_at = case((late, agents.c.lease_expires_at), else_=agents.c.due_at).label("free_at")
+        first = select(free_at).order_by(agents.c.due_at).limit(LEASES_PASSED).subquery()
         async with self._database.read() as connection:
-            query = select(func.min(case((late, agents.c.lease_expires_at), else_=agents.c.due_at)))
-            earliest: datetime | None = (await connection.execute(query)).scalar_one_or_none()
+            earliest: datetime | None = (await connection.execute(select(func.min(first.c.free_at)))).scalar_one_or_none()
             return earliest
+
+    async def wake(self, names: Collection[str] | None, now: datetime) -> None:
+        """Make these agents (None: all) due at once; one that an engine holds just now is due again when it is given back."""
+        statement = update(agents).values(due_at=now, woken=True)
+        async with self._database.write(durable=False) as connection:
+            if names is None:
+                await connection.execute(statement)
+                return
+            wanted = sorted(names)
+            for first in range(0, len(wanted), NAMES_IN_ONE_STATEMENT):
+                some = wanted[first : first + NAMES_IN_ONE_STATEMENT]
+                await connection.execute(statement.where(agents.c.agent.in_(some)))
 
     async def drop_leases(self) -> int:
         """Take every lease back: for the start of the only server on this database, whose predecessor may have been killed."""

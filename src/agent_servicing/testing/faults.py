@@ -25,7 +25,7 @@ class Fuse:
         self.log.append(name)
 
 
-READINGS = frozenset({"observe", "preparation", "counters", "probe"})
+READINGS = frozenset({"observe", "observe_all", "living", "preparation", "counters", "probe"})
 """Calls that change nothing: dying around one of them is the same as dying before the first that does."""
 
 

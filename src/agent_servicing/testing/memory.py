@@ -47,7 +47,9 @@ class MemoryRuntime:
     started: list[str] = field(default_factory=list)
 
     def behaviour(self, version: str) -> Behaviour:
-        return self.behaviours.setdefault(version, Behaviour())
+        if version not in self.behaviours:
+            self.behaviours[version] = Behaviour()
+        return self.behaviours[version]
 
     async def prepare(self, release: Release, *, again: bool = False) -> None:
         key = (release.agent, release.version)
@@ -90,6 +92,10 @@ class MemoryRuntime:
     async def observe(self, agent: str) -> Mapping[str, Process]:
         self._check()
         return dict(self.processes.get(agent, {}))
+
+    async def living(self) -> Mapping[str, Mapping[str, int | None]]:
+        self._check()
+        return {agent: {name: p.pid for name, p in found.items() if p.alive} for agent, found in self.processes.items()}
 
     async def forget(self, agent: str, instance: str) -> None:
         process = self.processes.get(agent, {}).get(instance)
@@ -223,6 +229,10 @@ class MemoryRouter:
     async def observe(self, agent: str) -> RoutingView:
         self._check()
         return RoutingView(routing=self.routings.get(agent), epoch="1", in_flight=dict(self.in_flight))
+
+    async def observe_all(self) -> Mapping[str, Routing]:
+        self._check()
+        return dict(self.routings)
 
     async def apply(self, routing: Routing) -> None:
         self._check()

@@ -1,9 +1,11 @@
 """The `Store` port in memory: leases, fencing and one event log, for engine tests and simulation. Keeps frozen values, so nothing leaks."""
 
-from collections.abc import Sequence
+import heapq
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
+from agent_servicing.core.analysis import Block
 from agent_servicing.core.errors import PermanentError
 from agent_servicing.core.events import Event
 from agent_servicing.core.limits import PLACE_RETRY_SECONDS
@@ -23,6 +25,11 @@ class _Row:
     intents: list[Intent] = field(default_factory=list)
     waiting: list[Deployment] = field(default_factory=list)
 
+    @property
+    def free_at(self) -> datetime:
+        """When it can be claimed: due, and not leased any more."""
+        return self.due_at if self.lease is None else max(self.due_at, self.lease.expires_at)
+
 
 @dataclass(slots=True)
 class MemoryStore:
@@ -32,32 +39,38 @@ class MemoryStore:
     rows: dict[str, _Row] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
     history: dict[str, Deployment] = field(default_factory=dict)
+    blocks: dict[str, list[Block]] = field(default_factory=dict)
     line: Line = field(default_factory=Line)
     locks: dict[str, Lock] = field(default_factory=dict)
     max_concurrent_deployments: int = 0
     stale_commits: int = 0
+    _history_of: dict[str, dict[str, Deployment]] = field(default_factory=dict)
+    _order: list[tuple[datetime, str]] = field(default_factory=list)
+    """A heap of (when free, agent). An entry whose row says otherwise by now is passed over, so that a claim never looks at all rows."""
 
     def add(self, state: AgentState, now: datetime) -> None:
         self.rows[state.agent.agent] = _Row(state, due_at=now)
+        self._put(state.agent.agent)
 
     def request(self, deployment: Deployment, release: Release, now: datetime) -> None:
         row = self.rows[deployment.agent]
         row.waiting.append(deployment)
         row.state = replace(row.state, releases={**row.state.releases, release.version: release})
-        row.due_at, row.woken = now, True
+        self._wake(deployment.agent, now)
 
     def intend(self, intent: Intent, now: datetime) -> None:
-        row = self.rows[intent.agent]
-        row.intents.append(intent)
-        row.due_at, row.woken = now, True
+        self.rows[intent.agent].intents.append(intent)
+        self._wake(intent.agent, now)
 
     async def claim(self, now: datetime, *, lease_seconds: float, limit: int) -> Sequence[Lease]:
-        free = [(r.due_at, a, r) for a, r in self.rows.items() if r.due_at <= now and (r.lease is None or r.lease.expires_at <= now)]
-        leases = []
-        for _, agent, row in sorted(free, key=lambda item: item[:2])[:limit]:
-            row.lease = Lease(agent=agent, token=self.ids.token(), expires_at=now + timedelta(seconds=lease_seconds))
+        leases: list[Lease] = []
+        while len(leases) < limit and (free_at := self._next()) is not None and free_at <= now:
+            _, agent = heapq.heappop(self._order)
+            row = self.rows[agent]
             row.woken = False
+            row.lease = Lease(agent=agent, token=self.ids.token(), expires_at=now + timedelta(seconds=lease_seconds))
             leases.append(row.lease)
+            self._put(agent)
         return leases
 
     async def load(self, agent: str) -> AgentState:
@@ -70,7 +83,7 @@ class MemoryStore:
             intents=tuple(row.intents),
             rollback_points=self._rollback_points(row.state),
             line=self.line,
-            places=self._places(agent),
+            places=self._places(agent) if any(d.status in WAITING for d in (*row.state.deployments, *row.waiting)) else Places(),
             lock=self.locks.get(agent),
         )
 
@@ -80,15 +93,20 @@ class MemoryStore:
             self.stale_commits += 1
             return False
         if not self._place_free(row, commit):
-            row.due_at, row.lease = now + timedelta(seconds=PLACE_RETRY_SECONDS), None
+            self._give_back(row, now + timedelta(seconds=PLACE_RETRY_SECONDS))
             return False
         known = {d.deployment for d in commit.state.deployments}
-        self.history |= {d.deployment: d for d in commit.state.deployments if d.terminal}
+        ended = {d.deployment: d for d in commit.state.deployments if d.terminal}
+        if ended:
+            self.history |= ended
+            self._history_of.setdefault(lease.agent, {}).update(ended)
         row.state = replace(commit.state, deployments=tuple(d for d in commit.state.deployments if not d.terminal), intents=())
         row.waiting = [d for d in row.waiting if d.deployment not in known]
         row.intents = [i for i in row.intents if i.intent not in commit.intents_done]
-        _give_back(row, commit.next_at)
+        self._give_back(row, commit.next_at)
         self.events.extend(commit.events)
+        for deployment, block in commit.blocks:
+            self.blocks.setdefault(deployment, []).append(block)
         if commit.state.agent.status is AgentStatus.REMOVED:
             del self.rows[lease.agent]
         return True
@@ -96,10 +114,7 @@ class MemoryStore:
     async def release(self, lease: Lease, *, next_at: datetime) -> None:
         row = self.rows.get(lease.agent)
         if row is not None and row.lease == lease:
-            _give_back(row, next_at)
-
-    async def next_due(self) -> datetime | None:
-        return min((max(r.due_at, r.lease.expires_at) if r.lease else r.due_at for r in self.rows.values()), default=None)
+            self._give_back(row, next_at)
 
     @property
     def _limit(self) -> int:
@@ -125,15 +140,39 @@ class MemoryStore:
         begun = [d for d in commit.state.deployments if d.active and d.kind in PLACED and d.deployment in waited]
         return not begun or self._limit <= 0 or len(self._under_way()) + len(begun) <= self._limit
 
+    async def wake(self, agents: Collection[str] | None, now: datetime) -> None:
+        for agent in list(self.rows if agents is None else agents):
+            if agent in self.rows:
+                self._wake(agent, now)
+
+    async def next_due(self) -> datetime | None:
+        return self._next()
+
+    def _wake(self, agent: str, now: datetime) -> None:
+        row = self.rows[agent]
+        row.due_at, row.woken = now, True
+        self._put(agent)
+
+    def _give_back(self, row: _Row, next_at: datetime) -> None:
+        row.due_at, row.lease = row.due_at if row.woken else next_at, None
+        self._put(row.state.agent.agent)
+
+    def _put(self, agent: str) -> None:
+        heapq.heappush(self._order, (self.rows[agent].free_at, agent))
+
+    def _next(self) -> datetime | None:
+        """When the first row is free; entries that are no longer true are dropped on the way."""
+        while self._order:
+            free_at, agent = self._order[0]
+            row = self.rows.get(agent)
+            if row is not None and row.free_at == free_at:
+                return free_at
+            heapq.heappop(self._order)
+        return None
+
     def _rollback_points(self, state: AgentState) -> tuple[str, ...]:
-        done = [d for d in self.history.values() if d.status is DeploymentStatus.COMPLETED and d.finished_at is not None]
+        mine = self._history_of.get(state.agent.agent, {}).values()
+        done = [d for d in mine if d.status is DeploymentStatus.COMPLETED and d.finished_at is not None]
         order = sorted(done, key=lambda d: (d.finished_at, d.deployment), reverse=True)
         versions = dict.fromkeys(d.to_version for d in order if d.to_version != state.agent.version)
         return tuple(versions)[:ROLLBACK_POINTS]
-
-
-def _give_back(row: _Row, next_at: datetime) -> None:
-    """A wake-up that came while the lease was held stays."""
-    row.lease = None
-    if not row.woken:
-        row.due_at = next_at

@@ -19,6 +19,7 @@ from agent_servicing.adapters.router import haproxy_state
 from agent_servicing.adapters.router.haproxy_book import Book, counters_of, place, without
 from agent_servicing.adapters.router.haproxy_changes import changes, forgotten_counters, removal
 from agent_servicing.adapters.router.haproxy_config import MAX_THREADS, Structure
+from agent_servicing.adapters.router.haproxy_overview import Overview
 from agent_servicing.adapters.router.haproxy_plane import HaproxyPlane
 from agent_servicing.adapters.router.haproxy_process import HaproxyProcess, find_binary, free_port
 from agent_servicing.core.errors import PermanentError, TemporaryError
@@ -39,6 +40,7 @@ class HaproxyRouter:
     def __init__(self, *, host: str, plane: HaproxyPlane, link: HaproxySocket, clock: Clock) -> None:
         self.link, self.clock = link, clock
         self._host, self._plane = host, plane
+        self._overview = Overview(link)
 
     @classmethod
     @asynccontextmanager
@@ -105,6 +107,10 @@ class HaproxyRouter:
             for instance, count in (await self._in_old_worker(pid, plan)).items():
                 flight[instance] = flight.get(instance, 0) + count
         return RoutingView(routing=plan.routing, epoch=epoch, in_flight=flight)
+
+    async def observe_all(self) -> Mapping[str, Routing]:
+        """What HAProxy does for each agent it knows, in one reading."""
+        return await self._overview.read()
 
     async def apply(self, routing: Routing) -> None:
         """Make HAProxy carry out `routing`; returns when it does. Only more agents, instances or kinds of keys than declared cost a reload."""

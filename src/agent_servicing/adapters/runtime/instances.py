@@ -13,6 +13,7 @@ from functools import partial
 from hmac import compare_digest
 
 import anyio
+import anyio.lowlevel
 import structlog
 from anyio import to_thread
 
@@ -32,6 +33,9 @@ LAST_OUTPUT_LINES = 5
 """Shown of an instance that ended: the end of a traceback."""
 
 LAST_OUTPUT_CHARS = 2_000
+
+LOOKED_AT_ONCE = 100
+"""Processes asked of the kernel before others of our tasks may run; about a millisecond."""
 
 END_POLL_SECONDS = 0.05
 """How often `stop_everything` looks whether all have ended."""
@@ -117,6 +121,16 @@ class Instances:
         if ended:
             await to_thread.run_sync(self._save, ended)
         return {record.instance: record.process() for record in self._of(agent)}
+
+    async def living(self) -> Mapping[str, Mapping[str, int | None]]:
+        """The process id of every instance that runs at this moment, by agent and name. Writes nothing down."""
+        found: dict[str, dict[str, int | None]] = {}
+        for number, record in enumerate(list(self._all())):
+            if number % LOOKED_AT_ONCE == LOOKED_AT_ONCE - 1:
+                await anyio.lowlevel.checkpoint()
+            if record.ended_at is None and _life(record) is Life.ALIVE:
+                found.setdefault(record.agent, {})[record.instance] = record.identity.pid if record.identity else None
+        return found
 
     def alive(self) -> list[Record]:
         """Every instance of every agent that runs at this moment."""

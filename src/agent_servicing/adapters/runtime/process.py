@@ -117,6 +117,9 @@ class ProcessRuntime:
     async def observe(self, agent: str) -> Mapping[str, Process]:
         return await self._instances.observe(agent)
 
+    async def living(self) -> Mapping[str, Mapping[str, int | None]]:
+        return await self._instances.living()
+
     async def forget(self, agent: str, instance: str) -> None:
         await self._instances.forget(agent, instance)
 
