@@ -101,6 +101,12 @@ async def test_rollbacks_and_restarts_during_a_freeze(api_world: ApiWorld) -> No
         back = (await client.post(f"{HERE}/rollback", json={"reason": "odd answers"})).json()
         assert (await api_world.until(client, back["upgrade_id"], "completed"))["to_version"] == "1.2.5"
         assert (await show(client, restart))["status"] == "queued"
+        await client.post(f"{HERE}/upgrades/{restart['upgrade_id']}/cancel", json={})
+        urgent = {"reason": "certificate", "override_freeze": True}
+        async with api_world.client(await api_world.token("operator")) as operator:
+            assert (await operator.post(f"{HERE}/restart", json=urgent)).json()["code"] == "role_too_low"
+        done = (await client.post(f"{HERE}/restart", json=urgent)).json()
+        assert (await api_world.until(client, done["upgrade_id"], "completed"))["override_freeze"] is True
 
 
 async def test_an_admin_may_pass_a_freeze_and_the_audit_says_so(api_world: ApiWorld) -> None:

@@ -86,10 +86,16 @@ def scale(
 
 
 def restart(
-    session: Session, agent: options.Agent, reason: options.Reason = "restarted from the command line", watching: options.Watch = False
+    session: Session,
+    agent: options.Agent,
+    reason: options.Reason = "restarted from the command line",
+    watching: options.Watch = False,
+    override_freeze: Annotated[
+        bool, typer.Option("--override-freeze", help="Admins: begin in spite of freezes, windows and a stopped line")
+    ] = False,
 ) -> None:
     """Replace every instance of AGENT, without downtime."""
-    started(session, session.api.restart(agent, reason), agent=agent, watching=watching)
+    started(session, session.api.restart(agent, reason, override_freeze=override_freeze), agent=agent, watching=watching)
 
 
 def remove(

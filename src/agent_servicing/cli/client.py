@@ -77,8 +77,9 @@ class Api:
     def scale(self, agent: str, instances: int, reason: str) -> Json:
         return self.send("POST", _path("agents", agent, "scale"), {"instances": instances, "reason": reason})
 
-    def restart(self, agent: str, reason: str) -> Json:
-        return self.send("POST", _path("agents", agent, "restart"), {"reason": reason})
+    def restart(self, agent: str, reason: str, *, override_freeze: bool = False) -> Json:
+        more = {"override_freeze": True} if override_freeze else {}
+        return self.send("POST", _path("agents", agent, "restart"), {"reason": reason, **more})
 
     def instances(self, agent: str) -> list[Json]:
         return _list(self.get(_path("agents", agent, "instances")), "instances")

@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
 import anyio
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from agent_servicing.core.errors import Conflict, FieldError, Invalid, NotFound, PermanentError, TemporaryError, Unavailable
+from agent_servicing.core.errors import Conflict, Denied, FieldError, Invalid, NotFound, PermanentError, TemporaryError, Unavailable
 from agent_servicing.core.events import Event
 from agent_servicing.core.manifest import Manifest
 from agent_servicing.core.metrics import Counters
@@ -123,12 +124,17 @@ class Fleet:
         """
         await self._ask(agent, Verb.REMOVE, "agent_removal_requested", actor=actor, reason=reason, seen=seen)
 
-    async def restart(self, agent: str, *, actor: str, reason: str = "", seen: Seen = NOT_SEEN) -> Deployment:
-        """Replace every instance by a new one of the same version, without downtime; it waits while the line's calendar is closed.
+    async def restart(
+        self, agent: str, *, actor: str, reason: str = "", seen: Seen = NOT_SEEN, override_freeze: bool = False, admin: bool = False
+    ) -> Deployment:
+        """Replace every instance by a new one of the same version, without downtime; it waits while the line's calendar is closed,
+        unless an admin overrides that.
 
-        Raises Conflict `agent_busy`, `nothing_deployed`, `agent_locked`, and for `seen`.
+        Raises Denied `role_too_low`, Conflict `agent_busy`, `nothing_deployed`, `agent_locked`, and for `seen`.
         """
-        reason = checked_reason(reason) or "restart"
+        reason = checked_reason(reason, needed=override_freeze) or "restart"
+        if override_freeze and not admin:
+            raise Denied("Passing a freeze needs the role admin.", hint="Ask an admin.", code="role_too_low")
         async with self._database.write() as connection:
             state = await require_free(connection, agent, actor, self._clock.now(), seen)
             if state.agent.version is None:
@@ -138,6 +144,7 @@ class Fleet:
                 raise Conflict(f"{agent} is busy: {describe_holder(holder)}.", code="agent_busy", deployment=holder)
             now = self._clock.now()
             deployment = self._deployment(DeploymentKind.RESTART, state.agent, state.agent.version, actor=actor, reason=reason, now=now)
+            deployment = replace(deployment, override_freeze=override_freeze)
             await insert_deployment(connection, deployment)
             await record(connection, self._ids, self._settings, requested(deployment, "restart_requested"))
             await queries.wake(connection, agent, now=now)

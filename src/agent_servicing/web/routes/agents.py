@@ -87,7 +87,14 @@ async def scale_agent(context: Context, caller: Caller, agent_id: str, body: Sca
 async def restart_agent(context: Context, caller: Caller, agent_id: str, body: RestartBody) -> DeploymentView:
     """Replace every instance by a new one of the same version. A deployment like any other, with its own id."""
     seen = Seen(if_state=body.if_state, if_version=body.if_version)
-    deployment = await context.services.fleet.restart(agent_id, actor=caller.name, reason=body.reason, seen=seen)
+    deployment = await context.services.fleet.restart(
+        agent_id,
+        actor=caller.name,
+        reason=body.reason,
+        seen=seen,
+        override_freeze=body.override_freeze,
+        admin=caller.role.covers(Role.ADMIN),
+    )
     return deployment_view(deployment, now=context.clock.now())
 
 

@@ -103,6 +103,7 @@ class RestartBody(SeenBody):
     model_config = ConfigDict(json_schema_extra=example(reason="Picks up the new certificate"))
 
     reason: Reason
+    override_freeze: bool = Field(default=False, description="For admins: begin in spite of freezes, windows and a stopped line")
 
 
 class AvailableView(View):
