@@ -7,13 +7,14 @@ from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from agent_servicing.core.analysis import Block
 from agent_servicing.core.events import Event
 from agent_servicing.core.manifest import Manifest
 from agent_servicing.core.metrics import Counters
 from agent_servicing.core.model import AgentState, Preparation, Probe, Process, Release, Verification
+from agent_servicing.core.reports import Limit, Tally
 from agent_servicing.core.routing import Routing, RoutingView
 from agent_servicing.core.versions import SourceVersion
 
@@ -96,19 +97,39 @@ class AgentClient(Protocol):
         ...
 
 
+@runtime_checkable
+class InstanceTokens(Protocol):
+    """What a runtime can besides, when it gives its instances tokens by which they report back."""
+
+    async def holder(self, token: str) -> tuple[str, Process] | None:
+        """The agent and the running instance that was given this token; None for any other token, one of an ended instance included."""
+        ...
+
+
 class Verifier(Protocol):
-    """Runs a version's own tests against its production address. Begun, then observed; `key` names one run."""
+    """Asks a deployed version, at its production address, what its developer wrote down to ask it. `key` names one such verification."""
 
     async def begin(self, release: Release, *, key: str) -> None:
-        """Start the run unless one of this key was begun. Returns at once."""
+        """Run the release's smoke tests and requests unless that was begun under this key. Returns at once."""
         ...
 
     async def outcome(self, key: str) -> Verification:
-        """How far it is; `absent` when this process began none of that key, as after a restart."""
+        """How far it is; absent when it was never begun, was forgotten, or the server was started anew meanwhile."""
         ...
 
     async def forget(self, key: str) -> None:
-        """End what still runs of it and drop its outcome."""
+        """Drop it and end what still runs of it; an unknown key is fine."""
+        ...
+
+
+class Reports(Protocol):
+    """Counts what agents reported about themselves."""
+
+    async def tallies(self, agent: str, metrics: Sequence[Limit], since: datetime) -> Mapping[int, Mapping[str, Tally]]:
+        """Per generation and metric: how many values were observed at `since` or later, and how many of them beyond the limit.
+
+        What nothing was reported of is absent. Raises `TemporaryError`.
+        """
         ...
 
 

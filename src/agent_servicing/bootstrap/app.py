@@ -12,6 +12,7 @@ from fastapi import FastAPI
 from agent_servicing.adapters.agent_http import HttpAgentClient
 from agent_servicing.adapters.registry import installed_drivers, load_driver
 from agent_servicing.adapters.system import RandomIds, SystemClock
+from agent_servicing.adapters.verification.verifier import ProcessVerifier
 from agent_servicing.core.errors import PermanentError, ServicingError, TemporaryError, Unavailable
 from agent_servicing.core.limits import Limits
 from agent_servicing.ports import Clock, VersionSource
@@ -21,6 +22,7 @@ from agent_servicing.services.all import Services, build_services
 from agent_servicing.settings import Settings
 from agent_servicing.store.database import Database
 from agent_servicing.store.ownership import Ownership, sole_server
+from agent_servicing.store.reports import SqlReports
 from agent_servicing.store.sql import SqlStore
 from agent_servicing.web.app import create_app
 from agent_servicing.web.context import EngineStats
@@ -95,12 +97,9 @@ async def open_app(settings: Settings, *, api_url: str) -> AsyncIterator[App]:
             )
         )
         client = await stack.enter_async_context(HttpAgentClient(clock=clock))
+        verifier = await stack.enter_async_context(ProcessVerifier(data_dir=settings.data_dir, router_url=router.url, clock=clock, ids=ids))
         bus = load_driver("events", "local")()
-        may_work = ownership.confirm if ownership is not None else None
-        store = SqlStore(database=database, ids=ids, event_retention_count=settings.event_retention_count, may_work=may_work)
-        # The database is ours alone: whoever held a lease was killed, and its agents need not wait for the lease to run out.
-        if settings.database_url is None or ownership is not None:
-            await store.drop_leases()
+        store = await _store(database, ids, settings, ownership)
         services = build_services(
             database=database, clock=clock, ids=ids, bus=bus, settings=settings, runtime=runtime, metrics=metrics, sources=sources
         )
@@ -117,6 +116,8 @@ async def open_app(settings: Settings, *, api_url: str) -> AsyncIterator[App]:
                 idle_interval_seconds=settings.reconcile_interval_seconds,
             ),
             action_timeout_seconds=settings.action_timeout_seconds,
+            verifier=verifier,
+            reports=SqlReports(database=database),
         )
         supervisor = Supervisor(
             engine=engine,
@@ -155,6 +156,15 @@ def open_sources(settings: Settings) -> dict[str, VersionSource]:
 
 def database_url(settings: Settings) -> str:
     return settings.database_url or f"sqlite:///{(settings.data_dir / 'servicing.db').resolve()}"
+
+
+async def _store(database: Database, ids: RandomIds, settings: Settings, ownership: Ownership | None) -> SqlStore:
+    may_work = ownership.confirm if ownership is not None else None
+    store = SqlStore(database=database, ids=ids, event_retention_count=settings.event_retention_count, may_work=may_work)
+    # The database is ours alone: whoever held a lease was killed, and its agents need not wait for the lease to run out.
+    if settings.database_url is None or ownership is not None:
+        await store.drop_leases()
+    return store
 
 
 def _routing(router: HasLife) -> Callable[[], Awaitable[None]]:

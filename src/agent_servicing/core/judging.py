@@ -109,7 +109,13 @@ def _sampled(draft: Draft, deployment: Deployment, delta: Counters, seconds: flo
     candidate, stable = delta.generation(deployment.candidate), delta.generation(deployment.stable)
     sample = Sample(at=draft.now, seconds=seconds, candidate=candidate.total, stable=stable.total)
     evidence, judgement = _judged(draft, deployment, candidate, stable, seconds)
-    changed = replace(deployment, samples=(*deployment.samples, sample)[-SAMPLES_KEPT:], evidence=evidence, judgement=judgement)
+    changed = replace(
+        deployment,
+        samples=(*deployment.samples, sample)[-SAMPLES_KEPT:],
+        evidence=evidence,
+        judgement=judgement,
+        reported=draft.world.reports if draft.world.reports is not None else deployment.reported,
+    )
     metrics = {"blue": _side(sample.stable, seconds), "green": _side(sample.candidate, seconds)}
     draft.tell(events.METRICS_UPDATE, deployment=changed, metrics=metrics, verdict=judgement.verdict, sentence=judgement.sentence)
     draft.wake_in(SAMPLE_SECONDS)
@@ -123,16 +129,32 @@ def _judged(
     evidence = deployment.evidence or begin(policy, warmup_seconds(deployment.spec))
     view = draft.world.routing
     share = view.routing.share if view is not None and view.routing is not None else draft.agent.share
-    reading = Reading(seconds=seconds, share=share, candidate=_arm(candidate), stable=_arm(stable))
+    reading = Reading(
+        seconds=seconds,
+        share=share,
+        candidate=Arm(new=candidate.new, pinned=candidate.pinned, custom=_reported(draft, deployment, deployment.candidate)),
+        stable=Arm(new=stable.new, pinned=stable.pinned, custom=_reported(draft, deployment, deployment.stable)),
+    )
     evidence, block = observe(evidence, reading, policy)
     if block is not None:
         draft.keep_block(deployment.deployment, block)
     return evidence, verdict(evidence, policy)
 
 
-def _arm(counters: GenerationCounters) -> Arm:
-    custom: dict[str, Tally] = {}
-    return Arm(new=counters.new, pinned=counters.pinned, custom=custom)
+def _reported(draft: Draft, deployment: Deployment, generation: int | None) -> dict[str, Tally]:
+    """What its instances have reported since the last reading; nothing while reports cannot be read."""
+    if draft.world.reports is None or generation is None:
+        return {}
+    before = deployment.reported.get(generation, {})
+    now = draft.world.reports.get(generation, {})
+    return {name: _since(tally, before.get(name, Tally())) for name, tally in now.items()}
+
+
+def _since(now: Tally, before: Tally) -> Tally:
+    """Counts that went backwards were begun anew, by another server for one."""
+    if now.total < before.total or now.bad < before.bad:
+        return now
+    return Tally(total=now.total - before.total, bad=now.bad - before.bad)
 
 
 def _side(counts: Counts, seconds: float) -> dict[str, object]:

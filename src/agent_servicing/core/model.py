@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
-from agent_servicing.core.analysis import Evidence, Judgement, Policy, Sample
+from agent_servicing.core.analysis import Evidence, Judgement, Policy, Sample, Tally
 from agent_servicing.core.manifest import Manifest
 from agent_servicing.core.metrics import Counters
 from agent_servicing.core.routing import RoutingView
@@ -157,6 +157,7 @@ class Impact:
 class Deployment:
     """One upgrade, rollback, installation or restart under way. `revision` counts every change, for `if_version`.
 
+    `reported` is the last reading of what instances report themselves, by generation and metric.
     `control_since`: the old version has a part of the traffic again, to compare. `replaced`: instances of the candidate that alone were bad.
     `overridden_by`: who took the decision from the analysis; it then still tells, but neither holds nor takes back.
     """
@@ -186,6 +187,7 @@ class Deployment:
     samples: tuple[Sample, ...] = ()
     evidence: Evidence | None = None
     judgement: Judgement | None = None
+    reported: Mapping[int, Mapping[str, Tally]] = field(default_factory=dict)
     control_since: datetime | None = None
     replaced: tuple[str, ...] = ()
     trigger: RollbackTrigger | None = None
@@ -285,7 +287,10 @@ class Preparation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verification:
-    """How a version's own tests against its production address went; `detail` is for people, with the end of the output when they failed."""
+    """What the agent's own tests and requests said of a deployed version. `passed` and `failed` count both, as far as the tests can be counted.
+
+    `detail` is for people: a sentence or two, then the last lines of output when something failed. `at` is when it ended.
+    """
 
     status: VerificationStatus
     detail: str = ""
@@ -305,6 +310,7 @@ class Observation:
     counters: Counters | None = None
     preparations: Mapping[str, Preparation] = field(default_factory=dict)
     verification: Verification | None = None
+    reports: Mapping[int, Mapping[str, Tally]] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -76,7 +76,7 @@ class PreparationStatus(StrEnum):
 
 
 class VerificationStatus(StrEnum):
-    """How far the tests of a version against its production address are; `unavailable`: they cannot be run on this machine at all."""
+    """What the agent's own tests say of a version that has all the traffic. `unavailable`: they could not be run, which says nothing of it."""
 
     ABSENT = "absent"
     RUNNING = "running"

@@ -29,7 +29,7 @@ from agent_servicing.core.draft import Decision
 from agent_servicing.core.errors import PermanentError, TemporaryError
 from agent_servicing.core.limits import Limits
 from agent_servicing.core.model import AgentState, Snapshot
-from agent_servicing.ports import AgentClient, Clock, Commit, Lease, Metrics, Router, Runtime, Store, Verifier
+from agent_servicing.ports import AgentClient, Clock, Commit, Lease, Metrics, Reports, Router, Runtime, Store, Verifier
 from agent_servicing.reconcile.observe import Observer
 
 log = structlog.get_logger(__name__)
@@ -54,6 +54,7 @@ class Engine:
     limits: Limits
     action_timeout_seconds: float
     verifier: Verifier | None = None
+    reports: Reports | None = None
 
     async def turn(self, lease: Lease) -> bool:
         """Reconcile one agent once and give the lease back; False when it had to be put off. Never raises for what one agent did wrong."""
@@ -79,6 +80,7 @@ class Engine:
             client=self.client,
             clock=self.clock,
             verifier=self.verifier,
+            reports=self.reports,
         )
         world = await observer.observe(state)
         decision = decide(Snapshot(state=state, world=world), self.limits)

@@ -10,8 +10,9 @@ import structlog
 
 from agent_servicing.core.errors import PermanentError, TemporaryError
 from agent_servicing.core.model import AgentState, Instance, Observation, Preparation, Probe, Process, Verification
+from agent_servicing.core.reports import Limit, Tally
 from agent_servicing.core.status import InstanceStatus, VerificationStatus
-from agent_servicing.ports import AgentClient, Clock, Metrics, Router, Runtime, Verifier
+from agent_servicing.ports import AgentClient, Clock, Metrics, Reports, Router, Runtime, Verifier
 
 log = structlog.get_logger(__name__)
 
@@ -34,6 +35,7 @@ class Observer:
     client: AgentClient
     clock: Clock
     verifier: Verifier | None = None
+    reports: Reports | None = None
 
     async def observe(self, state: AgentState) -> Observation:
         agent = state.agent.agent
@@ -55,7 +57,17 @@ class Observer:
             counters=counters,
             preparations=preparations,
             verification=await self._verification(state),
+            reports=await self._reports(state),
         )
+
+    async def _reports(self, state: AgentState) -> Mapping[int, Mapping[str, Tally]] | None:
+        """What instances reported since the deployment under way began, where its policy asks for that."""
+        deployment = next((d for d in state.deployments if d.active), None)
+        if deployment is None or self.reports is None or not deployment.spec.policy.custom or deployment.started_at is None:
+            return None
+        limits = [Limit(name=m.name, above=m.above, below=m.below) for m in deployment.spec.policy.custom]
+        agent, since = state.agent.agent, deployment.started_at
+        return await self._read("reports", agent, partial(self.reports.tallies, agent, limits, since))
 
     async def _verification(self, state: AgentState) -> Verification | None:
         """Of the deployment that is being verified, if one is."""

@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from agent_servicing.core.errors import Conflict, FieldError, Invalid, NotFound
 from agent_servicing.core.events import SYSTEM, Event
-from agent_servicing.ports import Clock, Ids
+from agent_servicing.ports import Clock, Ids, InstanceTokens
 from agent_servicing.services.admin_token import kept_token
 from agent_servicing.services.transaction import record
 from agent_servicing.settings import Settings
@@ -48,12 +48,13 @@ class Role(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Principal:
-    """Who is asking. `agents` None means all of them."""
+    """Who is asking. `agents` None means all of them. `instance` is set for a running instance, which may report on itself and nothing else."""
 
     name: str
     role: Role
     agents: frozenset[str] | None
     token_id: str
+    instance: str | None = None
 
     def may(self, needed: Role, agent: str | None = None) -> bool:
         """Whether this principal has the role, for that agent where one is named."""
@@ -76,8 +77,8 @@ class TokenInfo:
 class Access:
     """Tokens are secrets of 256 bits; only their SHA-256 is kept."""
 
-    def __init__(self, *, database: Database, clock: Clock, ids: Ids, settings: Settings) -> None:
-        self._database, self._clock, self._ids, self._settings = database, clock, ids, settings
+    def __init__(self, *, database: Database, clock: Clock, ids: Ids, settings: Settings, instances: InstanceTokens | None = None) -> None:
+        self._database, self._clock, self._ids, self._settings, self._instances = database, clock, ids, settings, instances
 
     async def ensure_admin_token(self, data_dir: Path) -> str:
         """The token in `data_dir/admin.token` (mode 600), made and registered when missing.
@@ -103,6 +104,20 @@ class Access:
         if row is None or row.revoked_at is not None or (row.expires_at is not None and row.expires_at <= self._clock.now()):
             return None
         return Principal(name=row.name, role=Role(row.role), agents=_agents(row), token_id=row.token_id)
+
+    async def authenticate_instance(self, token: str) -> Principal | None:
+        """The running instance that was given this token at its start, as a principal of its own agent; None for every other token.
+
+        Only for the one route that instances may use: everywhere else such a token is unknown.
+        """
+        if self._instances is None or not 0 < len(token) <= TOKEN_CHARACTERS_MAX:
+            return None
+        found = await self._instances.holder(token)
+        if found is None:
+            return None
+        agent, process = found
+        name = f"{agent}/{process.instance}"
+        return Principal(name=name, role=Role.VIEWER, agents=frozenset({agent}), token_id=f"instance:{name}", instance=process.instance)
 
     async def create_token(
         self, name: str, role: Role, agents: Collection[str] | None = None, expires_at: datetime | None = None, *, actor: str

@@ -3,13 +3,14 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from agent_servicing.ports import Clock, EventBus, Ids, Metrics, Runtime, VersionSource
+from agent_servicing.ports import Clock, EventBus, Ids, InstanceTokens, Metrics, Runtime, VersionSource
 from agent_servicing.services.access import Access
 from agent_servicing.services.agent_upgrade import AgentUpgrade
 from agent_servicing.services.audit_logger import AuditLogger
 from agent_servicing.services.events import EventLog
 from agent_servicing.services.fleet import Fleet
 from agent_servicing.services.idempotency import Idempotency
+from agent_servicing.services.reports import AgentReports
 from agent_servicing.services.rollback import Rollback
 from agent_servicing.services.version_manager import VersionManager
 from agent_servicing.settings import Settings
@@ -26,6 +27,7 @@ class Services:
     access: Access
     idempotency: Idempotency
     events: EventLog
+    reports: AgentReports
 
 
 def build_services(
@@ -49,7 +51,14 @@ def build_services(
         upgrades=AgentUpgrade(database=database, clock=clock, ids=ids, bus=bus, settings=settings),
         rollbacks=Rollback(database=database, clock=clock, ids=ids, bus=bus, settings=settings),
         audit=AuditLogger(database=database),
-        access=Access(database=database, clock=clock, ids=ids, settings=settings),
+        access=Access(
+            database=database,
+            clock=clock,
+            ids=ids,
+            settings=settings,
+            instances=runtime if isinstance(runtime, InstanceTokens) else None,
+        ),
         idempotency=Idempotency(database=database, clock=clock),
         events=EventLog(database=database),
+        reports=AgentReports(database=database, clock=clock),
     )

@@ -2,7 +2,9 @@
 
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Literal
 
+from agent_servicing.core.analysis import CustomMetric
 from agent_servicing.core.model import IfBusy, OnInconclusive
 
 
@@ -16,6 +18,9 @@ class AutoRollback:
     latency_quantile: float | None = None
     promote_error_rate: float | None = None
     promote_latency_ms: float | None = None
+    regression: Literal["rollback", "hold"] = "rollback"
+    common_cause: Literal["hold", "rollback"] = "hold"
+    metrics: tuple[CustomMetric, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,9 +6,10 @@ from itertools import pairwise
 from math import isfinite
 from typing import Final, TypeVar
 
-from agent_servicing.core.analysis import Policy
+from agent_servicing.core.analysis import CustomMetric, Policy
 from agent_servicing.core.manifest import Tests
 from agent_servicing.core.model import DeploymentSpec
+from agent_servicing.core.reports import METRIC_NAME
 from agent_servicing.services.requests import AutoRollback, UpgradeRequest
 
 _T = TypeVar("_T")
@@ -19,6 +20,9 @@ STEPS_MAX: Final = 20
 
 SPAN_SECONDS_MAX: Final = 7 * 24 * 3600.0
 """Longest watch, hold or warm time: a week."""
+
+METRICS_MAX: Final = 5
+"""Reported metrics of one deployment: each makes the evidence asked of all of them stronger, and slower."""
 
 MIN_REQUESTS_MAX: Final = 1_000_000
 
@@ -65,6 +69,9 @@ def _policy(request: UpgradeRequest, monitor_seconds: float) -> Policy:
         min_requests=_or(request.min_requests, default.min_requests),
         promote_error_rate=limits.promote_error_rate,
         promote_latency_ms=limits.promote_latency_ms,
+        regression=limits.regression,
+        common_cause=limits.common_cause,
+        custom=limits.metrics,
         dwell_seconds=min(default.dwell_seconds, monitor_seconds),
     )
 
@@ -116,10 +123,26 @@ def _limits(limits: AutoRollback) -> Iterator[tuple[str, str]]:
             yield f"auto_rollback.{name}", "must be more than 0 ms"
     if limits.latency_quantile is not None and not 0.5 <= limits.latency_quantile <= 0.999:
         yield "auto_rollback.latency_quantile", "must be from 0.5 to 0.999, for example 0.95"
+    yield from _custom(limits.metrics)
     for promote, back in (("promote_error_rate", "error_rate_threshold"), ("promote_latency_ms", "latency_threshold_ms")):
         low, high = getattr(limits, promote), getattr(limits, back)
         if low is not None and high is not None and low > high:
             yield f"auto_rollback.{promote}", f"contradicts {back}: {low:g} would be promoted, above {high:g} is rolled back"
+
+
+def _custom(metrics: tuple[CustomMetric, ...]) -> Iterator[tuple[str, str]]:
+    if len(metrics) > METRICS_MAX:
+        yield "auto_rollback.metrics", f"at most {METRICS_MAX} metrics"
+    if len({m.name for m in metrics}) < len(metrics):
+        yield "auto_rollback.metrics", "names one metric twice"
+    for place, metric in enumerate(metrics):
+        path = f"auto_rollback.metrics.{place}"
+        if not METRIC_NAME.fullmatch(metric.name):
+            yield f"{path}.name", "must be lower-case letters, digits and _, beginning with a letter"
+        if metric.above is None and metric.below is None:
+            yield path, "needs a limit: above or below"
+        if not 0 < metric.promote_percent <= metric.rollback_percent < 100:
+            yield path, "needs 0 < promote_percent <= rollback_percent < 100"
 
 
 def _steps(steps: tuple[float, ...] | None) -> Iterator[tuple[str, str]]:

@@ -13,6 +13,7 @@ from sqlalchemy import (
     Column,
     DateTime,
     Dialect,
+    Double,
     ForeignKey,
     Index,
     Integer,
@@ -180,3 +181,19 @@ idempotency = Table(
     Column("status", Integer),
     Column("body", LargeBinary),
 )
+
+reports = Table(
+    "reports",
+    metadata,
+    Column("number", _Number, primary_key=True, autoincrement=True),
+    Column("agent", _Name, ForeignKey("agents.agent", ondelete="CASCADE"), nullable=False),
+    Column("generation", Integer, nullable=False),
+    Column("instance", _Name, nullable=False),
+    Column("metric", String(63), nullable=False),
+    Column("value", Double, nullable=False),
+    Column("at", UtcDateTime, nullable=False),
+    Index("reports_of_agent", "agent", "number"),
+    Index("reports_counted", "agent", "metric", "at", "generation", "value"),
+    sqlite_autoincrement=True,
+)
+"""What instances said of themselves. `number` is the order of arrival, by which the oldest go; the second index answers the judge alone."""

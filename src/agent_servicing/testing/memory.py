@@ -6,14 +6,16 @@ go wrong is set on the objects: versions that cannot be installed, never become 
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 
 from agent_servicing.core import latency
 from agent_servicing.core.errors import TemporaryError
 from agent_servicing.core.manifest import Manifest
 from agent_servicing.core.metrics import Counters, Counts, GenerationCounters, InstanceCounters
-from agent_servicing.core.model import Preparation, Probe, Process, Release
+from agent_servicing.core.model import Preparation, Probe, Process, Release, Verification
+from agent_servicing.core.reports import Limit, Tally
 from agent_servicing.core.routing import Routing, RoutingView
-from agent_servicing.core.status import PreparationStatus
+from agent_servicing.core.status import PreparationStatus, VerificationStatus
 from agent_servicing.ports import Clock
 
 
@@ -27,6 +29,9 @@ class Behaviour:
     ignores_sigterm: bool = False
     error_share: float = 0.0
     latency_ms: float = 10.0
+    verifies: bool | None = True
+    """Whether its tests pass; None: they cannot be run."""
+    verify_seconds: float = 5.0
 
 
 @dataclass(slots=True)
@@ -102,6 +107,14 @@ class MemoryRuntime:
             del self.installed[agent, version]
         return gone
 
+    async def holder(self, token: str) -> tuple[str, Process] | None:
+        """Implements `InstanceTokens`: every instance has the token that `token_of` says."""
+        every = ((agent, process) for agent, running in self.processes.items() for process in running.values() if process.alive)
+        return next(((agent, process) for agent, process in every if self.token_of(agent, process.instance) == token), None)
+
+    def token_of(self, agent: str, instance: str) -> str:
+        return f"token-of-{agent}-{instance}"
+
     def crash(self, agent: str, instance: str) -> None:
         """The instance dies by itself."""
         process = self.processes[agent][instance]
@@ -125,6 +138,76 @@ class MemoryClient:
         well = self.runtime.behaviour(process.version).healthy and process.instance not in self.sick
         detail = "" if well else f"GET {path} answered 503"
         return Probe(instance=process.instance, healthy=well, at=self.clock.now(), detail=detail)
+
+
+@dataclass(slots=True)
+class MemoryVerifier:
+    """Implements `Verifier` by the behaviour of the version; it takes `verify_seconds` of virtual time."""
+
+    clock: Clock
+    runtime: MemoryRuntime
+    begun: dict[str, tuple[str, datetime]] = field(default_factory=dict)
+    history: list[str] = field(default_factory=list)
+    reachable: bool = True
+
+    async def begin(self, release: Release, *, key: str) -> None:
+        self._check()
+        if key not in self.begun:
+            self.begun[key] = (release.version, self.clock.now())
+            self.history.append(key)
+
+    async def outcome(self, key: str) -> Verification:
+        self._check()
+        if key not in self.begun:
+            return Verification(status=VerificationStatus.ABSENT)
+        version, began = self.begun[key]
+        behaviour = self.runtime.behaviour(version)
+        if (self.clock.now() - began).total_seconds() < behaviour.verify_seconds:
+            return Verification(status=VerificationStatus.RUNNING)
+        at = self.clock.now()
+        match behaviour.verifies:
+            case True:
+                return Verification(status=VerificationStatus.PASSED, detail="smoke tests: 5 of 5 passed", passed=5, at=at)
+            case False:
+                detail = "smoke tests: 4 of 5 passed; test_recall failed"
+                return Verification(status=VerificationStatus.FAILED, detail=detail, passed=4, failed=1, at=at)
+            case None:
+                return Verification(status=VerificationStatus.UNAVAILABLE, detail="smoke tests could not be run: no pytest", at=at)
+
+    async def forget(self, key: str) -> None:
+        self._check()
+        self.begun.pop(key, None)
+
+    def restart(self) -> None:
+        """The server was started anew: what ran is gone."""
+        self.begun.clear()
+
+    def _check(self) -> None:
+        if not self.reachable:
+            raise TemporaryError("the verifier does not answer")
+
+
+@dataclass(slots=True)
+class MemoryReports:
+    """Implements `Reports`. `report` is what an instance of that generation says."""
+
+    clock: Clock
+    values: dict[str, list[tuple[int, str, float, datetime]]] = field(default_factory=dict)
+    reachable: bool = True
+
+    def report(self, agent: str, generation: int, metric: str, *values: float) -> None:
+        self.values.setdefault(agent, []).extend((generation, metric, value, self.clock.now()) for value in values)
+
+    async def tallies(self, agent: str, metrics: Sequence[Limit], since: datetime) -> Mapping[int, Mapping[str, Tally]]:
+        if not self.reachable:
+            raise TemporaryError("the reports cannot be read")
+        found: dict[int, dict[str, Tally]] = {}
+        for generation, metric, value, at in self.values.get(agent, ()):
+            limit = next((limit for limit in metrics if limit.name == metric), None)
+            if limit is not None and at >= since:
+                tally = found.setdefault(generation, {}).get(metric, Tally())
+                found[generation][metric] = Tally(total=tally.total + 1, bad=tally.bad + limit.broken_by(value))
+        return found
 
 
 @dataclass(slots=True)

@@ -25,6 +25,9 @@ PUBLIC_PREFIX: Final = "/assets/"
 AGENT_ID: Final = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,62}")
 """What an id can be; anything else is not looked up."""
 
+REPORTS_PATH: Final = re.compile(r"/api/platform/agents/[^/]+/reports")
+"""Where instances report to with the token they were started with; the only place that knows such tokens."""
+
 CHALLENGE: Final = 'Bearer realm="agent-servicing"'
 
 
@@ -74,7 +77,7 @@ class AuthMiddleware:
         request = Request(scope)
         token = bearer_token(request)
         try:
-            principal = await self._access.authenticate(token) if token else None
+            principal = await self._principal(scope, token) if token else None
         except ServicingError as error:
             await error_response(request, error)(scope, receive, send)
             return
@@ -83,6 +86,12 @@ class AuthMiddleware:
             return
         request.state.caller = principal
         await self._app(scope, receive, send)
+
+    async def _principal(self, scope: Scope, token: str) -> Principal | None:
+        principal = await self._access.authenticate(token)
+        if principal is None and scope["method"] == "POST" and REPORTS_PATH.fullmatch(scope["path"]):
+            principal = await self._access.authenticate_instance(token)
+        return principal
 
 
 def caller_of(request: Request) -> Principal:
@@ -96,9 +105,21 @@ Caller = Annotated[Principal, Depends(caller_of)]
 def needs(role: Role) -> dict[str, Any]:
     """Keyword arguments of a route: the role it needs, enforced and shown in the API description; and the agent of its path within reach."""
 
+    return _checked(role, instances=False)
+
+
+def needs_role_or_instance(role: Role) -> dict[str, Any]:
+    """Like `needs`, and open to instances of the agent in the path."""
+    return _checked(role, instances=True)
+
+
+def _checked(role: Role, *, instances: bool) -> dict[str, Any]:
     def check(request: Request) -> None:
         caller = caller_of(request)
-        require_role(caller, role)
+        if caller.instance is None:
+            require_role(caller, role)
+        elif not instances:
+            raise Denied("An instance may only report on itself.", code="denied")
         agent = request.path_params.get("agent_id")
         if agent is None:
             return

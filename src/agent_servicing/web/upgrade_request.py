@@ -1,7 +1,19 @@
 """From the body of an upgrade to what the service takes: the options of the chosen strategy, the limits wherever they were written."""
 
+from agent_servicing.core.analysis import CustomMetric
 from agent_servicing.services.requests import AutoRollback, UpgradeRequest
-from agent_servicing.web.schemas.deployments import AutoRollbackBody, BlueGreenBody, CanaryBody, Conditions, RollingBody, UpgradeBody
+from agent_servicing.web.schemas.deployments import (
+    AutoRollbackBody,
+    BlueGreenBody,
+    CanaryBody,
+    Conditions,
+    MetricBody,
+    RollingBody,
+    UpgradeBody,
+)
+
+PROMOTE_PART = 0.4
+"""What is fine of a metric's limit when nobody says: the same part as for errors."""
 
 
 def upgrade_request(body: UpgradeBody) -> UpgradeRequest:
@@ -48,4 +60,12 @@ def _limits(limits: AutoRollbackBody, rollback_if: Conditions, promote_if: Condi
         latency_quantile=limits.latency_quantile,
         promote_error_rate=promote_if.error_rate or limits.promote_error_rate,
         promote_latency_ms=promote_if.latency_ms or limits.promote_latency_ms,
+        regression=limits.regression,
+        common_cause=limits.common_cause,
+        metrics=tuple(_metric(metric) for metric in limits.metrics),
     )
+
+
+def _metric(body: MetricBody) -> CustomMetric:
+    promote = body.promote_percent if body.promote_percent is not None else PROMOTE_PART * body.rollback_percent
+    return CustomMetric(name=body.name, above=body.above, below=body.below, rollback_percent=body.rollback_percent, promote_percent=promote)

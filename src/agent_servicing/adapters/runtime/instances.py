@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from functools import partial
+from hmac import compare_digest
 
 import anyio
 import structlog
@@ -120,6 +121,14 @@ class Instances:
     def alive(self) -> list[Record]:
         """Every instance of every agent that runs at this moment."""
         return [record for record in self._all() if record.ended_at is None and _life(record) is Life.ALIVE]
+
+    def holder(self, token: str) -> tuple[str, Process] | None:
+        """The agent and the instance that was given this token and runs at this moment."""
+        given = token.encode()
+        found = next((record for record in self._all() if compare_digest(record.token.encode(), given)), None)
+        if found is None or found.ended_at is not None or _life(found) is not Life.ALIVE:
+            return None
+        return found.agent, found.process()
 
     def recorded(self, agent: str) -> set[str]:
         return {record.instance for record in self._of(agent)}

@@ -131,6 +131,10 @@ class ProcessRuntime:
         used = {record.version for record in self._instances.alive() if record.agent == agent}
         return await self._releases.collect(agent, keep=used.union(keep))
 
+    async def holder(self, token: str) -> tuple[str, Process] | None:
+        """Implements `InstanceTokens`."""
+        return self._instances.holder(token)
+
     async def stop_everything(self) -> Sequence[str]:
         """End every instance of this data directory (SIGTERM, grace, SIGKILL); returns them as `agent/instance`."""
         return await self._instances.stop_everything(self._settings.stop_grace_seconds)

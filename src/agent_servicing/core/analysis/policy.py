@@ -16,9 +16,14 @@ _LEAST_CRITERIA = 2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CustomMetric:
-    """Share of bad observations of something the agent reports itself (quality, cost, tokens). Percent; `ratio`: how much worse is not worse."""
+    """Share of bad observations of something the agent reports itself (quality, cost, tokens): values above `above` or below `below`.
+
+    Shares in percent; `ratio`: how many times the stable version's share is not yet worse.
+    """
 
     name: str
+    above: float | None = None
+    below: float | None = None
     rollback_percent: float
     promote_percent: float
     ratio: float = 1.5

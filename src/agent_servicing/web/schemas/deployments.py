@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 
-from agent_servicing.services.specs import MIN_REQUESTS_MAX, SPAN_SECONDS_MAX, STEPS_MAX
+from agent_servicing.services.specs import METRICS_MAX, MIN_REQUESTS_MAX, SPAN_SECONDS_MAX, STEPS_MAX
 from agent_servicing.web.schemas.common import Body, Name, NextCursor, Reason, Text, Time, View, example
 
 Percent = Annotated[float, Field(ge=0, le=100)]
@@ -13,6 +13,16 @@ Limit = Annotated[float, Field(gt=0, le=100)]
 Seconds = Annotated[float, Field(ge=0, le=SPAN_SECONDS_MAX)]
 BatchSize = Annotated[int, Field(ge=1)] | Annotated[str, Field(pattern=r"^\d{1,3}(\.\d{1,2})?\s?%$")]
 Steps = Annotated[list[Annotated[float, Field(gt=0, le=100)]], Field(min_length=1, max_length=STEPS_MAX)]
+
+
+class MetricBody(Body):
+    """A metric that the agent reports itself: a value above `above` or below `below` is a bad one; their share is what is limited."""
+
+    name: Name
+    above: float | None = None
+    below: float | None = None
+    rollback_percent: float = Field(default=10.0, gt=0, lt=100, description="Roll back above so many percent bad values")
+    promote_percent: float | None = Field(default=None, gt=0, lt=100, description="Fine below; 0.4 of the other unless given")
 
 
 class AutoRollbackBody(Body):
@@ -27,6 +37,11 @@ class AutoRollbackBody(Body):
     )
     promote_latency_ms: float | None = Field(default=None, gt=0, description="Milliseconds; the same for latency")
     min_requests: int | None = Field(default=None, ge=1, le=MIN_REQUESTS_MAX, description="Fewer requests are no verdict")
+    regression: Literal["rollback", "hold"] = Field(default="rollback", description="hold: only the limits roll back, no comparison does")
+    common_cause: Literal["hold", "rollback"] = Field(
+        default="hold", description="rollback: the limits count although the old version fails too"
+    )
+    metrics: list[MetricBody] = Field(default=[], max_length=METRICS_MAX, description="Metrics that the agent reports itself")
 
 
 class BlueGreenBody(Body):
