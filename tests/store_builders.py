@@ -69,8 +69,9 @@ def sqlite_url(folder: Path) -> str:
 
 
 @asynccontextmanager
-async def open_store(url: str, *, keep: int = 100_000) -> AsyncIterator[tuple[Database, SqlStore]]:
-    async with Database.open(url) as database:
+async def open_store(where: Path | str, *, keep: int = 100_000) -> AsyncIterator[tuple[Database, SqlStore]]:
+    """On SQLite in a folder, or on the database of a URL."""
+    async with Database.open(where if isinstance(where, str) else sqlite_url(where)) as database:
         yield database, SqlStore(database=database, ids=CountingIds(), event_retention_count=keep)
 
 
