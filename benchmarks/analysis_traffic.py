@@ -88,7 +88,9 @@ class Traffic:
 
 def profile(name: str, seconds: int = SECONDS) -> np.ndarray:
     """Percent of the traffic that the candidate gets, by second."""
-    share = np.full(seconds, {"canary": 10.0, "25": 25.0, "50": 50.0}.get(name, 25.0))
+    share = np.full(seconds, 10.0 if name == "canary" else 25.0)
+    if name == "25":
+        share[:120] = 0.0  # the stable version alone: its latencies are known when the candidate comes
     if name in ("bg", "bg50"):
         share[300:] = 50.0
         if name == "bg":

@@ -77,15 +77,8 @@ def _latency(block: Block, reference: tuple[int, ...], policy: Policy) -> Events
     # A bucket that a limit falls into counts for neither side: not certainly slower, and not certainly faster.
     rollback, promote = bisect_left(EDGES_MS, rollback_ms), bisect_left(EDGES_MS, promote_ms)
     surely_faster = bisect_right(EDGES_MS, promote_ms) - 1
-    comparisons = tuple(
-        [
-            [
-                (_above(new, _TOLERATED[bucket]), _above(old_new, bucket), new[1][-1], old_new[1][-1]),
-                (_above(pinned, _TOLERATED[bucket]), _above(old_pinned, bucket), pinned[1][-1], old_pinned[1][-1]),
-            ]
-            for bucket in reference
-        ]
-    )
+    sides = [(a, b) for a, b in ((new, old_new), (pinned, old_pinned)) if a is not _EMPTY_TAIL and b is not _EMPTY_TAIL]
+    comparisons = tuple([[_stratum(a, b, bucket) for a, b in sides] for bucket in reference])
     return Events(
         total=new[1][-1] + pinned[1][-1],
         over_rollback=_above(new, rollback) + _above(pinned, rollback),
@@ -109,6 +102,11 @@ def _tail(histogram: Sparse) -> _Tail:
         return _EMPTY_TAIL
     buckets, counts = zip(*histogram, strict=True)
     return buckets, list(accumulate(counts, initial=0))
+
+
+def _stratum(candidate: _Tail, stable: _Tail, bucket: int) -> Stratum:
+    """Slower than `bucket`, the candidate's by more than is tolerated."""
+    return _above(candidate, _TOLERATED[bucket]), _above(stable, bucket), candidate[1][-1], stable[1][-1]
 
 
 def _above(tail: _Tail, bucket: int) -> int:

@@ -121,15 +121,19 @@ def _alarm(alarm: Alarm, bad: int, total: int, limit: float) -> Alarm:
 
 
 def _weighed(before: Criterion, events: Events, limits: Limits, stake: float) -> Criterion:
-    """The bets after the block. What stable's own trouble could explain is not counted against the candidate."""
+    """The bets after the block. While stable itself is above the roll-back limit, nothing is bet on the candidate's being above it.
+
+    The bet on the promote limit goes on: it never decides alone, and without it no candidate of an agent that always fails a little could
+    be found worse.
+    """
     total, perhaps, doubtful = events.total, events.perhaps_over_promote, before.stable_doubtful
     rollback, promote, proof, in_alarm = before.above_rollback, before.above_promote, before.proof, before.proof_in_alarm
     if not before.stable_failing:
         rollback = wealth.grown(rollback, stake, wealth.against_limit(events.over_rollback, total, limits.rollback))
+    promote = wealth.grown(promote, stake, wealth.against_limit(events.over_promote, total, limits.promote))
     if doubtful:
         in_alarm = wealth.proved(in_alarm, perhaps, total, limits.promote)
     else:
-        promote = wealth.grown(promote, stake, wealth.against_limit(events.over_promote, total, limits.promote))
         proof = wealth.proved(proof, perhaps, total, limits.promote)
     worse, at_all = before.worse, before.worse_at_all
     if events.stable_total and events.comparisons:
