@@ -1,4 +1,4 @@
-"""Re-implementations of other decision rules, for `analysis.py`. They are ours, not the products; only the rule is taken over, from sources and papers.
+"""Re-implementations of other decision rules, for `analysis.py`: ours, not the products; only the rules are taken over, from sources and papers.
 
 Each takes the counts of a deployment by second and returns the second at which it would roll back, or None. All of them, like the judge,
 ignore the first `WARM_UP_SECONDS`, and hold the operator's 5 % of errors and 300 ms at the 95th percentile.

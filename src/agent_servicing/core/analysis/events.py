@@ -45,16 +45,18 @@ def _errors(block: Block) -> Events:
         (new.errors, old_new.errors, new.answered, old_new.answered),
         (pinned.errors, old_pinned.errors, pinned.answered, old_pinned.answered),
     ]
-    return _same(new.answered + pinned.answered, new.errors + pinned.errors, strata)
+    # New conversations also on their own: healthy running ones must not outvote a candidate that fails at the beginning.
+    return _same(new.answered + pinned.answered, new.errors + pinned.errors, strata, (strata, strata[:1]))
 
 
 def _custom(block: Block, name: str) -> Events:
     count = next((c for c in block.custom if c.name == name), None)
     candidate, stable = (count.candidate, count.stable) if count else (Tally(), Tally())
-    return _same(candidate.total, candidate.bad, [(candidate.bad, stable.bad, candidate.total, stable.total)])
+    strata = [(candidate.bad, stable.bad, candidate.total, stable.total)]
+    return _same(candidate.total, candidate.bad, strata, (strata,))
 
 
-def _same(total: int, bad: int, strata: list[Stratum]) -> Events:
+def _same(total: int, bad: int, strata: list[Stratum], comparisons: tuple[list[Stratum], ...]) -> Events:
     """One kind of event for every limit."""
     stable_bad = sum([s[1] for s in strata])
     return Events(
@@ -65,7 +67,7 @@ def _same(total: int, bad: int, strata: list[Stratum]) -> Events:
         stable_total=sum([s[3] for s in strata]),
         stable_over_rollback=stable_bad,
         stable_over_promote=stable_bad,
-        comparisons=(strata,),
+        comparisons=comparisons,
     )
 
 
