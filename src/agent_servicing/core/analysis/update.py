@@ -48,7 +48,7 @@ def apply(evidence: Evidence, block: Block, policy: Policy) -> Evidence:
         events = events_of(limits, block, reference, policy)
         after = _alarmed(criterion, events, limits, control=control, moved=moved)
         if not block.warm_up and events.total:
-            after = _weighed(after, events, limits, stake)
+            after = _weighed(after, events, limits, stake, literally=policy.common_cause == "rollback")
             if max(relative_odds(after, policy, needed), absolute_odds(after, policy, needed, control=control)) > QUIET_ODDS:
                 after = replace(after, stretch=_stretched(criterion.stretch, events, block))
         if limits.name == LATENCY:
@@ -120,15 +120,16 @@ def _alarm(alarm: Alarm, bad: int, total: int, limit: float) -> Alarm:
     return wealth.alarmed(alarm, bad, total, limit, ALARM_LEVELS, ALARM_MOST)
 
 
-def _weighed(before: Criterion, events: Events, limits: Limits, stake: float) -> Criterion:
-    """The bets after the block. While stable itself is above the roll-back limit, nothing is bet on the candidate's being above it.
+def _weighed(before: Criterion, events: Events, limits: Limits, stake: float, *, literally: bool) -> Criterion:
+    """The bets after the block. While stable itself is above the roll-back limit, nothing is bet on the candidate's being above it,
+    unless the operator wants his limits literally.
 
     The bet on the promote limit goes on: it never decides alone, and without it no candidate of an agent that always fails a little could
     be found worse.
     """
     total, perhaps, doubtful = events.total, events.perhaps_over_promote, before.stable_doubtful
     rollback, promote, proof, in_alarm = before.above_rollback, before.above_promote, before.proof, before.proof_in_alarm
-    if not before.stable_failing:
+    if literally or not before.stable_failing:
         rollback = wealth.grown(rollback, stake, wealth.against_limit(events.over_rollback, total, limits.rollback))
     promote = wealth.grown(promote, stake, wealth.against_limit(events.over_promote, total, limits.promote))
     if doubtful:
