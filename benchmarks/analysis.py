@@ -14,8 +14,8 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
+from multiprocessing import Pool
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -107,21 +107,32 @@ def judged(traffic: sim.Traffic, policy: Policy, warmup_seconds: float) -> tuple
 
 
 def tasks(runs: int) -> list[Task]:
-    few = {"rivals": max(1, runs // 12), "must": max(1, runs // 5), "grey": max(1, runs // 15)}
+    few = {"rivals": max(1, runs // 20), "must": max(1, runs // 8), "grey": max(1, runs // 25)}
     found = [task for rate in RATES for task in _cells(runs, rate, few)]
     for rate, profile in ((2, "bg"), (2, "canary"), (50, "canary")):
         for scenario in (*sim.MUST_NOT, *sim.MUST):
             same = {"kind": f"profile {profile} {rate}/s", "scenario": scenario, "rate": rate, "profile": profile}
             found += [Task(**same, seed=10_000 + n, seconds=seconds_of(scenario, rate)) for n in range(few["grey"])]
-    found += [Task(kind="random", scenario="random", rate=0, profile="", seed=20_000 + n, rivals=n < runs // 2) for n in range(2 * runs)]
+    found += [
+        Task(kind="random", scenario="random", rate=0, profile="", seed=20_000 + n, rivals=n < runs // 2) for n in range(3 * runs // 2)
+    ]
     for scenario in ("errors_8.2", "errors_30", "p95_350"):
         same = {"kind": "needs", "scenario": scenario, "rate": 20, "profile": "25", "warmup_seconds": 0.0}
-        found += [Task(**same, seed=30_000 + n) for n in range(runs)]
+        found += [Task(**same, seed=30_000 + n) for n in range(2 * runs // 3)]
     for scenario in (*sim.EXTRA_MUST_NOT, *sim.EXTRA_MUST):
         for rate in (5, 50):
             same = {"kind": "extra", "scenario": scenario, "rate": rate, "profile": "bg", "seconds": seconds_of(scenario, rate)}
-            found += [Task(**same, seed=40_000 + n) for n in range(few["must"])]
-    return found
+            found += [Task(**same, seed=40_000 + n) for n in range(few["grey"])]
+    return _mixed(found)
+
+
+def _mixed(tasks: Sequence[Task]) -> list[Task]:
+    """So ordered that a run cut short has done the same part of everything."""
+    groups: dict[tuple[str, str, float], list[Task]] = defaultdict(list)
+    for task in tasks:
+        groups[task.kind, task.scenario, task.rate].append(task)
+    placed = [((n + 0.5) / len(group), task) for group in groups.values() for n, task in enumerate(group)]
+    return [task for _, task in sorted(placed, key=lambda pair: pair[0])]
 
 
 def _cells(runs: int, rate: float, few: dict[str, int]) -> Iterator[Task]:
@@ -322,16 +333,19 @@ def _shown(value: object) -> str:
     return "-" if value is None else ("yes" if value else "no") if isinstance(value, bool) else str(value)
 
 
-def measure(runs: int, processes: int) -> dict[str, Any]:
+def measure(runs: int, processes: int, minutes: float) -> dict[str, Any]:
     start = time.perf_counter()
     report: dict[str, Any] = {"benchmark": "analysis", "runs": runs, "update_microseconds": update_microseconds(), "replay": replayed(20)}
-    print(json.dumps(report))
+    print(json.dumps(report), flush=True)
+    outcomes: list[Outcome] = []
     todo = tasks(runs)
-    if processes > 1:
-        with ProcessPoolExecutor(processes) as pool:
-            outcomes = list(pool.map(run, todo, chunksize=16))
-    else:
-        outcomes = [run(task) for task in todo]
+    with Pool(processes) as pool:
+        for outcome in pool.imap(run, todo, chunksize=8):
+            outcomes.append(outcome)
+            if time.perf_counter() - start > 60 * minutes:
+                break
+        pool.terminate()
+    report["deployments_planned"] = len(todo)
     kinds: dict[str, list[Outcome]] = defaultdict(list)
     for outcome in outcomes:
         kinds[outcome.task.kind].append(outcome)
@@ -357,8 +371,9 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=100, help="deployments for each must-not cell; the other counts follow from it")
     parser.add_argument("--quick", action="store_true", help="6 runs for each cell, to see that it works; nothing is kept")
     parser.add_argument("--processes", type=int, default=1)
+    parser.add_argument("--minutes", type=float, default=600.0, help="stop after so long and report what was done until then")
     options = parser.parse_args()
-    report = measure(6 if options.quick else options.runs, options.processes)
+    report = measure(6 if options.quick else options.runs, options.processes, options.minutes)
     if not options.quick:
         results = ROOT / "benchmarks" / "results"
         results.mkdir(parents=True, exist_ok=True)
