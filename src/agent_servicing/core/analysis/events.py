@@ -41,12 +41,12 @@ def events_of(limits: Limits, block: Block, reference: tuple[int, ...], policy: 
 
 def _errors(block: Block) -> Events:
     new, pinned, old_new, old_pinned = block.candidate_new, block.candidate_pinned, block.stable_new, block.stable_pinned
-    strata = [
-        (new.errors, old_new.errors, new.answered, old_new.answered),
-        (pinned.errors, old_pinned.errors, pinned.answered, old_pinned.answered),
-    ]
+    first = [(new.errors, old_new.errors, new.answered, old_new.answered)]
+    strata = first
+    if pinned.answered or old_pinned.answered:
+        strata = [*first, (pinned.errors, old_pinned.errors, pinned.answered, old_pinned.answered)]
     # New conversations also on their own: healthy running ones must not outvote a candidate that fails at the beginning.
-    return _same(new.answered + pinned.answered, new.errors + pinned.errors, strata, (strata, strata[:1]))
+    return _same(new.answered + pinned.answered, new.errors + pinned.errors, strata, (strata, first))
 
 
 def _custom(block: Block, name: str) -> Events:

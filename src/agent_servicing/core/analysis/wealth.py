@@ -85,10 +85,11 @@ def against_stable(strata: list[Stratum], ratio: float) -> list[float]:
             continue
         expected = ratio * candidate
         whole = expected + stable
-        gains = [
-            gain + candidate_events * log_times + events * log(whole / (expected * times + stable))
-            for gain, times, log_times in zip(gains, TIMES, _LOG_TIMES, strict=True)
+        here = [
+            candidate_events * log_times + events * log(whole / (expected * times + stable))
+            for times, log_times in zip(TIMES, _LOG_TIMES, strict=True)
         ]
+        gains = here if gains is _NO_GAINS else [gain + more for gain, more in zip(gains, here, strict=True)]
     return gains
 
 
