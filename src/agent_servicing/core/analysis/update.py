@@ -149,7 +149,7 @@ def _weighed(
 def _compared(
     worse: tuple[wealth.Wealth, ...], at_all: wealth.Wealth, events: Events, limits: Limits, stake: float
 ) -> tuple[tuple[wealth.Wealth, ...], wealth.Wealth]:
-    after = []
+    after: list[wealth.Wealth] = []
     for n, (bets, strata) in enumerate(zip(worse, events.comparisons, strict=True)):
         if n and strata is events.comparisons[0] and bets == worse[0]:
             after.append(after[0])  # without running conversations both comparisons are the same
