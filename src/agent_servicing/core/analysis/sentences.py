@@ -139,8 +139,9 @@ def _warm_up(evidence: Evidence, policy: Policy) -> Told:
 
 def _no_answers(evidence: Evidence, odds: float) -> Told:
     requests = evidence.counted.requests
+    compared = "" if sum(evidence.answers.unanswered) >= odds else ", the old one does"
     return Told(
-        sentence=f"The new version does not answer many of the requests routed to it, the old one does; instances may hang; odds {_odds(odds)}",
+        sentence=f"The new version leaves many of its requests without an answer{compared}; instances may hang; odds {_odds(odds)}",
         metric="answered",
         value=None,
         threshold=None,
