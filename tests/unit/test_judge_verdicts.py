@@ -131,6 +131,10 @@ def test_the_warm_up_begins_with_the_first_request_not_with_the_deployment() -> 
     assert not evidence.warming
 
 
+def test_waiting_for_the_first_request_leaves_few_blocks_behind() -> None:
+    assert len(watched(traffic(Version(rate=0), GOOD, seconds=100), warmup_seconds=30)[2]) == 10
+
+
 def test_an_outage_of_both_is_called_a_common_cause_and_passes() -> None:
     evidence = watched(traffic(CANDIDATE, GOOD, seconds=100))[0]
     outage = traffic(Version(errors=0.25), Version(rate=30, errors=0.25), seconds=200, begin_at=100)
@@ -298,6 +302,6 @@ def test_limits_that_are_left_open_are_derived(policy: Policy, error: float | No
 
 
 def test_nothing_at_all_is_a_reading_too() -> None:
-    evidence, block = observe(begin(BOTH, 45), a_reading(Counts(), Counts()), BOTH)
+    evidence, block = observe(begin(BOTH, 45), a_reading(Counts(), Counts()), BOTH, closing=True)
     assert block is not None
     assert verdict(evidence, BOTH).sentence == "no requests yet"
