@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from agent_servicing.core.analysis import CustomMetric, Policy, begin, observe, verdict
+from agent_servicing.core.analysis import Arm, CustomMetric, Policy, Reading, begin, observe, verdict
 from agent_servicing.core.metrics import Counts
 from agent_servicing.core.status import Verdict
 from tests.unit.judge_world import BOTH, ERRORS_ONLY, Version, a_reading, counts, traffic, watched
@@ -255,6 +255,31 @@ def test_one_burst_is_not_a_verdict() -> None:
     evidence, _ = observe(evidence, burst, BOTH)
     assert verdict(evidence, BOTH).verdict is not Verdict.FAILING
     assert watched(traffic(CANDIDATE, GOOD, seconds=300, begin_at=101), evidence=evidence)[1].verdict is Verdict.PASSING
+
+
+def test_healthy_running_conversations_do_not_hide_failing_new_ones() -> None:
+    fine = Counts(routed=7, answered=7, histogram=counts(7).histogram)
+    stable = Arm(new=counts(9), pinned=counts(21))
+    readings = (
+        Reading(seconds=1.0, share=25.0, candidate=Arm(new=counts(3, int(second % 3 == 0)), pinned=fine), stable=stable)
+        for second in range(300)
+    )
+    assert watched(readings)[1].rule == "error_rate_relative"
+
+
+def test_answers_that_lag_behind_a_change_of_the_share_are_not_missing() -> None:
+    """Each takes 20 s: after the step from 25 to 50 % the candidate is asked twice as often as it answers, stable the other way round."""
+    readings = [
+        a_reading(
+            counts(0 if second < 20 else 5 if second < 320 else 10, routed=5 if second < 300 else 10, ms=20_000),
+            counts(15 if second < 320 else 10, routed=15 if second < 300 else 10, ms=20_000),
+            share=25.0 if second < 300 else 50.0,
+        )
+        for second in range(600)
+    ]
+    evidence, judgement, _ = watched(readings, ERRORS_ONLY)
+    assert judgement.verdict is Verdict.PASSING
+    assert sum(evidence.answers.fewer) < 1
 
 
 def test_the_evidence_is_shown_as_bars() -> None:
