@@ -5,7 +5,7 @@ Latencies: a log-normal body and 3 % with a Pareto tail of infinite variance, p9
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import erf, log
 
 import numpy as np
@@ -14,7 +14,9 @@ from agent_servicing.core.analysis import Arm, Reading
 from agent_servicing.core.latency import BUCKETS, EDGES_MS
 from agent_servicing.core.metrics import Counts
 
-SECONDS = 900
+SECONDS, FAST_SECONDS = 900, 345
+"""How long a deployment is watched: below 50 requests/s, and from there on (three stages of 100 s after the warm-up)."""
+
 P95_MS = 120.0
 BODY_SIGMA, TAIL_SHARE, TAIL_POWER = 0.5, 0.03, 1.5
 STABLE, CANDIDATE = 0, 1
@@ -23,8 +25,10 @@ MUST_NOT = ("healthy_0.3", "healthy_1", "host_offset", "outage_both", "outage_lo
 MUST = ("errors_8.2", "errors_30", "errors_100", "p95_350", "tail_8pct_2s", "leak", "late_8.2")
 GREY = ("blip_3s", "errors_2", "errors_3", "p95_180")
 
-ONSET = {"leak": 300, "late_8.2": 450}
-"""Second at which a scenario turns bad; before it a rollback is a false one."""
+EXTRA_MUST_NOT, EXTRA_MUST = ("slow_agent", "conversations"), ("hung_half", "conversations_8.2")
+
+ONSET = {"leak": 1 / 3, "late_8.2": 1 / 2}
+"""Part of a deployment after which a scenario turns bad; before it a rollback is a false one."""
 
 WHAT = {
     "healthy_0.3": "both 0.3 % errors",
@@ -46,6 +50,10 @@ WHAT = {
     "errors_2": "2 % errors",
     "errors_3": "3 % errors",
     "p95_180": "p95 180 ms",
+    "slow_agent": "answers take 10 to 30 s, so that they lag behind every change of the share",
+    "conversations": "running conversations fail and dawdle more, and stable has most of them",
+    "hung_half": "half of the new version's requests are never answered",
+    "conversations_8.2": "as conversations, and the new version fails 8.2 % of new ones",
 }
 
 
@@ -61,90 +69,126 @@ class World:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Traffic:
-    """Counts by version and second. `histogram` holds successful requests only."""
+    """Counts by version and second. `histogram` holds successful requests only; `pinned` the requests of running conversations."""
 
     share: np.ndarray
+    routed: np.ndarray
     answered: np.ndarray
     errors: np.ndarray
     histogram: np.ndarray
+    pinned: "Traffic | None" = None
 
     def readings(self) -> Iterator[Reading]:
-        rows = self.histogram.tolist()
-        answered, errors = self.answered.tolist(), self.errors.tolist()
+        nothing = [Counts()] * len(self.share)
+        new = [self.counts(arm) for arm in (STABLE, CANDIDATE)]
+        pinned = [self.pinned.counts(arm) for arm in (STABLE, CANDIDATE)] if self.pinned else [nothing, nothing]
         for second, share in enumerate(self.share.tolist()):
-            arms = [
-                Arm(
-                    new=Counts(
-                        routed=answered[arm][second],
-                        answered=answered[arm][second],
-                        errors=errors[arm][second],
-                        histogram=tuple(rows[arm][second]),
-                    )
-                )
-                for arm in (STABLE, CANDIDATE)
-            ]
-            yield Reading(seconds=1.0, share=share, stable=arms[STABLE], candidate=arms[CANDIDATE])
+            stable, candidate = (Arm(new=new[arm][second], pinned=pinned[arm][second]) for arm in (STABLE, CANDIDATE))
+            yield Reading(seconds=1.0, share=share, stable=stable, candidate=candidate)
+
+    def counts(self, arm: int) -> list[Counts]:
+        columns = (x[arm].tolist() for x in (self.routed, self.answered, self.errors, self.histogram))
+        return [Counts(routed=r, answered=n, errors=e, histogram=tuple(h)) for r, n, e, h in zip(*columns, strict=True)]
 
 
 def profile(name: str, seconds: int = SECONDS) -> np.ndarray:
     """Percent of the traffic that the candidate gets, by second."""
-    share = np.full(seconds, {"canary": 10.0, "25": 25.0, "50": 50.0}.get(name, 25.0))
+    share = np.full(seconds, 10.0 if name == "canary" else 25.0)
+    if name == "25":
+        share[:120] = 0.0  # the stable version alone: its latencies are known when the candidate comes
     if name in ("bg", "bg50"):
-        share[300:] = 50.0
+        share[seconds // 3 :] = 50.0
         if name == "bg":
-            share[600:] = 90.0
+            share[2 * seconds // 3 :] = 90.0
     return share
 
 
-def scenario(name: str, rng: np.random.Generator) -> World:
-    t = np.arange(SECONDS)
-    errors, factor = np.full((2, SECONDS), 0.005), np.ones((2, SECONDS))
-    both = {"healthy_0.3": 0.003, "healthy_1": 0.01, "always_4": 0.04}
-    green = {"errors_2": 0.02, "errors_3": 0.03, "errors_8.2": 0.082, "errors_30": 0.3, "errors_100": 1.0}
-    slower = {"p95_180": 180.0, "p95_350": 350.0}
-    windows = {"outage_both": ((200, 260), (650, 680)), "outage_long": ((250, 650),)}
-    if name in both:
-        errors[:] = both[name]
-    elif name in green:
-        errors[CANDIDATE] = green[name]
-    elif name in slower:
-        factor[CANDIDATE] = slower[name] / P95_MS
-    elif name in windows:
-        for start, end in windows[name]:
-            errors[:, start:end], factor[:, start:end] = 0.25, 4.0
-    elif name == "host_offset":
+_BOTH = {"healthy_0.3": 0.003, "healthy_1": 0.01, "always_4": 0.04}
+_CANDIDATE = {"errors_2": 0.02, "errors_3": 0.03, "errors_8.2": 0.082, "errors_30": 0.3, "errors_100": 1.0}
+_SLOWER = {"p95_180": 180.0, "p95_350": 350.0}
+_OUTAGES = {"outage_both": ((2 / 9, 2.6 / 9), (6.5 / 9, 6.8 / 9)), "outage_long": ((2.5 / 9, 6.5 / 9),)}
+
+
+def scenario(name: str, rng: np.random.Generator, seconds: int = SECONDS) -> World:
+    errors, factor = np.full((2, seconds), 0.005), np.ones((2, seconds))
+    cluster, tail = 10.0 if name == "clustered" else 0.0, (0.08, 2000.0) if name == "tail_8pct_2s" else (0.0, 0.0)
+    errors[:] = _BOTH.get(name, 0.005)
+    errors[CANDIDATE] = _CANDIDATE.get(name, errors[CANDIDATE, 0])
+    factor[CANDIDATE] *= _SLOWER.get(name, P95_MS) / P95_MS
+    for start, end in _OUTAGES.get(name, ()):
+        errors[:, round(start * seconds) : round(end * seconds)], factor[:, round(start * seconds) : round(end * seconds)] = 0.25, 4.0
+    _unfold(name, errors, factor, rng)
+    return World(errors=errors, factor=factor, cluster=cluster, tail=tail)
+
+
+def _unfold(name: str, errors: np.ndarray, factor: np.ndarray, rng: np.random.Generator) -> None:
+    """The scenarios in which something happens in time."""
+    seconds = errors.shape[1]
+    if name == "host_offset":
         factor[CANDIDATE] *= np.exp(0.05 * rng.standard_normal())
-        factor *= np.exp(drift(rng, 0.03))
+        factor *= np.exp(drift(rng, 0.03, seconds))
     elif name == "warmup":
         factor[CANDIDATE, :20], errors[CANDIDATE, :20] = 5.0, 0.05
     elif name == "leak":
-        errors[CANDIDATE] += 0.295 * np.clip((t - 300) / 600, 0, 1)
+        errors[CANDIDATE] += 0.295 * np.clip(1.5 * np.arange(seconds) / seconds - 0.5, 0, 1)
     elif name == "late_8.2":
-        errors[CANDIDATE, 450:] = 0.082
+        errors[CANDIDATE, seconds // 2 :] = 0.082
     elif name == "blip_3s":
-        errors[CANDIDATE, 200:203] = 0.5
-    elif name == "tail_8pct_2s":
-        return World(errors=errors, factor=factor, tail=(0.08, 2000.0))
-    elif name == "clustered":
-        return World(errors=errors, factor=factor, cluster=10.0)
-    else:
-        raise ValueError(name)
-    return World(errors=errors, factor=factor)
+        errors[CANDIDATE, 2 * seconds // 9 : 2 * seconds // 9 + 3] = 0.5
 
 
-def drift(rng: np.random.Generator, sigma: float) -> np.ndarray:
+def drift(rng: np.random.Generator, sigma: float, seconds: int = SECONDS) -> np.ndarray:
     """A slow random walk that returns to zero; the same for both versions."""
-    steps, level = sigma * rng.standard_normal(SECONDS), np.zeros(SECONDS)
-    for second in range(1, SECONDS):
+    steps, level = sigma * rng.standard_normal(seconds), np.zeros(seconds)
+    for second in range(1, seconds):
         level[second] = 0.98 * level[second - 1] + steps[second]
     return level
 
 
 def traffic(world: World, rate: float, share: np.ndarray, rng: np.random.Generator) -> Traffic:
-    seconds = len(share)
-    requests = rng.poisson(rate, seconds)
+    requests = rng.poisson(rate, len(share))
     candidate = rng.binomial(requests, share / 100)
-    answered = np.stack([requests - candidate, candidate])
+    return answers(world, np.stack([requests - candidate, candidate]), share, rng)
+
+
+def special(name: str, rate: float, share: np.ndarray, rng: np.random.Generator) -> Traffic:
+    """What needs more than one kind of requests, or answers that lag."""
+    seconds = len(share)
+    plain = scenario("healthy_0.3", rng, seconds)
+    if name == "slow_agent":
+        routed = traffic(plain, rate, share, rng).routed
+        return replace(answers(plain, _later(routed, rng), share, rng), routed=routed)
+    if name == "hung_half":
+        routed = traffic(plain, rate, share, rng).routed
+        answered = routed.copy()
+        answered[CANDIDATE] = rng.binomial(routed[CANDIDATE], 0.5)
+        return replace(answers(plain, answered, share, rng), routed=routed)
+    if name == "conversations_8.2":
+        plain = scenario("errors_8.2", rng, seconds)
+    pinned = World(errors=np.full((2, seconds), 0.04), factor=np.full((2, seconds), 1.15))
+    # Conversations stay with the version that they began with, so that the candidate has none at first.
+    running = share / 100 * np.linspace(0, 1, seconds)
+    requests = rng.poisson(rate * 0.7, seconds)
+    candidate = rng.binomial(requests, running)
+    old = answers(pinned, np.stack([requests - candidate, candidate]), share, rng)
+    return replace(traffic(plain, rate * 0.3, share, rng), pinned=old)
+
+
+def _later(routed: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Each request is answered 10 to 30 s after it was routed; whatever is open at the end stays open."""
+    seconds = routed.shape[1]
+    answered = np.zeros((2, seconds + 31), routed.dtype)
+    for arm in (STABLE, CANDIDATE):
+        for second in range(seconds):
+            answered[arm, second + 10 : second + 31] += rng.multinomial(routed[arm, second], [1 / 21] * 21)
+    # Stable has been serving for long: what was routed before the deployment is answered now.
+    answered[STABLE, :20] += routed[STABLE, seconds - 20 :]
+    return answered[:, :seconds]
+
+
+def answers(world: World, answered: np.ndarray, share: np.ndarray, rng: np.random.Generator) -> Traffic:
+    """Outcomes and latencies of so many answers."""
+    seconds = len(share)
     probability = world.errors[:, :seconds]
     if world.cluster:
         starts = rng.poisson(answered * probability / world.cluster)
@@ -163,7 +207,7 @@ def traffic(world: World, rate: float, share: np.ndarray, rng: np.random.Generat
         used = np.flatnonzero(shape.max(axis=0) > 1e-12)
         part = shape[:, used]
         histogram[arm][:, used] = rng.multinomial((answered - errors)[arm], part / part.sum(axis=1, keepdims=True))
-    return Traffic(share=share, answered=answered, errors=errors, histogram=histogram)
+    return Traffic(share=share, routed=answered, answered=answered, errors=errors, histogram=histogram)
 
 
 def random_deployment(rng: np.random.Generator) -> tuple[Traffic, float, int | None]:

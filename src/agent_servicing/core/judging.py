@@ -12,7 +12,8 @@ from agent_servicing.core.draft import Draft
 from agent_servicing.core.limits import COUNTERS_STALE_SECONDS
 from agent_servicing.core.metrics import Counters, Counts, GenerationCounters
 from agent_servicing.core.model import Deployment, DeploymentSpec, Impact
-from agent_servicing.core.status import DeploymentStatus, Verdict
+from agent_servicing.core.stages import Analyse, Verify
+from agent_servicing.core.status import DeploymentStatus, StageStatus, Verdict
 from agent_servicing.core.traffic import able
 
 SAMPLE_SECONDS = 1.0
@@ -91,11 +92,19 @@ def control(draft: Draft, deployment: Deployment) -> None:
         if judgement.suspicion < CALM_ODDS or judgement.verdict is Verdict.PASSING:
             _compare(draft, deployment, 100.0, "the suspicion is over: the new version has all traffic again", since=False)
         return
+    if not _settled(deployment):
+        return
     part = min(CONTROL_PERCENT, 100.0 * able(draft, deployment.stable) / max(1, draft.agent.instances))
     suspected = judgement.suspicion >= SUSPICION_ODDS and judgement.verdict is not Verdict.FAILING
     if draft.agent.share == 100 and suspected and part > 0 and deployment.status is not DeploymentStatus.PAUSED:
         reason = f"suspicion ({judgement.sentence}): {part:g} % go to the old version again, to compare"
         _compare(draft, deployment, 100.0 - part, reason, since=True)
+
+
+def _settled(deployment: Deployment) -> bool:
+    """All traffic has arrived and is being watched or verified: a share that is still being set and measured is left alone."""
+    running = next((record.stage for record in deployment.stages if record.status is StageStatus.IN_PROGRESS), None)
+    return isinstance(running, Verify) or (isinstance(running, Analyse) and running.bake)
 
 
 def _compare(draft: Draft, deployment: Deployment, share: float, reason: str, *, since: bool) -> None:

@@ -141,7 +141,8 @@ class SqlStore:
     async def wake(self, names: Collection[str] | None, now: datetime) -> None:
         """Make these agents (None: all) due at once; one that an engine holds just now is due again when it is given back."""
         statement = update(agents).values(due_at=now, woken=True)
-        async with self._database.write(durable=False) as connection:
+        # Durable writes stand in one line; two that update many agents side by side could wait for each other on PostgreSQL.
+        async with self._database.write() as connection:
             if names is None:
                 await connection.execute(statement)
                 return

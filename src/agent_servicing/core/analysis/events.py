@@ -41,20 +41,22 @@ def events_of(limits: Limits, block: Block, reference: tuple[int, ...], policy: 
 
 def _errors(block: Block) -> Events:
     new, pinned, old_new, old_pinned = block.candidate_new, block.candidate_pinned, block.stable_new, block.stable_pinned
-    strata = [
-        (new.errors, old_new.errors, new.answered, old_new.answered),
-        (pinned.errors, old_pinned.errors, pinned.answered, old_pinned.answered),
-    ]
-    return _same(new.answered + pinned.answered, new.errors + pinned.errors, strata)
+    first = [(new.errors, old_new.errors, new.answered, old_new.answered)]
+    strata = first
+    if pinned.answered or old_pinned.answered:
+        strata = [*first, (pinned.errors, old_pinned.errors, pinned.answered, old_pinned.answered)]
+    # New conversations also on their own: healthy running ones must not outvote a candidate that fails at the beginning.
+    return _same(new.answered + pinned.answered, new.errors + pinned.errors, strata, (strata, first))
 
 
 def _custom(block: Block, name: str) -> Events:
     count = next((c for c in block.custom if c.name == name), None)
     candidate, stable = (count.candidate, count.stable) if count else (Tally(), Tally())
-    return _same(candidate.total, candidate.bad, [(candidate.bad, stable.bad, candidate.total, stable.total)])
+    strata = [(candidate.bad, stable.bad, candidate.total, stable.total)]
+    return _same(candidate.total, candidate.bad, strata, (strata,))
 
 
-def _same(total: int, bad: int, strata: list[Stratum]) -> Events:
+def _same(total: int, bad: int, strata: list[Stratum], comparisons: tuple[list[Stratum], ...]) -> Events:
     """One kind of event for every limit."""
     stable_bad = sum([s[1] for s in strata])
     return Events(
@@ -65,7 +67,7 @@ def _same(total: int, bad: int, strata: list[Stratum]) -> Events:
         stable_total=sum([s[3] for s in strata]),
         stable_over_rollback=stable_bad,
         stable_over_promote=stable_bad,
-        comparisons=(strata,),
+        comparisons=comparisons,
     )
 
 
@@ -77,15 +79,8 @@ def _latency(block: Block, reference: tuple[int, ...], policy: Policy) -> Events
     # A bucket that a limit falls into counts for neither side: not certainly slower, and not certainly faster.
     rollback, promote = bisect_left(EDGES_MS, rollback_ms), bisect_left(EDGES_MS, promote_ms)
     surely_faster = bisect_right(EDGES_MS, promote_ms) - 1
-    comparisons = tuple(
-        [
-            [
-                (_above(new, _TOLERATED[bucket]), _above(old_new, bucket), new[1][-1], old_new[1][-1]),
-                (_above(pinned, _TOLERATED[bucket]), _above(old_pinned, bucket), pinned[1][-1], old_pinned[1][-1]),
-            ]
-            for bucket in reference
-        ]
-    )
+    sides = [(a, b) for a, b in ((new, old_new), (pinned, old_pinned)) if a is not _EMPTY_TAIL and b is not _EMPTY_TAIL]
+    comparisons = tuple([[_stratum(a, b, bucket) for a, b in sides] for bucket in reference])
     return Events(
         total=new[1][-1] + pinned[1][-1],
         over_rollback=_above(new, rollback) + _above(pinned, rollback),
@@ -109,6 +104,11 @@ def _tail(histogram: Sparse) -> _Tail:
         return _EMPTY_TAIL
     buckets, counts = zip(*histogram, strict=True)
     return buckets, list(accumulate(counts, initial=0))
+
+
+def _stratum(candidate: _Tail, stable: _Tail, bucket: int) -> Stratum:
+    """Slower than `bucket`, the candidate's by more than is tolerated."""
+    return _above(candidate, _TOLERATED[bucket]), _above(stable, bucket), candidate[1][-1], stable[1][-1]
 
 
 def _above(tail: _Tail, bucket: int) -> int:

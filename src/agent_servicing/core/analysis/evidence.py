@@ -7,7 +7,7 @@ from operator import add
 
 from agent_servicing.core.analysis import wealth
 from agent_servicing.core.analysis.blocks import Block
-from agent_servicing.core.analysis.policy import LATENCY, Policy, limits_of
+from agent_servicing.core.analysis.policy import ERRORS, LATENCY, Policy, limits_of
 from agent_servicing.core.latency import EMPTY
 
 QUANTILES_PERCENT = (75, 95, 99)
@@ -45,6 +45,8 @@ class Criterion:
 
     `proof` leaves out blocks in which the stable version was above the promote limit too; `proof_in_alarm` holds nothing but these, since
     that alarm began. Which of them a block counts for depends on the stable version only, so neither is a choice among outcomes.
+    `worse` are several comparisons with stable, and their mean counts: for errors all requests and new conversations alone, for latency
+    one at each of `QUANTILES_PERCENT`.
     """
 
     name: str
@@ -173,6 +175,7 @@ def begin(policy: Policy, warmup_seconds: float) -> Evidence:
 
 def _fresh(name: str) -> Criterion:
     if name == LATENCY:
-        # The three comparisons of quantiles are their own veto: none of them is about a limit.
+        # The comparisons of three quantiles are their own veto: none of them is about a limit.
         return Criterion(name=name, worse=(wealth.STARTING,) * len(QUANTILES_PERCENT))
-    return Criterion(name=name, worse_at_all=wealth.STARTING)
+    comparisons = 2 if name == ERRORS else 1
+    return Criterion(name=name, worse=(wealth.STARTING,) * comparisons, worse_at_all=wealth.STARTING)

@@ -1,6 +1,6 @@
 """How many more requests until the judge can say more: an estimate for people, and for no decision. Used by `verdict`."""
 
-from math import ceil, log
+from math import ceil, exp, log
 
 from agent_servicing.core.analysis.evidence import Criterion, Evidence
 from agent_servicing.core.analysis.policy import ERRORS, Limits, Policy, limits_of
@@ -8,6 +8,9 @@ from agent_servicing.core.analysis.wealth import BETTER, proved
 
 HOPELESS_REQUESTS = 1_000_000
 """A proof that needs more than this is not going to come."""
+
+
+_LOG_MAX = 60.0
 
 
 def missing_requests(evidence: Evidence, policy: Policy) -> int | None:
@@ -36,4 +39,12 @@ def _to_proof(criterion: Criterion, limits: Limits, evidence: Evidence, policy: 
         slopes = [gain / requests for gain in proof]
     waits = [(goal - gained) / slope for gained, slope in zip(proof, slopes, strict=True) if slope > 0]
     nearest = min(waits, default=float(HOPELESS_REQUESTS))
-    return max(1, ceil(nearest)) if nearest < HOPELESS_REQUESTS else None
+    if nearest >= HOPELESS_REQUESTS:
+        return None
+    # One alternative alone would need that many; two steps of Newton's give what all of them need together, coming from above.
+    for _ in range(2):
+        odds = [exp(min(gained + nearest * slope, _LOG_MAX)) for gained, slope in zip(proof, slopes, strict=True)]
+        whole = sum(odds)
+        growth = sum(o * slope for o, slope in zip(odds, slopes, strict=True)) / whole
+        nearest -= (log(whole) - goal) / growth if growth > 0 else 0.0
+    return max(1, ceil(nearest))

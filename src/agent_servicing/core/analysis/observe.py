@@ -13,14 +13,15 @@ def observe(evidence: Evidence, reading: Reading, policy: Policy, *, closing: bo
     """Evidence after one more reading, and the block that it closed, if any.
 
     Pass `closing` with the last reading of a share. Should the share have changed without it, what is open is closed without this reading.
-    During the warm-up every reading is a block, because a version that fails everything must be noticed within a few requests.
+    During the warm-up every reading with requests of the candidate ends a block: a version that fails everything must be noticed at once.
     """
     fresh, pending = block_of(reading, number=evidence.blocks, warm_up=evidence.warming), evidence.open
     if pending is not None and pending.share != fresh.share:
         after = apply(evidence, pending, policy)
         return replace(after, open=replace(fresh, number=after.blocks, warm_up=after.warming)), pending
     grown = fresh if pending is None else merged(pending, fresh)
-    if closing or grown.full or evidence.warming:
+    eager = evidence.warming and (grown.candidate_routed or grown.candidate_answered)
+    if closing or grown.full or eager:
         return apply(evidence, grown, policy), grown
     return replace(evidence, open=grown), None
 

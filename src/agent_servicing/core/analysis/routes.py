@@ -24,11 +24,9 @@ def controlled(counted: Counted) -> bool:
 
 
 def relative_odds(criterion: Criterion, policy: Policy, needed: float) -> float:
-    """Worse than stable, and not below the promote limit. The latter goes without saying while stable itself is above it."""
+    """Worse than stable, and not below the promote limit."""
     if policy.regression == "hold":
         return 0.0
-    if criterion.stable_doubtful:
-        return criterion.worse_odds
     worse = criterion.worse_odds
     # Most of the time nothing is worse, and the other sum need not be made.
     return worse if worse < 1 else min(sum(criterion.above_promote) * needed / DOUBT_ODDS, worse)
@@ -39,4 +37,4 @@ def absolute_odds(criterion: Criterion, policy: Policy, needed: float, *, contro
     above = sum(criterion.above_rollback)
     if not control or policy.common_cause == "rollback":
         return above
-    return min(above, criterion.veto_odds * needed / VETO_ODDS)
+    return above if above < 1 else min(above, criterion.veto_odds * needed / VETO_ODDS)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from agent_servicing.core import latency
 from agent_servicing.core.analysis.evidence import Criterion, Evidence
+from agent_servicing.core.analysis.judgement import EvidenceBar
 from agent_servicing.core.analysis.policy import CUSTOM, LATENCY, Policy
 
 ODDS_SHOWN_MAX = 1_000_000
@@ -53,24 +54,24 @@ def common_cause(evidence: Evidence) -> str:
     return f"common cause: the old version is failing too ({names}); the traffic stays as it is until that has passed"
 
 
-def inconclusive(evidence: Evidence, policy: Policy, missing: int | None, suspect: tuple[str, float, float] | None) -> str:
+def inconclusive(evidence: Evidence, policy: Policy, missing: int | None, suspect: EvidenceBar | None) -> str:
     """`suspect` is the strongest route to failing with its odds and what it needs, when it is worth a word."""
     words = [_missing(evidence, policy, missing)]
     if suspect is not None:
-        rule, odds, needed = suspect
-        words.insert(0, f"suspicion of {rule.replace('_', ' ')}: {_odds(odds)} of {_odds(needed)}")
+        words.insert(0, f"suspicion ({suspect.name.replace('_', ' ')}): {_odds(suspect.odds)} of {_odds(suspect.needed)}")
     else:
         words.append(_errors_in(evidence))
     words += [f"the old version is above the promote limit itself ({_label(c.name)})" for c in evidence.criteria if c.stable_doubtful]
     return "; ".join(words)
 
 
-def failing(evidence: Evidence, policy: Policy, rule: str, criterion: Criterion | None, odds: float) -> Told:
+def failing(evidence: Evidence, policy: Policy, bar: EvidenceBar, criterion: Criterion | None) -> Told:
+    """Told with the numbers of the stretch that the evidence rests on."""
     if criterion is None:
-        return _no_answers(evidence, odds) if rule == "no_answers" else _warm_up(evidence, policy)
+        return _no_answers(evidence, bar.odds) if bar.name == "no_answers" else _warm_up(evidence, policy)
     if criterion.name == LATENCY:
-        return _slow(evidence, policy, criterion, odds)
-    return _rate(policy, criterion, odds)
+        return _slow(evidence, policy, criterion, bar.odds)
+    return _rate(policy, criterion, bar.odds)
 
 
 def _rate(policy: Policy, criterion: Criterion, odds: float) -> Told:
@@ -138,8 +139,9 @@ def _warm_up(evidence: Evidence, policy: Policy) -> Told:
 
 def _no_answers(evidence: Evidence, odds: float) -> Told:
     requests = evidence.counted.requests
+    compared = "" if sum(evidence.answers.unanswered) >= odds else ", the old one does"
     return Told(
-        sentence=f"The new version does not answer many of the requests routed to it, the old one does; instances may hang; odds {_odds(odds)}",
+        sentence=f"The new version leaves many of its requests without an answer{compared}; instances may hang; odds {_odds(odds)}",
         metric="answered",
         value=None,
         threshold=None,

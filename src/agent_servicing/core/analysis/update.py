@@ -42,15 +42,15 @@ def apply(evidence: Evidence, block: Block, policy: Policy) -> Evidence:
     counted, reference = _counted(evidence.counted, block, moved=moved), evidence.reference.buckets()
     control, needed = controlled(counted), policy.needed_odds
     stake = wealth.HOURLY_STAKE * block.seconds / HORIZON_SECONDS + (wealth.STAGE_STAKE if moved else 0.0)
-    slow = evidence.slow_stretch
+    slow, literally = evidence.slow_stretch, policy.common_cause == "rollback"
     criteria = []
     for criterion, limits in zip(evidence.criteria, limits_of(policy), strict=True):
         events = events_of(limits, block, reference, policy)
-        after = _alarmed(criterion, events, limits, control=control, moved=moved)
-        if not block.warm_up and events.total:
-            after = _weighed(after, events, limits, stake)
-            if max(relative_odds(after, policy, needed), absolute_odds(after, policy, needed, control=control)) > QUIET_ODDS:
-                after = replace(after, stretch=_stretched(criterion.stretch, events, block))
+        alarms = _alarms(criterion, events, limits, control=control)
+        after = _weighed(criterion, alarms, events, limits, moved=moved, stake=0.0 if block.warm_up else stake, literally=literally)
+        strongest = max(relative_odds(after, policy, needed), absolute_odds(after, policy, needed, control=control))
+        if events.total and strongest > QUIET_ODDS:
+            after = replace(after, stretch=_stretched(criterion.stretch, events, block))
         if limits.name == LATENCY:
             slow = _dense(slow, block.candidate_new, block.candidate_pinned) if after.stretch.requests else EMPTY
         criteria.append(after)
@@ -88,8 +88,8 @@ def _counted(before: Counted, block: Block, *, moved: bool) -> Counted:
     )
 
 
-def _alarmed(criterion: Criterion, events: Events, limits: Limits, *, control: bool, moved: bool) -> Criterion:
-    """Is either version bad just now? Before the bets, because these ask the stable version's alarms. The stretch begins anew."""
+def _alarms(criterion: Criterion, events: Events, limits: Limits, *, control: bool) -> tuple[Alarm, Alarm, Alarm]:
+    """Is either version bad just now? Stable above the promote and the roll-back limit, candidate above the latter."""
     promote, rollback, candidate = criterion.stable_above_promote, criterion.stable_above_rollback, criterion.candidate_above_rollback
     if events.stable_total:
         promote = _alarm(promote, events.stable_over_promote, events.stable_total, limits.promote)
@@ -98,20 +98,7 @@ def _alarmed(criterion: Criterion, events: Events, limits: Limits, *, control: b
         promote = rollback = QUIET
     if events.total:
         candidate = _alarm(candidate, events.over_rollback, events.total, limits.rollback)
-    begins = max(promote) > ALARM_FROM and not criterion.stable_doubtful
-    return Criterion(
-        name=criterion.name,
-        above_rollback=criterion.above_rollback,
-        above_promote=criterion.above_promote,
-        worse=criterion.worse,
-        worse_at_all=criterion.worse_at_all,
-        proof=NO_PROOF if moved else criterion.proof,
-        proof_in_alarm=NO_PROOF if moved or begins else criterion.proof_in_alarm,
-        stable_above_promote=promote,
-        stable_above_rollback=rollback,
-        candidate_above_rollback=candidate,
-        stretch=criterion.stretch if not events.total else AT_REST,
-    )
+    return promote, rollback, candidate
 
 
 def _alarm(alarm: Alarm, bad: int, total: int, limit: float) -> Alarm:
@@ -120,23 +107,30 @@ def _alarm(alarm: Alarm, bad: int, total: int, limit: float) -> Alarm:
     return wealth.alarmed(alarm, bad, total, limit, ALARM_LEVELS, ALARM_MOST)
 
 
-def _weighed(before: Criterion, events: Events, limits: Limits, stake: float) -> Criterion:
-    """The bets after the block. What stable's own trouble could explain is not counted against the candidate."""
-    total, perhaps, doubtful = events.total, events.perhaps_over_promote, before.stable_doubtful
-    rollback, promote, proof, in_alarm = before.above_rollback, before.above_promote, before.proof, before.proof_in_alarm
-    if not before.stable_failing:
-        rollback = wealth.grown(rollback, stake, wealth.against_limit(events.over_rollback, total, limits.rollback))
-    if doubtful:
-        in_alarm = wealth.proved(in_alarm, perhaps, total, limits.promote)
-    else:
-        promote = wealth.grown(promote, stake, wealth.against_limit(events.over_promote, total, limits.promote))
-        proof = wealth.proved(proof, perhaps, total, limits.promote)
+def _weighed(
+    before: Criterion, alarms: tuple[Alarm, Alarm, Alarm], events: Events, limits: Limits, *, moved: bool, stake: float, literally: bool
+) -> Criterion:
+    """The bets after the block; a stake of zero is the warm-up, in which there are none. The stretch begins anew.
+
+    While stable itself is above the roll-back limit, nothing is bet on the candidate's being above it, unless the operator wants his limits
+    literally. The bet on the promote limit goes on: it never decides alone, and without it no candidate of an agent that always fails a
+    little could be found worse.
+    """
+    total, perhaps, doubtful = events.total, events.perhaps_over_promote, max(alarms[0]) > ALARM_FROM
+    rollback, promote = before.above_rollback, before.above_promote
+    proof = NO_PROOF if moved else before.proof
+    in_alarm = NO_PROOF if moved or (doubtful and not before.stable_doubtful) else before.proof_in_alarm
     worse, at_all = before.worse, before.worse_at_all
-    if events.stable_total and events.comparisons:
-        pairs = zip(worse, events.comparisons, strict=True)
-        worse = tuple([wealth.grown(w, stake, wealth.against_stable(strata, limits.ratio)) for w, strata in pairs])
-        if at_all:
-            at_all = wealth.grown(at_all, stake, wealth.against_stable(events.comparisons[0], 1.0))
+    if stake and total:
+        if literally or max(alarms[1]) <= ALARM_FROM:
+            rollback = wealth.grown(rollback, stake, wealth.against_limit(events.over_rollback, total, limits.rollback))
+        promote = wealth.grown(promote, stake, wealth.against_limit(events.over_promote, total, limits.promote))
+        if doubtful:
+            in_alarm = wealth.proved(in_alarm, perhaps, total, limits.promote)
+        else:
+            proof = wealth.proved(proof, perhaps, total, limits.promote)
+        if events.stable_total and events.comparisons:
+            worse, at_all = _compared(worse, at_all, events, limits, stake)
     return Criterion(
         name=before.name,
         above_rollback=rollback,
@@ -145,11 +139,23 @@ def _weighed(before: Criterion, events: Events, limits: Limits, stake: float) ->
         worse_at_all=at_all,
         proof=proof,
         proof_in_alarm=in_alarm,
-        stable_above_promote=before.stable_above_promote,
-        stable_above_rollback=before.stable_above_rollback,
-        candidate_above_rollback=before.candidate_above_rollback,
-        stretch=before.stretch,
+        stable_above_promote=alarms[0],
+        stable_above_rollback=alarms[1],
+        candidate_above_rollback=alarms[2],
+        stretch=AT_REST if total else before.stretch,
     )
+
+
+def _compared(
+    worse: tuple[wealth.Wealth, ...], at_all: wealth.Wealth, events: Events, limits: Limits, stake: float
+) -> tuple[tuple[wealth.Wealth, ...], wealth.Wealth]:
+    after: list[wealth.Wealth] = []
+    for n, (bets, strata) in enumerate(zip(worse, events.comparisons, strict=True)):
+        if n and strata is events.comparisons[0] and bets == worse[0]:
+            after.append(after[0])  # without running conversations both comparisons are the same
+        else:
+            after.append(wealth.grown(bets, stake, wealth.against_stable(strata, limits.ratio)))
+    return tuple(after), wealth.grown(at_all, stake, wealth.against_stable(events.comparisons[0], 1.0)) if at_all else at_all
 
 
 def _stretched(before: Stretch, events: Events, block: Block) -> Stretch:

@@ -11,6 +11,8 @@ from agent_servicing.core.analysis.policy import CUSTOM, ERRORS, Policy
 from agent_servicing.core.analysis.routes import CATASTROPHE_ODDS_FACTOR, absolute_odds, controlled, relative_odds
 from agent_servicing.core.status import Verdict
 
+_LOG_MAX = 50.0
+
 CALM_ODDS = 10.0
 """Nothing passes while some route to failing has got this far."""
 
@@ -20,33 +22,26 @@ NO_DATA_SECONDS = 60.0
 NO_ANSWERS, WARM_UP = "no_answers", "warm_up_errors"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Route:
-    """One way to failing: how strong it is, and the criterion it is about (None: answers, or the warm-up)."""
-
-    rule: str
-    odds: float
-    needed: float
-    criterion: Criterion | None = None
+Route = tuple[EvidenceBar, Criterion | None]
+"""One way to failing: how strong it is, and the criterion it is about (None: answers, or the warm-up)."""
 
 
 def verdict(evidence: Evidence, policy: Policy) -> Judgement:
     needed, proven, counted = policy.needed_odds, 1 / policy.beta, evidence.counted
     routes = _routes(evidence, policy, needed)
-    proofs = [(c.name, c.proof_odds) for c in evidence.criteria]
-    failing_odds = max([r.odds * needed / r.needed for r in routes])
+    bars = [bar for bar, _ in routes]
+    proofs = [EvidenceBar(name=f"{c.name}_proof", odds=c.proof_odds, needed=proven) for c in evidence.criteria]
+    failing_odds = max([bar.odds * needed / bar.needed for bar in bars])
     shared = _Shared(
         evidence=evidence,
         policy=policy,
-        bars=(
-            *[EvidenceBar(name=r.rule, odds=r.odds, needed=r.needed) for r in routes],
-            *[EvidenceBar(name=f"{name}_proof", odds=odds, needed=proven) for name, odds in proofs],
-        ),
+        bars=(*bars, *proofs),
         failing_odds=failing_odds,
         suspicion=max([sum(c.above_promote) for c in evidence.criteria], default=0.0),
     )
-    if failing_odds >= needed:
-        return _failing(shared, next(r for r in routes if r.odds >= r.needed))
+    fired = next((route for route in routes if route[0].odds >= route[0].needed), None)
+    if fired is not None:
+        return _failing(shared, *fired)
     if not counted.carried_seconds or not (counted.requests or counted.warm_requests):
         return shared.say(Verdict.NO_DATA, sentences.no_requests(evidence))
     if counted.silent_seconds >= NO_DATA_SECONDS:
@@ -54,34 +49,32 @@ def verdict(evidence: Evidence, policy: Policy) -> Judgement:
     if evidence.warming:
         return shared.say(Verdict.INCONCLUSIVE, sentences.warming(evidence))
     enough = counted.stage_seconds >= policy.dwell_seconds and counted.requests >= policy.min_requests
-    if enough and failing_odds < CALM_ODDS and all(odds >= proven for _, odds in proofs):
+    if enough and failing_odds < CALM_ODDS and all(proof.odds >= proven for proof in proofs):
         return shared.say(Verdict.PASSING, sentences.passing(evidence, policy))
     missing = missing_requests(evidence, policy)
     if policy.common_cause == "hold" and any(c.common_cause for c in evidence.criteria):
         return shared.say(Verdict.INCONCLUSIVE, sentences.common_cause(evidence), missing=missing, common_cause=True)
-    suspect = None
-    if failing_odds >= CALM_ODDS:
-        strongest = max(routes, key=_progress)
-        suspect = (strongest.rule, strongest.odds, strongest.needed)
+    suspect = max(bars, key=_progress) if failing_odds >= CALM_ODDS else None
     return shared.say(Verdict.INCONCLUSIVE, sentences.inconclusive(evidence, policy, missing, suspect), missing=missing)
 
 
 def _routes(evidence: Evidence, policy: Policy, needed: float) -> list[Route]:
     control = controlled(evidence.counted)
-    routes = []
+    routes: list[Route] = []
     if evidence.criteria and evidence.criteria[0].name == ERRORS:
-        catastrophe = sum([exp(min(c, 50.0)) for c in evidence.catastrophe]) / len(evidence.catastrophe)
-        routes.append(Route(rule=WARM_UP, odds=catastrophe, needed=CATASTROPHE_ODDS_FACTOR / policy.alpha))
+        odds = sum([exp(min(c, _LOG_MAX)) for c in evidence.catastrophe]) / len(evidence.catastrophe)
+        routes.append((EvidenceBar(name=WARM_UP, odds=odds, needed=CATASTROPHE_ODDS_FACTOR / policy.alpha), None))
     for c in evidence.criteria:
-        routes.append(Route(rule=f"{c.name}_relative", odds=relative_odds(c, policy, needed), needed=needed, criterion=c))
-        routes.append(Route(rule=f"{c.name}_absolute", odds=absolute_odds(c, policy, needed, control=control), needed=needed, criterion=c))
+        relative, absolute = relative_odds(c, policy, needed), absolute_odds(c, policy, needed, control=control)
+        routes.append((EvidenceBar(name=f"{c.name}_relative", odds=relative, needed=needed), c))
+        routes.append((EvidenceBar(name=f"{c.name}_absolute", odds=absolute, needed=needed), c))
     answers = max(sum(evidence.answers.fewer), sum(evidence.answers.unanswered))
-    routes.append(Route(rule=NO_ANSWERS, odds=answers, needed=needed))
+    routes.append((EvidenceBar(name=NO_ANSWERS, odds=answers, needed=needed), None))
     return routes
 
 
-def _progress(route: Route) -> float:
-    return route.odds / route.needed
+def _progress(bar: EvidenceBar) -> float:
+    return bar.odds / bar.needed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,11 +109,11 @@ class _Shared:
         )
 
 
-def _failing(shared: _Shared, route: Route) -> Judgement:
+def _failing(shared: _Shared, bar: EvidenceBar, criterion: Criterion | None) -> Judgement:
     """With automatic rollback off the same is said, but as inconclusive: nothing acts on it and nothing passes."""
-    told = sentences.failing(shared.evidence, shared.policy, route.rule, route.criterion, route.odds)
+    told = sentences.failing(shared.evidence, shared.policy, bar, criterion)
     off = not shared.policy.enabled
-    custom = route.rule.startswith(CUSTOM)
+    custom = criterion is not None and criterion.name.startswith(CUSTOM)
     return Judgement(
         verdict=Verdict.INCONCLUSIVE if off else Verdict.FAILING,
         sentence=f"{told.sentence}; automatic rollback is off" if off else told.sentence,
@@ -129,7 +122,7 @@ def _failing(shared: _Shared, route: Route) -> Judgement:
         threshold=told.threshold,
         requests=told.requests,
         window_seconds=told.seconds,
-        rule=route.criterion.name if custom and route.criterion else route.rule,
+        rule=told.metric if custom else bar.name,
         evidence=shared.bars,
         stable_value=told.stable_value,
         suspicion=shared.suspicion,

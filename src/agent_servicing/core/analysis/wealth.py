@@ -28,13 +28,16 @@ FIRST_STAKE, STAGE_STAKE, HOURLY_STAKE = 0.5, 0.05, 0.35
 BLOCK_GAIN_MAX = 2.5
 """Logarithm: no block multiplies a bet by more than 12, so that one burst of failures is not a verdict."""
 
-_CEILING = 1e12
-"""Beyond every threshold, and far from what a float cannot hold; throwing winnings away is always fair."""
+_CEILING = 1e6
+"""Beyond every threshold, yet soon gone when the cause is; throwing winnings away is always fair."""
 
 _LOG_CEILING = 60.0
 
 _LOG_TIMES = tuple(log(times) for times in TIMES)
 _ALTERNATIVES = len(WORSE)
+
+_NO_GAINS = [0.0] * _ALTERNATIVES
+"""Of a block without events; recognised, because with healthy versions most blocks are like that."""
 
 Stratum = tuple[int, int, int, int]
 """Candidate's events, stable's events, candidate's requests, stable's requests."""
@@ -52,11 +55,14 @@ def grown(wealth: Wealth, stake: float, gains: list[float]) -> Wealth:
     elif stake > cash:
         stake = cash
     each = stake / _ALTERNATIVES
-    if max(gains) > BLOCK_GAIN_MAX:
+    if gains is _NO_GAINS:
+        return (*[w + each for w in wealth[:-1]], cash - stake)
+    best = max(gains)
+    if best > BLOCK_GAIN_MAX:
         gains = [min(gain, BLOCK_GAIN_MAX) for gain in gains]
     after = [(w + each) * exp(gain) for w, gain in zip(wealth, gains, strict=False)]
-    if sum(after) > _CEILING:
-        after = [min(w, _CEILING) for w in after]
+    if best > 0:
+        after = [min(w, _CEILING) for w in after] if max(after) > _CEILING else after
     after.append(cash - stake)
     return tuple(after)
 
@@ -72,17 +78,18 @@ def against_stable(strata: list[Stratum], ratio: float) -> list[float]:
     Given how many events a stratum had, only whose they were is weighed. The rate in common drops out of that, so an outage of something
     that both versions need, more traffic or another share cannot look like a difference.
     """
-    gains = [0.0] * _ALTERNATIVES
+    gains = _NO_GAINS
     for candidate_events, stable_events, candidate, stable in strata:
         events = candidate_events + stable_events
         if not events or not candidate or not stable:
             continue
         expected = ratio * candidate
         whole = expected + stable
-        gains = [
-            gain + candidate_events * log_times + events * log(whole / (expected * times + stable))
-            for gain, times, log_times in zip(gains, TIMES, _LOG_TIMES, strict=True)
+        here = [
+            candidate_events * log_times + events * log(whole / (expected * times + stable))
+            for times, log_times in zip(TIMES, _LOG_TIMES, strict=True)
         ]
+        gains = here if gains is _NO_GAINS else [gain + more for gain, more in zip(gains, here, strict=True)]
     return gains
 
 
