@@ -15,7 +15,9 @@ from agent_servicing.ports import Commit, Ids, Lease
 
 
 @dataclass(slots=True)
-class _Row:
+class Row:
+    """One agent as it is stored, with what services wrote beside the engine since."""
+
     state: AgentState
     due_at: datetime
     lease: Lease | None = None
@@ -29,7 +31,7 @@ class MemoryStore:
     """`add`, `request` and `intend` stand for the services that write beside the engine."""
 
     ids: Ids
-    rows: dict[str, _Row] = field(default_factory=dict)
+    rows: dict[str, Row] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
     history: dict[str, Deployment] = field(default_factory=dict)
     line: Line = field(default_factory=Line)
@@ -38,7 +40,7 @@ class MemoryStore:
     stale_commits: int = 0
 
     def add(self, state: AgentState, now: datetime) -> None:
-        self.rows[state.agent.agent] = _Row(state, due_at=now)
+        self.rows[state.agent.agent] = Row(state, due_at=now)
 
     def request(self, deployment: Deployment, release: Release, now: datetime) -> None:
         row = self.rows[deployment.agent]
@@ -84,7 +86,9 @@ class MemoryStore:
             return False
         known = {d.deployment for d in commit.state.deployments}
         self.history |= {d.deployment: d for d in commit.state.deployments if d.terminal}
-        row.state = replace(commit.state, deployments=tuple(d for d in commit.state.deployments if not d.terminal), intents=())
+        running = tuple(d for d in commit.state.deployments if not d.terminal)
+        # Releases are the services' to write; one may have come since this state was loaded.
+        row.state = replace(commit.state, deployments=running, intents=(), releases=row.state.releases)
         row.waiting = [d for d in row.waiting if d.deployment not in known]
         row.intents = [i for i in row.intents if i.intent not in commit.intents_done]
         _give_back(row, commit.next_at)
@@ -126,7 +130,8 @@ class MemoryStore:
         return not begun or self._limit <= 0 or len(self._under_way()) + len(begun) <= self._limit
 
     def _rollback_points(self, state: AgentState) -> tuple[str, ...]:
-        done = [d for d in self.history.values() if d.status is DeploymentStatus.COMPLETED and d.finished_at is not None]
+        mine = (d for d in self.history.values() if d.agent == state.agent.agent)
+        done = [d for d in mine if d.status is DeploymentStatus.COMPLETED and d.finished_at is not None]
         order = sorted(done, key=lambda d: (d.finished_at, d.deployment), reverse=True)
         versions = dict.fromkeys(d.to_version for d in order if d.to_version != state.agent.version)
         return tuple(versions)[:ROLLBACK_POINTS]
