@@ -21,7 +21,7 @@ class Fault(StrEnum):
     TWICE = "done twice"
 
 
-READINGS = frozenset({"observe", "preparation", "counters", "load"})
+READINGS = frozenset({"observe", "preparation", "counters", "load", "outcome"})
 """Calls that change nothing."""
 
 STORE = frozenset({"load", "commit", "release"})

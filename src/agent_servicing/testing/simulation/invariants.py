@@ -58,11 +58,11 @@ def no_traffic_without_instances(_world: "World", _site: Site, order: Order) -> 
     return f"{routing.share:g} % for generation {candidate.generation}, which has nobody ready"
 
 
-def share_is_carried(_world: "World", _site: Site, order: Order) -> str | None:
+def share_is_carried(world: "World", site: Site, order: Order) -> str | None:
     """The effective share is never above what the candidate's ready instances carry."""
     routing = order.routing
     candidate, stable = routing.generation(routing.candidate), routing.generation(routing.stable)
-    if candidate is None or stable is None or not stable.ready:
+    if candidate is None or stable is None or not any(world.runtime.able(site.agent, b.instance) for b in stable.backends):
         return None
     most = 100 * min(candidate.ready, order.needed) / order.needed
     if routing.share <= most + CARRY_SLACK_PERCENT:
@@ -108,14 +108,19 @@ def what_is_busy_is_let_finish(world: "World", site: Site, stop: Stop) -> str | 
     return f"{stop.name} is stopped with work in progress"
 
 
-def the_last_healthy_is_never_stopped(world: "World", site: Site, stop: Stop) -> str | None:
-    """Whatever the plan says: nobody healthy is stopped while the store knows nobody else who is ready."""
-    known = stop.instance
-    if site.removing or known is None or not world.runtime.able(site.agent, stop.name) or known.ready_at is None:
+def the_last_healthy_is_never_let_go(world: "World", site: Site, moment: Committed) -> str | None:
+    """Whatever the plan says: nobody healthy leaves the data plane while nobody else is ready."""
+    if site.removing or any(i.status is InstanceStatus.READY for i in moment.state.instances):
         return None
-    if known.status is InstanceStatus.FAILED or any(i.status is InstanceStatus.READY and i.instance != stop.name for i in stop.state.instances):
-        return None
-    return f"{stop.name} is healthy, nobody else is ready, and it is stopped"
+    before = {i.instance: i for i in moment.before.state.instances}
+    for instance in moment.state.instances:
+        was = before.get(instance.instance)
+        let_go = instance.status is InstanceStatus.DRAINING and instance.stopping_since is not None
+        if was is None or was.stopping_since is not None or not let_go or was.ready_at is None:
+            continue
+        if world.runtime.able(site.agent, instance.instance):
+            return f"{instance.instance} is healthy, nobody else is ready, and it is let go"
+    return None
 
 
 def stale_commits_change_nothing(world: "World", _site: Site, moment: Committed) -> str | None:
@@ -160,6 +165,8 @@ def a_failing_verdict_is_acted_upon_at_once(_world: "World", _site: Site, moment
         judgement = deployment.judgement
         if judgement is None or judgement.verdict is not Verdict.FAILING or not guarded(deployment):
             continue
+        if deployment.overridden_by is not None:
+            continue
         if moment.state.agent.candidate is not None and moment.state.agent.candidate == deployment.candidate:
             return f"{deployment.deployment} is {deployment.status} with a failing verdict: {judgement.sentence}"
     return None
@@ -172,6 +179,8 @@ def a_watch_ends_with_evidence(_world: "World", site: Site, moment: Committed) -
             ended = record.status is StageStatus.COMPLETED and isinstance(record.stage, Analyse)
             was = before.stages[index] if before is not None and index < len(before.stages) else None
             if not ended or was is None or was.status is not StageStatus.IN_PROGRESS or after.candidate is None:
+                continue
+            if after.overridden_by is not None:
                 continue
             marked = site.marks.get((after.deployment, index), (0, 0))
             answered, errors = (now - then for now, then in zip(site.truth(after.candidate), marked, strict=True))
@@ -325,10 +334,11 @@ ON_ORDER = (
     only_proven_instances_get_traffic,
     what_was_taken_back_stays_away,
 )
-ON_STOP = (nothing_in_service_is_stopped, what_is_busy_is_let_finish, the_last_healthy_is_never_stopped)
+ON_STOP = (nothing_in_service_is_stopped, what_is_busy_is_let_finish)
 ON_ANY_COMMIT = (stale_commits_change_nothing,)
 ON_COMMIT = (
     one_deployment_and_three_generations,
+    the_last_healthy_is_never_let_go,
     every_gate_has_a_deadline,
     a_failing_verdict_is_acted_upon_at_once,
     a_watch_ends_with_evidence,

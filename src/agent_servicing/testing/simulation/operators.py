@@ -27,10 +27,15 @@ OPTIONS: dict[str, tuple[Any, ...]] = {
     "control_percent": (0.0, 0.0, 5.0),
     "on_inconclusive": ("promote", "hold", "rollback"),
     "promote_early": (False, True),
+    "verify": (False, False, True),
     "keep_warm_seconds": (0.0, 5.0, 30.0),
     "hold_seconds": (0.0, 5.0, 20.0),
 }
 """Valid values of a specification's options; those that this version of the product does not know are left out."""
+
+OF_AGENTS = (Verb.SCALE, Verb.REMOVE)
+VERBS = (*(verb for verb in Verb if verb not in OF_AGENTS), Verb.RESUME, Verb.PROMOTE)
+"""What may be asked of a deployment; resumed and promoted more often, so that stories go on."""
 
 _KNOWN = frozenset(f.name for f in fields(DeploymentSpec))
 
@@ -81,7 +86,7 @@ class Operators:
         if not there:
             return
         deployment = self.dice.choice(there)
-        chosen = verb or self.dice.choice([Verb.PAUSE, Verb.RESUME, Verb.RESUME, Verb.PROMOTE, Verb.PROMOTE, Verb.CANCEL])
+        chosen = verb or self.dice.choice(VERBS)
         if chosen is Verb.CANCEL and deployment.status in WAITING:
             self.world.tell(f"{site.agent}: somebody cancels {deployment.deployment}, which waits")
             site.asked[deployment.deployment].closings += 1

@@ -8,9 +8,9 @@ from agent_servicing.core import latency
 from agent_servicing.core.errors import TemporaryError
 from agent_servicing.core.manifest import Manifest
 from agent_servicing.core.metrics import Counters, Counts, GenerationCounters
-from agent_servicing.core.model import Preparation, Probe, Process, Release
+from agent_servicing.core.model import Preparation, Probe, Process, Release, Verification
 from agent_servicing.core.routing import Routing, RoutingView
-from agent_servicing.core.status import PreparationStatus
+from agent_servicing.core.status import PreparationStatus, VerificationStatus
 from agent_servicing.ports import Clock
 from agent_servicing.testing.memory import Behaviour, MemoryClient, MemoryRouter, MemoryRuntime
 
@@ -270,6 +270,35 @@ class SimMetrics:
 
     def reset(self) -> None:
         self.counted.clear()
+
+
+@dataclass
+class SimVerifier:
+    """Implements `Verifier`: a run takes its time, and a version whose answers are wrong fails it."""
+
+    later: Timer
+    runtime: SimRuntime
+    seconds: Callable[[], float] = lambda: 1.0
+    runs: dict[str, Verification] = field(default_factory=dict)
+
+    async def begin(self, release: Release, *, key: str) -> None:
+        if key in self.runs:
+            return
+        self.runs[key] = Verification(status=VerificationStatus.RUNNING)
+        passes = self.runtime.temper(release.version).error_share < 1
+        status = VerificationStatus.PASSED if passes else VerificationStatus.FAILED
+
+        def done() -> None:
+            if key in self.runs:
+                self.runs[key] = Verification(status=status, detail=status.value)
+
+        self.later(self.seconds(), done)
+
+    async def outcome(self, key: str) -> Verification:
+        return self.runs.get(key, Verification(status=VerificationStatus.ABSENT))
+
+    async def forget(self, key: str) -> None:
+        self.runs.pop(key, None)
 
 
 def spread(routing: Routing) -> Mapping[int, float]:

@@ -106,6 +106,8 @@ def step(world: "World") -> None:
             continue
         ready, needed = able(world, site), _needed(world, row.state)
         site.floor = min(site.floor, needed)
+        # Faults took them when those that are missing are there and do not answer; nobody can act upon that before he sees it.
+        site.hurt = site.hurt or (ready < needed and _broken(world, site))
         check(world, site, invariants.ON_STEP, row.state, ready)
         check(world, site, duties.ON_STEP, row.state)
         site.unserved = site.users.unserved
@@ -121,11 +123,20 @@ def settled(world: "World") -> None:
 
 def able(world: "World", site: Site) -> int:
     """How many instances that really answer the data plane has in service for requests outside conversations."""
+    return sum(world.runtime.able(site.agent, name) for name in _in_service(world, site))
+
+
+def _in_service(world: "World", site: Site) -> list[str]:
     routing = world.router.routings.get(site.agent)
     if routing is None:
-        return 0
-    routes = [routing.generation(n) for n in {routing.stable, routing.candidate} - {None}]
-    return sum(world.runtime.able(site.agent, b.instance) for r in routes if r for b in r.backends if b.state == "ready")
+        return []
+    routes = [routing.generation(n) for n in sorted({routing.stable, routing.candidate} - {None})]
+    return [b.instance for r in routes if r for b in r.backends if b.state == "ready"]
+
+
+def _broken(world: "World", site: Site) -> bool:
+    bodies = [world.runtime.body(site.agent, name) for name in _in_service(world, site)]
+    return any(body is not None and (body.felled or body.sick or body.hung) for body in bodies)
 
 
 def _order(world: "World", state: AgentState, routing: Routing) -> Order:

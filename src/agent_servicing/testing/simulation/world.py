@@ -23,7 +23,7 @@ from agent_servicing.testing.faults import Killed
 from agent_servicing.testing.simulation import watchers
 from agent_servicing.testing.simulation.faults import READINGS, STORE, Fault, Weather
 from agent_servicing.testing.simulation.gate import Guarded
-from agent_servicing.testing.simulation.parts import Body, SimClient, SimMetrics, SimRouter, SimRuntime
+from agent_servicing.testing.simulation.parts import Body, SimClient, SimMetrics, SimRouter, SimRuntime, SimVerifier
 from agent_servicing.testing.simulation.plane import Users
 from agent_servicing.testing.simulation.site import Site
 from agent_servicing.testing.simulation.store import SimStore
@@ -62,6 +62,7 @@ class World:
         self.client = SimClient(clock=self.clock, runtime=self.runtime)
         self.router = SimRouter(later=self.later, clock=self.clock, runtime=self.runtime)
         self.metrics = SimMetrics(clock=self.clock)
+        self.verifier = SimVerifier(self.later, self.runtime)
         self.store = SimStore(CountingIds())
         self.sites: dict[str, Site] = {}
         self.pilots = [Pilot(name=f"engine {n + 1}") for n in range(self.engines)]
@@ -206,6 +207,7 @@ class World:
         self.kills += 1
         self.tell(f"{pilot.name} is killed at {where}")
         pilot.engine = None
+        self.verifier.runs.clear()  # its test runs die with it
         pilot.down_until = self.seconds + self.dice.choice([0.1, 2.0, 10.0])
         self.upset(pilot.down_until - self.seconds + LEASE_SECONDS)
         if len(self.pilots) == 1 and self.dice.random() < 0.5:
@@ -252,7 +254,7 @@ class World:
             return await self.suffer(pilot, name, fault, partial(method, *args, **options))
 
         ports: dict[str, Any] = {
-            name: Guarded(getattr(self, name), guard) for name in ("store", "runtime", "router", "metrics")
+            name: Guarded(getattr(self, name), guard) for name in ("store", "runtime", "router", "metrics", "verifier")
         }
         return Engine(client=self.client, clock=self.clock, limits=self.limits, action_timeout_seconds=ACTION_SECONDS, **ports)
 
