@@ -226,7 +226,14 @@ def _reap_orphans(draft: Draft) -> None:
 
 
 def _removed(draft: Draft) -> None:
-    if draft.agent.status is AgentStatus.REMOVING and not draft.generations and not draft.instances:
-        draft.put(replace(draft.agent, status=AgentStatus.REMOVED))
-        draft.do(RemoveRouting(agent=draft.agent.agent), CollectReleases(agent=draft.agent.agent, keep=frozenset()))
-        draft.tell(events.AGENT_REMOVED, audit=True, status="success")
+    """The last thing to go is the routing; nobody comes back for it once the agent is forgotten, so it is seen to be gone first."""
+    if draft.agent.status is not AgentStatus.REMOVING or draft.generations or draft.instances:
+        return
+    view = draft.world.routing
+    if view is None or view.routing is not None:
+        draft.do(RemoveRouting(agent=draft.agent.agent))
+        draft.wake_in(0.1)
+        return
+    draft.put(replace(draft.agent, status=AgentStatus.REMOVED))
+    draft.do(CollectReleases(agent=draft.agent.agent, keep=frozenset()))
+    draft.tell(events.AGENT_REMOVED, audit=True, status="success")
