@@ -183,7 +183,7 @@ def _leave(draft: Draft, instance: Instance) -> None:
 def _idle(draft: Draft, instance: Instance) -> Instance:
     """`stopping_since` is set once nothing is in flight any more, or the budget for streams is spent."""
     view = draft.world.routing
-    if view is None:
+    if view is None or (instance.ready_at is not None and not _others_serve(draft)):
         return instance
     in_flight = view.in_flight.get(instance.instance, 0)
     listed = _routed(draft, instance)
@@ -197,6 +197,11 @@ def _idle(draft: Draft, instance: Instance) -> Instance:
         draft.wake_in(0)
     draft.put(changed)
     return changed
+
+
+def _others_serve(draft: Draft) -> bool:
+    """Whoever drains stays, and answers where nobody else can, until somebody is ready again."""
+    return draft.removing or any(draft.ready(number) for number in (draft.agent.stable, draft.agent.candidate))
 
 
 def _routed(draft: Draft, instance: Instance) -> bool:
