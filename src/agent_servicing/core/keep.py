@@ -114,11 +114,17 @@ def _startable(draft: Draft, generation: Generation) -> bool:
 
 
 def _trim(draft: Draft, generation: Generation) -> None:
-    """Fewer places than instances: the surplus drains once everybody who is to stay is ready, never before."""
+    """Fewer places than instances: the surplus drains once everybody who is to stay is ready, never before.
+
+    Surplus is also who kept a place company that turned out well after all.
+    """
+    kept: dict[int, Instance] = {}
+    for instance in draft.ready(generation.number):
+        if instance.place <= generation.desired and not unhealthy(draft, instance):
+            kept.setdefault(instance.place, instance)
     for instance in draft.of(generation.number, *_LIVING):
-        surplus = instance.place > generation.desired
-        others = [i for i in draft.ready(generation.number) if i.place <= generation.desired and not unhealthy(draft, i)]
-        if surplus and (len(others) >= max(1, generation.desired) or instance.status is not InstanceStatus.READY):
+        surplus = instance.place > generation.desired or kept.get(instance.place, instance) is not instance
+        if surplus and (len(kept) >= max(1, generation.desired) or instance.status is not InstanceStatus.READY):
             draft.put(replace(instance, status=InstanceStatus.DRAINING))
 
 
