@@ -120,7 +120,7 @@ def _launched(draft: Draft, deployment: Deployment, stage: Launch) -> Progress:
     if preparation is None or preparation.status is not PreparationStatus.READY:
         return _preparing(draft, deployment)
     wanted = places(draft.agent.instances, stage.percent)
-    if generation.desired != wanted:
+    if (generation.part, generation.desired) != (stage.percent, wanted):
         draft.want(generation.number, stage.percent)
         draft.wake_in(0)
     running = [i for i in draft.of(generation.number, InstanceStatus.STARTING, InstanceStatus.READY) if i.started_at]
