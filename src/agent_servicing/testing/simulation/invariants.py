@@ -58,11 +58,11 @@ def no_traffic_without_instances(_world: "World", _site: Site, order: Order) -> 
     return f"{routing.share:g} % for generation {candidate.generation}, which has nobody ready"
 
 
-def share_is_carried(world: "World", site: Site, order: Order) -> str | None:
+def share_is_carried(_world: "World", _site: Site, order: Order) -> str | None:
     """The effective share is never above what the candidate's ready instances carry."""
     routing = order.routing
     candidate, stable = routing.generation(routing.candidate), routing.generation(routing.stable)
-    if candidate is None or stable is None or not any(world.runtime.able(site.agent, b.instance) for b in stable.backends):
+    if candidate is None or stable is None or not any(b.instance in order.well for b in stable.backends if b.state == "ready"):
         return None
     most = 100 * min(candidate.ready, order.needed) / order.needed
     if routing.share <= most + CARRY_SLACK_PERCENT:
@@ -83,6 +83,8 @@ def only_proven_instances_get_traffic(world: "World", site: Site, order: Order) 
 def what_was_taken_back_stays_away(_world: "World", site: Site, order: Order) -> str | None:
     """After a rollback the candidate's share is 0 and stays 0, for conversations too."""
     routing = order.routing
+    if site.removing:
+        return None
     if routing.candidate in site.banished and routing.share > 0:
         return f"{routing.share:g} % for generation {routing.candidate}, which was taken back"
     into = [new for new in routing.redirects.values() if new in site.banished]

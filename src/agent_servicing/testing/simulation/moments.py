@@ -77,10 +77,14 @@ class Stop:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
-    """The engine orders a routing. `needed` is how many instances carry everything: the smallest number in question now."""
+    """The engine orders a routing. `needed` is how many instances carry everything: the smallest number in question now.
+
+    `well` are those that answer and that the store does not know to have failed a probe.
+    """
 
     routing: Routing
     needed: int
+    well: frozenset[str]
 
 
 def guarded(deployment: Deployment) -> bool:

@@ -103,9 +103,7 @@ class SimRuntime(MemoryRuntime):
             return
         await super().start(release, instance=instance, generation=generation)
         temper, now = self.temper(release.version), self.clock.monotonic()
-        body = Body(
-            agent=release.agent, instance=instance, generation=generation, version=release.version, answers_at=now + temper.start
-        )
+        body = Body(agent=release.agent, instance=instance, generation=generation, version=release.version, answers_at=now + temper.start)
         self.bodies[release.agent, instance] = body
         body.felled = temper.crashes
         if temper.lives is not None:
@@ -241,7 +239,8 @@ class Tallies:
         numbers = self.new.keys() | self.pinned.keys()
         nothing = Tally()
         generations = {
-            n: GenerationCounters(new=self.new.get(n, nothing).counts(), pinned=self.pinned.get(n, nothing).counts()) for n in sorted(numbers)
+            n: GenerationCounters(new=self.new.get(n, nothing).counts(), pinned=self.pinned.get(n, nothing).counts())
+            for n in sorted(numbers)
         }
         return replace(now, generations=generations, unserved=self.unserved)
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from agent_servicing.core import events
+from agent_servicing.core.errors import PermanentError
 from agent_servicing.core.events import Event
 from agent_servicing.core.model import AgentState, Deployment, Intent, Release
 from agent_servicing.core.status import WAITING, DeploymentStatus
@@ -46,9 +47,7 @@ class SimStore(MemoryStore):
         row.waiting = [d for d in row.waiting if d.deployment != deployment.deployment]
         row.state = replace(row.state, deployments=tuple(d for d in row.state.deployments if d.deployment != deployment.deployment))
         for kind, audit in ((events.CANCELLED, False), (deployment.kind.value, True)):
-            self.events.append(
-                Event(type=kind, at=now, agent=deployment.agent, deployment=deployment.deployment, actor=actor, audit=audit)
-            )
+            self.events.append(Event(type=kind, at=now, agent=deployment.agent, deployment=deployment.deployment, actor=actor, audit=audit))
         row.due_at = now
         self.woken.add(deployment.agent)
 
@@ -59,6 +58,8 @@ class SimStore(MemoryStore):
 
     async def load(self, agent: str) -> AgentState:
         """Only the releases that run or are on their way, as the SQL store does."""
+        if agent not in self.rows:
+            raise PermanentError(f"there is no agent {agent}")
         state = await super().load(agent)
         wanted = {g.version for g in state.generations} | {state.agent.version}
         wanted |= {version for d in state.deployments for version in (d.from_version, d.to_version)}

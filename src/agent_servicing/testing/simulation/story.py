@@ -82,7 +82,11 @@ class Story:
     def happen(self) -> float:
         """One thing happens; returns how long until the next."""
         climate, site = self.climate, self.dice.choice(self.sites)
-        acts: list[tuple[float, Callable[[Site], object]]] = [(3, self._upgrade), (2, self.operators.roll_back), (1, self.operators.restart)]
+        acts: list[tuple[float, Callable[[Site], object]]] = [
+            (3, self._upgrade),
+            (2, self.operators.roll_back),
+            (1, self.operators.restart),
+        ]
         if climate.verbs:
             acts += [(8, self.operators.press), (1, self.operators.scale), (0.1, self.operators.remove)]
         if climate.outages:

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
-from agent_servicing.core.errors import TemporaryError
+from agent_servicing.core.errors import PermanentError, TemporaryError
 from agent_servicing.core.model import AgentState
 from agent_servicing.core.routing import Routing
 from agent_servicing.core.status import DeploymentStatus, StageStatus, Verb
@@ -14,12 +14,15 @@ from agent_servicing.testing.simulation.faults import READINGS, STORE
 from agent_servicing.testing.simulation.moments import Before, Breach, Committed, Order, Stop
 from agent_servicing.testing.simulation.parts import Body
 from agent_servicing.testing.simulation.plane import Served
-from agent_servicing.testing.simulation.site import Ask, Site
+from agent_servicing.testing.simulation.site import NEVER, Ask, Site
 
 if TYPE_CHECKING:
     from agent_servicing.testing.simulation.world import Pilot, World
 
 __all__ = ["Breach", "before_commit", "called", "committed", "fallen", "served", "settled", "step"]
+
+RECENT_SECONDS = 30.0
+"""What fell so long ago explains that instances are missing: they are noticed, taken out, and started again with growing pauses."""
 
 
 def check(world: "World", site: Site, laws: Iterable[Callable[..., str | None]], *moment: object) -> None:
@@ -51,9 +54,9 @@ def called(world: "World", pilot: "Pilot", name: str, arguments: tuple[Any, ...]
         check(world, site, invariants.ON_STOP, _stop(world, row.state, arguments[1]))
 
 
-def no_turn_fails_by_our_own_fault(_world: "World", _site: Site, error: BaseException | None) -> str | None:
+def no_turn_fails_by_our_own_fault(world: "World", site: Site, error: BaseException | None) -> str | None:
     """Assertions are for our own bugs: a turn that trips one is parked, and here that ends the story."""
-    if error is None or isinstance(error, TemporaryError):
+    if error is None or isinstance(error, TemporaryError) or (isinstance(error, PermanentError) and site.agent not in world.store.rows):
         return None
     return f"{type(error).__name__}: {error}"
 
@@ -112,7 +115,8 @@ def step(world: "World") -> None:
         check(world, site, duties.ON_STEP, row.state)
         site.unserved = site.users.unserved
         if ready >= needed:
-            site.hurt, site.floor = False, needed
+            site.floor = needed
+            site.hurt = site.hurt and not _stable_is_whole(world, site, row.state)
 
 
 def settled(world: "World") -> None:
@@ -134,13 +138,28 @@ def _in_service(world: "World", site: Site) -> list[str]:
     return [b.instance for r in routes if r for b in r.backends if b.state == "ready"]
 
 
+def _stable_is_whole(world: "World", site: Site, state: AgentState) -> bool:
+    """Whether the side that serves has got back what it lost; a newcomer's instances do not heal it, they may be taken back."""
+    stable = next((g for g in state.generations if g.number == state.agent.stable), None)
+    if stable is None:
+        return False
+    return sum(i.generation == stable.number and world.runtime.able(site.agent, i.instance) for i in state.instances) >= stable.desired
+
+
 def _broken(world: "World", site: Site) -> bool:
     bodies = [world.runtime.body(site.agent, name) for name in _in_service(world, site)]
+    routing = world.router.routings.get(site.agent)
+    numbers = (routing.stable, routing.candidate) if routing else ()
+    if any(world.seconds - site.fallen_at.get(n or 0, NEVER) < RECENT_SECONDS for n in numbers):
+        return True
     return any(body is not None and (body.felled or body.sick or body.hung) for body in bodies)
 
 
 def _order(world: "World", state: AgentState, routing: Routing) -> Order:
-    return Order(routing=routing, needed=_needed(world, state))
+    failed = {i.instance for i in state.instances if i.unhealthy_in_a_row}
+    names = {b.instance for g in routing.generations for b in g.backends} - failed
+    well = frozenset(name for name in names if world.runtime.able(state.agent.agent, name))
+    return Order(routing=routing, needed=_needed(world, state), well=well)
 
 
 def _needed(world: "World", state: AgentState) -> int:
