@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from agent_servicing.core.model import AgentState, Deployment
 from agent_servicing.core.routing import MAX_GENERATIONS
-from agent_servicing.core.stages import Analyse, Retire
+from agent_servicing.core.stages import Analyse, Retire, SetTraffic, StageRecord
 from agent_servicing.core.status import DeploymentStatus, GenerationStatus, InstanceStatus, StageStatus, Verb, Verdict
 from agent_servicing.ports import Lease
 from agent_servicing.testing.simulation.moments import Committed, Order, Stop, guarded, returns
@@ -311,7 +311,10 @@ def _within_budget(world: "World", site: Site, state: AgentState, pin: int) -> b
 
 def what_was_taken_back_answers_nobody(world: "World", site: Site, request: Served) -> str | None:
     """Open conversations leave a version that was taken back at their next request."""
-    if request.by is None or request.by not in site.banished or site.dirty or not world.quiet or site.hurt:
+    row = world.store.rows.get(site.agent)
+    if request.by is None or row is None or site.dirty or not world.quiet or site.hurt:
+        return None
+    if request.by not in site.banished and request.by not in _left(row.state):
         return None
     if not site.users.usable(request.routing.generation(request.routing.stable)):
         return None
@@ -326,6 +329,17 @@ def nobody_is_asked_twice(_world: "World", _site: Site, moment: Committed) -> st
         if (before.kind, before.candidate, before.stable) != (after.kind, after.candidate, after.stable):
             return f"{after.deployment} changed what it is about"
     return None
+
+
+def _left(state: AgentState) -> set[int | None]:
+    """Candidates that are being taken back and whose traffic, conversations included, is said to be gone."""
+    retreats = (d for d in state.deployments if d.status is DeploymentStatus.ROLLING_BACK)
+    return {d.candidate for d in retreats for r in d.stages if _sends_away(r)}
+
+
+def _sends_away(record: StageRecord) -> bool:
+    gone = isinstance(record.stage, SetTraffic) and record.stage.percent == 0 and record.stage.move_conversations
+    return gone and record.status is StageStatus.COMPLETED
 
 
 ON_STEP = (every_request_is_served, capacity_never_falls_below_one_less)

@@ -87,7 +87,8 @@ class SimRuntime(MemoryRuntime):
             return
         temper = self.temper(release.version)
         if not temper.install:
-            return await super().prepare(release, again=again)
+            await super().prepare(release, again=again)
+            return
         begun = self.installed[key] = Preparation(status=PreparationStatus.INSTALLING, at=self.clock.now())
 
         def done() -> None:
@@ -109,7 +110,7 @@ class SimRuntime(MemoryRuntime):
         if temper.lives is not None:
             self.later(temper.lives, lambda: self.fell(release.agent, instance))
         if temper.flaps is not None:
-            self.later(temper.flaps, lambda: self._flap(body, temper))
+            self.later(temper.flaps, lambda: self._flap(body))
 
     async def stop(self, agent: str, instance: str, *, kill: bool = False) -> None:
         self._check()
@@ -133,14 +134,15 @@ class SimRuntime(MemoryRuntime):
         body.sick, body.hung = True, hangs
         self.on_fall(body)
 
-    def _flap(self, body: Body, temper: Temper) -> None:
-        if not self.alive(body.agent, body.instance) or temper.flaps is None:
+    def _flap(self, body: Body) -> None:
+        flaps = self.temper(body.version).flaps
+        if flaps is None or not self.alive(body.agent, body.instance):
             return
         if body.sick:
             body.sick = False
         else:
             self.hurt(body)
-        self.later(temper.flaps, lambda: self._flap(body, temper))
+        self.later(flaps, lambda: self._flap(body))
 
 
 @dataclass

@@ -6,12 +6,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 
-import anyio
 import structlog
 
 from agent_servicing.core.events import EPHEMERAL
 from agent_servicing.core.strategies import UPGRADES
 from agent_servicing.testing.clock import START
+from agent_servicing.testing.simulation import loop
 from agent_servicing.testing.simulation.moments import Breach, Violation
 from agent_servicing.testing.simulation.story import Story
 
@@ -61,31 +61,37 @@ async def play(seed: int, strategy: str | None = None) -> Outcome:
 
 
 async def _play_each(seeds: range, strategy: str | None) -> list[Outcome]:
-    return [await play(seed, strategy) for seed in seeds]
+    outcomes: list[Outcome] = []
+    for seed in seeds:
+        outcomes.append(await play(seed, strategy))
+        if outcomes[-1].breach is not None:
+            break
+    return outcomes
+
+
+def play_all(seeds: range, strategy: str | None = None) -> list[Outcome]:
+    """Stories one after the other, until one breaks a law."""
+    with quiet():
+        return loop.run(partial(_play_each, seeds, strategy))
 
 
 def simulate(seed: int, strategy: str | None = None) -> Outcome:
     """Raises `Violation` with the law, the moment and the replay command."""
-    (outcome,) = simulate_many(range(seed, seed + 1), strategy)
+    (outcome,) = play_all(range(seed, seed + 1), strategy)
+    if outcome.breach is not None:
+        raise Violation(verdict(outcome))
     return outcome
 
 
-def simulate_many(seeds: range, strategy: str | None = None) -> list[Outcome]:
-    """In one event loop. Raises `Violation` for the first story that broke a law."""
-    with quiet():
-        outcomes = anyio.run(partial(_play_each, seeds, strategy))
-    for outcome in outcomes:
-        raise_if_broken(outcome)
-    return outcomes
-
-
-def raise_if_broken(outcome: Outcome) -> None:
-    if outcome.breach is not None:
-        breach = outcome.breach
-        raise Violation(
-            f"seed {outcome.seed}: {breach.law} at {breach.seconds:.2f} s, step {outcome.steps}, {breach.agent}: "
-            f"{breach.sentence}. Replay: {outcome.replay}"
-        )
+def verdict(outcome: Outcome) -> str:
+    """One sentence about a story."""
+    breach = outcome.breach
+    if breach is None:
+        return f"seed {outcome.seed} ({outcome.strategy}): every law held for {outcome.seconds:.0f} s in {outcome.turns} turns"
+    return (
+        f"seed {outcome.seed} ({outcome.strategy}) broke {breach.law} at {breach.seconds:.3f} s, step {outcome.steps}, {breach.agent}: "
+        f"{breach.sentence}. Replay: {outcome.replay}"
+    )
 
 
 @contextmanager
@@ -102,10 +108,12 @@ def quiet() -> Iterator[None]:
 def _timeline(story: Story) -> Iterator[str]:
     """What was done and what the product told, in order; readings are left out."""
     world = story.world
-    lines = list(world.told)
-    for event in world.store.events:
-        if event.type not in EPHEMERAL:
-            lines.append(((event.at - START).total_seconds(), f"{event.agent}: {event.deployment or ''} {event.type} {_shown(event.data)}"))
+    told = [
+        ((event.at - START).total_seconds(), f"{event.agent}: {event.deployment or ''} {event.type} {_shown(event.data)}")
+        for event in world.store.events
+        if event.type not in EPHEMERAL
+    ]
+    lines = [*world.told, *told]
     yield from (f"{at:10.3f}  {text}" for at, text in sorted(lines, key=lambda line: line[0]))
 
 

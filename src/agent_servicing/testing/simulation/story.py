@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from random import Random
 
 from agent_servicing.core.limits import Limits
@@ -9,10 +10,10 @@ from agent_servicing.core.manifest import ConversationKey, Drain, Health, Manife
 from agent_servicing.core.model import DeploymentSpec
 from agent_servicing.core.status import DeploymentKind, DeploymentStatus, Verb
 from agent_servicing.testing.simulation import watchers
-from agent_servicing.testing.simulation.faults import Fault, Weather
+from agent_servicing.testing.simulation.faults import Weather
 from agent_servicing.testing.simulation.moments import Breach
 from agent_servicing.testing.simulation.operators import Operators
-from agent_servicing.testing.simulation.parts import Temper
+from agent_servicing.testing.simulation.parts import Body, Temper
 from agent_servicing.testing.simulation.site import Site
 from agent_servicing.testing.simulation.world import World
 
@@ -202,7 +203,7 @@ class Story:
                 runtime.fell(site.agent, name)
             else:
                 runtime.hurt(body, hangs=how == "hang")
-                self.world.later(dice.choice([1.0, 10.0]), lambda body=body: _heal(body))  # type: ignore[misc]
+                self.world.later(dice.choice([1.0, 10.0]), partial(_heal, body))
 
     def _resume_everything(self, patience: int) -> None:
         """A watch without automatic rollback pauses again for ever; in the end somebody decides."""
@@ -227,8 +228,8 @@ class Story:
         return self.world.add(manifest, rate=dice.choice([0.0, 3.0, 50.0, 200.0]), conversations=dice.choice([0, 3, 8]))
 
 
-def _heal(body: object) -> None:
-    body.sick = body.hung = False  # type: ignore[attr-defined]
+def _heal(body: Body) -> None:
+    body.sick = body.hung = False
 
 
 def _climate(dice: Random) -> Climate:
@@ -240,8 +241,5 @@ def _climate(dice: Random) -> Climate:
         bad_versions=dice.random() < 0.6,
         verbs=dice.random() < 0.7,
         pace_seconds=dice.choice([1.0, 4.0, 12.0]),
-        length_seconds=dice.choice([15.0, 40.0, 90.0]),
+        length_seconds=dice.choice([8.0, 20.0, 45.0]),
     )
-
-
-FAULTS = frozenset(Fault)

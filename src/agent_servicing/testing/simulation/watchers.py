@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from agent_servicing.core.errors import PermanentError, TemporaryError
-from agent_servicing.core.model import AgentState
+from agent_servicing.core.model import AgentState, Deployment
 from agent_servicing.core.routing import Routing
 from agent_servicing.core.status import DeploymentStatus, StageStatus, Verb
 from agent_servicing.ports import Commit, Lease
@@ -134,7 +134,7 @@ def _in_service(world: "World", site: Site) -> list[str]:
     routing = world.router.routings.get(site.agent)
     if routing is None:
         return []
-    routes = [routing.generation(n) for n in sorted({routing.stable, routing.candidate} - {None})]
+    routes = [routing.generation(n) for n in dict.fromkeys((routing.stable, routing.candidate))]
     return [b.instance for r in routes if r for b in r.backends if b.state == "ready"]
 
 
@@ -189,15 +189,21 @@ def _remember(world: "World", site: Site, moment: Committed) -> None:
         if ask is not None and intent.verb is Verb.PROMOTE:
             ask.promoted = True
     for before, after in moment.changed():
-        ask = site.asked.setdefault(after.deployment, Ask(deployment=after.deployment, kind=after.kind, calm_at=world.calm_seconds))
-        ask.begun = ask.begun or after.active or after.terminal
-        if after.active and after.candidate is not None and (before is None or not before.active):
-            site.banished.discard(after.candidate)
-        if after.status is DeploymentStatus.ROLLING_BACK and ask.calm_at_retreat is None:
-            ask.calm_at_retreat = world.calm_seconds
+        _remember_deployment(world, site, before, after)
         back = after.terminal and after.status is not DeploymentStatus.COMPLETED
         if back and after.candidate is not None and after.candidate != agent.stable:
             site.banished.add(after.candidate)
-        for index, record in enumerate(after.stages):
-            if record.status is StageStatus.IN_PROGRESS and (after.deployment, index) not in site.marks and after.candidate is not None:
-                site.marks[after.deployment, index] = site.truth(after.candidate)
+
+
+def _remember_deployment(world: "World", site: Site, before: Deployment | None, after: Deployment) -> None:
+    ask = site.asked.setdefault(after.deployment, Ask(deployment=after.deployment, kind=after.kind, calm_at=world.calm_seconds))
+    ask.begun = ask.begun or after.active or after.terminal
+    if after.status is DeploymentStatus.ROLLING_BACK and ask.calm_at_retreat is None:
+        ask.calm_at_retreat = world.calm_seconds
+    if after.candidate is None:
+        return
+    if after.active and (before is None or not before.active):
+        site.banished.discard(after.candidate)
+    for index, record in enumerate(after.stages):
+        if record.status is StageStatus.IN_PROGRESS:
+            site.marks.setdefault((after.deployment, index), site.truth(after.candidate))

@@ -152,31 +152,22 @@ class World:
         self.tell(f"{pilot.name}: {name}: {fault.value}")
         self.upset(5.0)
         limit = READ_SECONDS if name in READINGS else ACTION_SECONDS
+        if fault in (Fault.CRASH_AFTER, Fault.ERROR_AFTER, Fault.TIMEOUT_AFTER, Fault.TWICE):
+            await call()
         match fault:
-            case Fault.CRASH_BEFORE:
+            case Fault.CRASH_BEFORE | Fault.CRASH_AFTER:
                 raise Killed(name)
-            case Fault.CRASH_AFTER:
-                await call()
-                raise Killed(name)
-            case Fault.ERROR_BEFORE:
-                raise TemporaryError(f"{name} failed", retry_after_seconds=self.dice.choice([0.1, 1.0, 5.0]))
-            case Fault.ERROR_AFTER:
-                await call()
-                raise TemporaryError(f"{name} was done but not answered", retry_after_seconds=self.dice.choice([0.1, 1.0, 5.0]))
+            case Fault.ERROR_BEFORE | Fault.ERROR_AFTER:
+                raise TemporaryError(f"{name} was not answered", retry_after_seconds=self.dice.choice([0.1, 1.0, 5.0]))
             case Fault.REFUSED:
                 raise PermanentError(f"{name} is refused")
-            case Fault.TIMEOUT_BEFORE:
+            case Fault.TIMEOUT_BEFORE | Fault.TIMEOUT_AFTER:
                 await self.hold(pilot, limit)
                 raise TimeoutError
-            case Fault.TIMEOUT_AFTER:
-                await call()
-                await self.hold(pilot, limit)
-                raise TimeoutError
-            case Fault.TWICE:
-                await call()
-                return await call()
             case Fault.SLOW:
                 await self.hold(pilot, self.dice.uniform(0.1, 0.9) * limit)
+                return await call()
+            case Fault.TWICE:
                 return await call()
             case Fault.STALL:
                 return await self._stall(pilot, name, call)
