@@ -9,7 +9,7 @@ from agent_servicing.core.limits import Limits
 from agent_servicing.core.manifest import ConversationKey, Drain, Health, Manifest, Run, Source
 from agent_servicing.core.model import DeploymentSpec
 from agent_servicing.core.status import DeploymentKind, DeploymentStatus, Verb
-from agent_servicing.testing.simulation import watchers
+from agent_servicing.testing.simulation import duties, watchers
 from agent_servicing.testing.simulation.faults import Weather
 from agent_servicing.testing.simulation.moments import Breach
 from agent_servicing.testing.simulation.operators import Operators
@@ -126,15 +126,11 @@ class Story:
             body.sick = body.hung = False
 
     def settled(self) -> bool:
-        for site in self.sites:
-            row = self.world.store.rows.get(site.agent)
-            if row is None:
-                continue
-            processes = self.world.runtime.processes.get(site.agent, {})
-            done = not self.world.store.deployments(site.agent) and not row.intents and len(row.state.generations) == 1
-            if not done or len(processes) != row.state.agent.instances or site.hurt or watchers.able(self.world, site) < len(processes):
-                return False
-        return True
+        rows = self.world.store.rows
+        sites = [site for site in self.sites if site.agent not in rows or not rows[site.agent].intents]
+        return len(sites) == len(self.sites) and not any(
+            law(self.world, site, rows.get(site.agent)) for site in sites for law in duties.ON_SETTLED
+        )
 
     def _upgrade(self, site: Site) -> None:
         version = f"1.{site.versions}.0"
