@@ -124,7 +124,7 @@ class MemoryStore:
         before = {name for began, name in since if name != agent and (mine is None or (began, name) < mine)}
         return Places(limit=self._limit, under_way=len(self._under_way()), before=len(before))
 
-    def _place_free(self, row: _Row, commit: Commit) -> bool:
+    def _place_free(self, row: Row, commit: Commit) -> bool:
         waited = {d.deployment for d in (*row.state.deployments, *row.waiting) if d.status in WAITING}
         begun = [d for d in commit.state.deployments if d.active and d.kind in PLACED and d.deployment in waited]
         return not begun or self._limit <= 0 or len(self._under_way()) + len(begun) <= self._limit
@@ -137,7 +137,7 @@ class MemoryStore:
         return tuple(versions)[:ROLLBACK_POINTS]
 
 
-def _give_back(row: _Row, next_at: datetime) -> None:
+def _give_back(row: Row, next_at: datetime) -> None:
     """A wake-up that came while the lease was held stays."""
     row.lease = None
     if not row.woken:

@@ -174,7 +174,7 @@ def a_failing_verdict_is_acted_upon_at_once(_world: "World", _site: Site, moment
     return None
 
 
-def a_watch_ends_with_evidence(_world: "World", site: Site, moment: Committed) -> str | None:
+def a_watch_ends_with_evidence(world: "World", site: Site, moment: Committed) -> str | None:
     """Missing data is never passing, and what is plainly bad never passes."""
     for before, after in moment.changed():
         for index, record in enumerate(after.stages):
@@ -186,7 +186,11 @@ def a_watch_ends_with_evidence(_world: "World", site: Site, moment: Committed) -
                 continue
             marked = site.marks.get((after.deployment, index), (0, 0))
             answered, errors = (now - then for now, then in zip(site.truth(after.candidate), marked, strict=True))
-            if not answered:
+            # The first reading of a watch also holds what came since the one before.
+            recent = (
+                site.users.answered_at.get(after.candidate, NEVER) >= world.seconds - (record.duration_seconds or 0.0) - 2 * SLACK_SECONDS
+            )
+            if not answered and not recent:
                 return f"{record.stage.name} of {after.deployment} ended well without a single request"
             policy = after.spec.policy
             strict = policy.enabled and policy.error_rate_threshold is not None and policy.error_rate_threshold < BAD_PERCENT / 2

@@ -33,7 +33,7 @@ class Users:
     pins: dict[int, int | None] = field(default_factory=dict)
     truth: Tallies = field(default_factory=Tallies)
     unserved: int = 0
-    last_new: dict[int, float] = field(default_factory=dict)
+    answered_at: dict[int, float] = field(default_factory=dict)
     on_served: Callable[[Served], None] = lambda _: None
     _due: float = 0.0
     _asked: float = 0.0
@@ -111,5 +111,4 @@ class Users:
         for tallies in (self.truth, seen):
             side = tallies.pinned if pinned else tallies.new
             side.setdefault(number, Tally()).add(requests, errors, bucket)
-        if not pinned:
-            self.last_new[number] = self.runtime.clock.monotonic()
+        self.answered_at[number] = self.runtime.clock.monotonic()

@@ -1,13 +1,12 @@
 """The simulated store: `MemoryStore` with what services do beside the engine, as the SQL store does it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from agent_servicing.core import events
-from agent_servicing.core.errors import PermanentError
 from agent_servicing.core.events import Event
-from agent_servicing.core.model import AgentState, Deployment, Intent, Release
+from agent_servicing.core.model import AgentState, Deployment
 from agent_servicing.core.status import WAITING, DeploymentStatus
 from agent_servicing.ports import Commit, Lease
 from agent_servicing.testing.store import MemoryStore
@@ -15,17 +14,7 @@ from agent_servicing.testing.store import MemoryStore
 
 @dataclass
 class SimStore(MemoryStore):
-    """A wake-up that comes while an agent is leased is not forgotten, and a deployment that a service ended stays ended."""
-
-    woken: set[str] = field(default_factory=set)
-
-    def request(self, deployment: Deployment, release: Release, now: datetime) -> None:
-        super().request(deployment, release, now)
-        self.woken.add(deployment.agent)
-
-    def intend(self, intent: Intent, now: datetime) -> None:
-        super().intend(intent, now)
-        self.woken.add(intent.agent)
+    """A deployment that a service ended stays ended, and a load brings no more than is needed."""
 
     def deployments(self, agent: str) -> tuple[Deployment, ...]:
         """Everything of the agent that has not ended, as a service would read it."""
@@ -48,18 +37,10 @@ class SimStore(MemoryStore):
         row.state = replace(row.state, deployments=tuple(d for d in row.state.deployments if d.deployment != deployment.deployment))
         for kind, audit in ((events.CANCELLED, False), (deployment.kind.value, True)):
             self.events.append(Event(type=kind, at=now, agent=deployment.agent, deployment=deployment.deployment, actor=actor, audit=audit))
-        row.due_at = now
-        self.woken.add(deployment.agent)
-
-    async def claim(self, now: datetime, *, lease_seconds: float, limit: int) -> Sequence[Lease]:
-        leases = await super().claim(now, lease_seconds=lease_seconds, limit=limit)
-        self.woken.difference_update(lease.agent for lease in leases)
-        return leases
+        row.due_at, row.woken = now, True
 
     async def load(self, agent: str) -> AgentState:
         """Only the releases that run or are on their way, as the SQL store does."""
-        if agent not in self.rows:
-            raise PermanentError(f"there is no agent {agent}")
         state = await super().load(agent)
         wanted = {g.version for g in state.generations} | {state.agent.version}
         wanted |= {version for d in state.deployments for version in (d.from_version, d.to_version)}
@@ -70,21 +51,8 @@ class SimStore(MemoryStore):
         if row is not None and self._overtaken(commit):
             await self.release(lease, next_at=now)
             return False
-        written = await super().commit(lease, commit, now)
-        if written and row is not None and lease.agent in self.woken:
-            row.due_at = min(row.due_at, now)
-        return written
-
-    async def release(self, lease: Lease, *, next_at: datetime) -> None:
-        await super().release(lease, next_at=next_at)
-        row = self.rows.get(lease.agent)
-        if row is not None and lease.agent in self.woken:
-            row.due_at = min(row.due_at, next_at)
+        return await super().commit(lease, commit, now)
 
     def _overtaken(self, commit: Commit) -> bool:
         ended = ((d, self.history.get(d.deployment)) for d in commit.state.deployments)
         return any(known is not None and known.status is not d.status for d, known in ended)
-
-    def leased(self, agent: str) -> Lease | None:
-        row = self.rows.get(agent)
-        return row.lease if row else None
