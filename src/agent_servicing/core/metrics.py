@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from operator import add, sub
 
 from agent_servicing.core import latency
 
@@ -24,18 +25,19 @@ class Counts:
             routed=self.routed + other.routed,
             answered=self.answered + other.answered,
             errors=self.errors + other.errors,
-            histogram=tuple(a + b for a, b in zip(self.histogram, other.histogram, strict=True)),
+            histogram=tuple(map(add, self.histogram, other.histogram)),
         )
 
     def since(self, earlier: "Counts") -> "Counts":
         """What was counted after `earlier`. Counters that went backwards were reset: then all of the later reading is new."""
         if self.routed < earlier.routed or self.answered < earlier.answered:
             return self
+        buckets = tuple(map(sub, self.histogram, earlier.histogram))
         return Counts(
             routed=self.routed - earlier.routed,
             answered=self.answered - earlier.answered,
             errors=max(0, self.errors - earlier.errors),
-            histogram=tuple(max(0, a - b) for a, b in zip(self.histogram, earlier.histogram, strict=True)),
+            histogram=tuple(max(0, count) for count in buckets) if min(buckets) < 0 else buckets,
         )
 
     @property

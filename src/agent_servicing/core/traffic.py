@@ -4,7 +4,7 @@ from agent_servicing.core.actions import ApplyRouting
 from agent_servicing.core.draft import Draft
 from agent_servicing.core.model import Instance
 from agent_servicing.core.routing import Backend, GenerationRoute, Routing, effective_share
-from agent_servicing.core.status import AgentStatus, InstanceStatus
+from agent_servicing.core.status import InstanceStatus
 from agent_servicing.core.watch import unhealthy
 
 APPLY_AGAIN_SECONDS = 0.02
@@ -12,7 +12,7 @@ APPLY_AGAIN_SECONDS = 0.02
 
 
 def route(draft: Draft) -> None:
-    if draft.world.routing is None or draft.world.processes is None or draft.agent.status is AgentStatus.REMOVED:
+    if draft.world.routing is None or draft.world.processes is None or (draft.removing and not draft.generations):
         return
     wanted = desired_routing(draft)
     if draft.world.routing.routing != wanted:

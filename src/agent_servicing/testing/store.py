@@ -17,7 +17,9 @@ from agent_servicing.ports import Commit, Ids, Lease
 
 
 @dataclass(slots=True)
-class _Row:
+class Row:
+    """One agent as it is stored, with what services wrote beside the engine since."""
+
     state: AgentState
     due_at: datetime
     lease: Lease | None = None
@@ -36,7 +38,7 @@ class MemoryStore:
     """`add`, `request` and `intend` stand for the services that write beside the engine."""
 
     ids: Ids
-    rows: dict[str, _Row] = field(default_factory=dict)
+    rows: dict[str, Row] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
     history: dict[str, Deployment] = field(default_factory=dict)
     blocks: dict[str, list[Block]] = field(default_factory=dict)
@@ -49,7 +51,7 @@ class MemoryStore:
     """A heap of (when free, agent). An entry whose row says otherwise by now is passed over, so that a claim never looks at all rows."""
 
     def add(self, state: AgentState, now: datetime) -> None:
-        self.rows[state.agent.agent] = _Row(state, due_at=now)
+        self.rows[state.agent.agent] = Row(state, due_at=now)
         self._put(state.agent.agent)
 
     def request(self, deployment: Deployment, release: Release, now: datetime) -> None:
@@ -100,7 +102,9 @@ class MemoryStore:
         if ended:
             self.history |= ended
             self._history_of.setdefault(lease.agent, {}).update(ended)
-        row.state = replace(commit.state, deployments=tuple(d for d in commit.state.deployments if not d.terminal), intents=())
+        running = tuple(d for d in commit.state.deployments if not d.terminal)
+        # Releases are the services' to write; one may have come since this state was loaded.
+        row.state = replace(commit.state, deployments=running, intents=(), releases=row.state.releases)
         row.waiting = [d for d in row.waiting if d.deployment not in known]
         row.intents = [i for i in row.intents if i.intent not in commit.intents_done]
         self._give_back(row, commit.next_at)
@@ -135,7 +139,7 @@ class MemoryStore:
         before = {name for began, name in since if name != agent and (mine is None or (began, name) < mine)}
         return Places(limit=self._limit, under_way=len(self._under_way()), before=len(before))
 
-    def _place_free(self, row: _Row, commit: Commit) -> bool:
+    def _place_free(self, row: Row, commit: Commit) -> bool:
         waited = {d.deployment for d in (*row.state.deployments, *row.waiting) if d.status in WAITING}
         begun = [d for d in commit.state.deployments if d.active and d.kind in PLACED and d.deployment in waited]
         return not begun or self._limit <= 0 or len(self._under_way()) + len(begun) <= self._limit
@@ -153,7 +157,7 @@ class MemoryStore:
         row.due_at, row.woken = now, True
         self._put(agent)
 
-    def _give_back(self, row: _Row, next_at: datetime) -> None:
+    def _give_back(self, row: Row, next_at: datetime) -> None:
         row.due_at, row.lease = row.due_at if row.woken else next_at, None
         self._put(row.state.agent.agent)
 

@@ -1,0 +1,58 @@
+"""The simulated store: `MemoryStore` with what services do beside the engine, as the SQL store does it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from agent_servicing.core import events
+from agent_servicing.core.events import Event
+from agent_servicing.core.model import AgentState, Deployment
+from agent_servicing.core.status import WAITING, DeploymentStatus
+from agent_servicing.ports import Commit, Lease
+from agent_servicing.testing.store import MemoryStore
+
+
+@dataclass
+class SimStore(MemoryStore):
+    """A deployment that a service ended stays ended, and a load brings no more than is needed."""
+
+    def deployments(self, agent: str) -> tuple[Deployment, ...]:
+        """Everything of the agent that has not ended, as a service would read it."""
+        row = self.rows.get(agent)
+        return (*row.state.deployments, *row.waiting) if row else ()
+
+    def points(self, agent: str) -> Sequence[str]:
+        """Versions one can go back to."""
+        row = self.rows.get(agent)
+        return self._rollback_points(row.state) if row else ()
+
+    def cancel(self, deployment: Deployment, *, actor: str, now: datetime) -> None:
+        """What the service does at once with one that still waits: ends it, and writes its closing entry."""
+        if deployment.status not in WAITING:
+            raise AssertionError("only what waits is cancelled beside the engine")
+        row = self.rows[deployment.agent]
+        ended = replace(deployment, status=DeploymentStatus.CANCELLED, revision=deployment.revision + 1, finished_at=now)
+        self.history[deployment.deployment] = ended
+        row.waiting = [d for d in row.waiting if d.deployment != deployment.deployment]
+        row.state = replace(row.state, deployments=tuple(d for d in row.state.deployments if d.deployment != deployment.deployment))
+        for kind, audit in ((events.CANCELLED, False), (deployment.kind.value, True)):
+            self.events.append(Event(type=kind, at=now, agent=deployment.agent, deployment=deployment.deployment, actor=actor, audit=audit))
+        row.due_at, row.woken = now, True
+
+    async def load(self, agent: str) -> AgentState:
+        """Only the releases that run or are on their way, as the SQL store does."""
+        state = await super().load(agent)
+        wanted = {g.version for g in state.generations} | {state.agent.version}
+        wanted |= {version for d in state.deployments for version in (d.from_version, d.to_version)}
+        return replace(state, releases={v: r for v, r in state.releases.items() if v in wanted})
+
+    async def commit(self, lease: Lease, commit: Commit, now: datetime) -> bool:
+        row = self.rows.get(lease.agent)
+        if row is not None and self._overtaken(commit):
+            await self.release(lease, next_at=now)
+            return False
+        return await super().commit(lease, commit, now)
+
+    def _overtaken(self, commit: Commit) -> bool:
+        ended = ((d, self.history.get(d.deployment)) for d in commit.state.deployments)
+        return any(known is not None and known.status is not d.status for d, known in ended)

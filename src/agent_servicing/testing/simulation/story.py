@@ -1,0 +1,241 @@
+"""One story: from a seed to a world, to what happens in it, to peace. Everything is drawn from the seed; nothing names a strategy."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from random import Random
+
+from agent_servicing.core.limits import Limits
+from agent_servicing.core.manifest import ConversationKey, Drain, Health, Manifest, Run, Source
+from agent_servicing.core.model import DeploymentSpec
+from agent_servicing.core.status import DeploymentKind, DeploymentStatus, Verb
+from agent_servicing.testing.simulation import duties, watchers
+from agent_servicing.testing.simulation.faults import Weather
+from agent_servicing.testing.simulation.moments import Breach
+from agent_servicing.testing.simulation.operators import Operators
+from agent_servicing.testing.simulation.parts import Body, Temper
+from agent_servicing.testing.simulation.site import Site
+from agent_servicing.testing.simulation.world import World
+
+PEACE_SECONDS = 1_800.0
+"""Within so many virtual seconds after the last fault everything must have settled."""
+
+PATIENCE_SECONDS = 40.0
+"""In peace somebody resumes what is paused so often, unless a rollback waits: that must not need it."""
+
+OUTAGES_SECONDS = (0.5, 3.0, 20.0)
+
+
+@dataclass(slots=True, kw_only=True)
+class Climate:
+    """What kind of story it is: how likely each kind of trouble is. Drawn first, so that peaceful and rough stories both occur."""
+
+    calls: float
+    outages: bool
+    lies: bool
+    falls: bool
+    bad_versions: bool
+    verbs: bool
+    pace_seconds: float
+    length_seconds: float
+
+
+class Story:
+    """`await play()` returns the breach that ended it, None when every law held."""
+
+    def __init__(self, seed: int, strategy: str | None = None) -> None:
+        self.dice = dice = Random(f"{seed}/{strategy}")
+        self.climate = _climate(dice)
+        self.world = World(
+            dice=dice,
+            weather=Weather(dice=dice),
+            engines=dice.choice([1, 1, 2]),
+            limits=Limits(install_timeout_seconds=20.0, stop_grace_seconds=3.0, idle_interval_seconds=dice.choice([1.0, 2.0])),
+        )
+        self.world.router.busy_seconds = lambda: dice.choice([0.0, 0.0, 0.5, 4.0, 400.0])
+        self.operators = Operators(world=self.world, dice=dice, strategy=strategy)
+        self.sites = [self._found(f"Agent{n + 1}") for n in range(dice.choice([1, 1, 1, 2]))]
+
+    async def play(self) -> Breach | None:
+        world = self.world
+        await self.install()
+        if world.breach is None:
+            world.weather.chance = self.climate.calls
+            world.happen, world.next_happening = self.happen, world.seconds
+            for site in self.sites:
+                self._upgrade(site)
+            await world.live(world.seconds + self.climate.length_seconds)
+        if world.breach is None:
+            await self.peace()
+        return world.breach
+
+    async def install(self) -> None:
+        """The first version of each agent, undisturbed."""
+        for site in self.sites:
+            self.world.runtime.behaviours["1.0.0"] = Temper()
+            spec = DeploymentSpec(strategy="install", steps=(100.0,), monitor_seconds=0.0)
+            self.operators.request(site, DeploymentKind.INSTALL, "1.0.0", spec)
+        for _ in range(60):
+            if all(name in self.world.store.history for site in self.sites for name in site.asked):
+                return
+            await self.world.live(self.world.seconds + 1)
+
+    def happen(self) -> float:
+        """One thing happens; returns how long until the next."""
+        climate, site = self.climate, self.dice.choice(self.sites)
+        acts: list[tuple[float, Callable[[Site], object]]] = [
+            (3, self._upgrade),
+            (2, self.operators.roll_back),
+            (1, self.operators.restart),
+        ]
+        if climate.verbs:
+            acts += [(8, self.operators.press), (1, self.operators.scale), (0.1, self.operators.remove)]
+        if climate.outages:
+            acts += [(5, self._unplug)]
+        if climate.lies:
+            acts += [(4, self._lie)]
+        if climate.falls:
+            acts += [(4, self._fell)]
+        self.dice.choices([act for _, act in acts], [weight for weight, _ in acts])[0](site)
+        return self.dice.expovariate(1 / climate.pace_seconds)
+
+    async def peace(self) -> None:
+        """Faults stop, what was wrong is mended, and everything has to settle."""
+        world = self.world
+        world.tell("peace")
+        world.happen, world.next_happening = None, float("inf")
+        world.weather.chance, world.weather.crash_at = 0.0, None
+        self.mend()
+        end, resume_at, patience = world.seconds + PEACE_SECONDS, world.seconds + PATIENCE_SECONDS, 3
+        while world.seconds < end and world.breach is None and not self.settled():
+            if world.seconds >= resume_at:
+                resume_at = world.seconds + PATIENCE_SECONDS
+                patience -= 1
+                self._resume_everything(patience)
+            await world.live(world.seconds + 2)
+        if world.breach is None:
+            watchers.settled(world)
+
+    def mend(self) -> None:
+        world = self.world
+        self._plug_in()
+        for version, temper in list(world.runtime.behaviours.items()):
+            if isinstance(temper, Temper):
+                world.runtime.behaviours[version] = replace(temper, crashes=False, lives=None, flaps=None)
+        for body in world.runtime.bodies.values():
+            body.sick = body.hung = False
+
+    def settled(self) -> bool:
+        rows = self.world.store.rows
+        sites = [site for site in self.sites if site.agent not in rows or not rows[site.agent].intents]
+        return len(sites) == len(self.sites) and not any(
+            law(self.world, site, rows.get(site.agent)) for site in sites for law in duties.ON_SETTLED
+        )
+
+    def _upgrade(self, site: Site) -> None:
+        version = f"1.{site.versions}.0"
+        if version not in self.world.runtime.behaviours:
+            self.world.runtime.behaviours[version] = self._temper()
+        self.operators.upgrade(site)
+
+    def _temper(self) -> Temper:
+        dice = self.dice
+        temper = Temper(start=dice.choice([0.0, 0.0, 0.3, 3.0]), install=dice.choice([0.0, 0.0, 1.0]), ignores_sigterm=dice.random() < 0.2)
+        if not self.climate.bad_versions or dice.random() < 0.4:
+            return temper
+        bad: list[Callable[[], Temper]] = [
+            lambda: replace(temper, installs=False),
+            lambda: replace(temper, healthy=False),
+            lambda: replace(temper, crashes=True),
+            lambda: replace(temper, install=60.0),
+            lambda: replace(temper, start=200.0),
+            lambda: replace(temper, lives=dice.choice([0.5, 4.0, 15.0])),
+            lambda: replace(temper, flaps=dice.choice([1.0, 5.0])),
+            lambda: replace(temper, error_share=dice.choice([0.02, 0.3, 1.0])),
+            lambda: replace(temper, error_share=0.3),
+            lambda: replace(temper, latency_ms=2_000.0),
+        ]
+        return dice.choice(bad)()
+
+    def _unplug(self, _site: Site) -> None:
+        part = self.dice.choice(["runtime", "router", "metrics"])
+        seconds = self.dice.choice(OUTAGES_SECONDS)
+        getattr(self.world, part).reachable = False
+        self.world.tell(f"the {part} is out of reach for {seconds:g} s")
+        self.world.later(seconds, self._plug_in)
+        self.world.upset(seconds + 5)
+
+    def _lie(self, _site: Site) -> None:
+        world, dice = self.world, self.dice
+        seconds = dice.choice(OUTAGES_SECONDS)
+        lie = dice.choice(["late", "deaf", "stale", "reset"])
+        if lie == "late":
+            world.router.late = dice.choice([0.1, 1.0, 4.0])
+        elif lie == "deaf":
+            world.router.deaf = True
+        elif lie == "stale":
+            world.metrics.stale = True
+        else:
+            world.metrics.reset()
+        world.tell(f"{lie} for {seconds:g} s")
+        world.later(seconds, self._plug_in)
+        world.upset(seconds + 5)
+
+    def _plug_in(self) -> None:
+        world = self.world
+        world.runtime.reachable = world.router.reachable = world.metrics.reachable = True
+        world.router.late, world.router.deaf, world.metrics.stale = 0.0, False, False
+
+    def _fell(self, site: Site) -> None:
+        """An instance dies, turns sick, or hangs; now and then all of them do."""
+        runtime, dice = self.world.runtime, self.dice
+        alive = sorted(name for name in runtime.processes.get(site.agent, {}) if runtime.alive(site.agent, name))
+        if not alive:
+            return
+        for name in alive if dice.random() < 0.1 else [dice.choice(alive)]:
+            body = runtime.body(site.agent, name)
+            how = dice.choice(["die", "die", "sick", "hang"])
+            if how == "die" or body is None:
+                runtime.fell(site.agent, name)
+            else:
+                runtime.hurt(body, hangs=how == "hang")
+                self.world.later(dice.choice([1.0, 10.0]), partial(_heal, body))
+
+    def _resume_everything(self, patience: int) -> None:
+        """A watch without automatic rollback pauses again for ever; in the end somebody decides."""
+        for site in self.sites:
+            there = self.world.store.deployments(site.agent)
+            if any(d.kind is DeploymentKind.ROLLBACK and not d.active for d in there):
+                continue
+            for deployment in there:
+                if deployment.status is DeploymentStatus.PAUSED:
+                    self.operators.intend(site, Verb.CANCEL if patience <= 0 else Verb.RESUME, deployment.deployment)
+
+    def _found(self, name: str) -> Site:
+        dice = self.dice
+        manifest = Manifest(
+            agent=name,
+            source=Source(kind="path", location="/srv/agent"),
+            run=Run(command=("serve",), instances=dice.choice([1, 2, 3])),
+            health=Health(path="/healthz", startup_timeout_seconds=10.0),
+            conversation_key=ConversationKey(kind="header", name="X-Conversation-Id") if dice.random() < 0.6 else None,
+            drain=Drain(timeout_seconds=3, stream_timeout_seconds=dice.choice([3, 8]), conversation_timeout_seconds=dice.choice([0, 10])),
+        )
+        return self.world.add(manifest, rate=dice.choice([0.0, 3.0, 50.0, 200.0]), conversations=dice.choice([0, 3, 8]))
+
+
+def _heal(body: Body) -> None:
+    body.sick = body.hung = False
+
+
+def _climate(dice: Random) -> Climate:
+    return Climate(
+        calls=dice.choice([0.0, 0.0, 0.002, 0.01, 0.03]),
+        outages=dice.random() < 0.4,
+        lies=dice.random() < 0.4,
+        falls=dice.random() < 0.4,
+        bad_versions=dice.random() < 0.6,
+        verbs=dice.random() < 0.7,
+        pace_seconds=dice.choice([1.0, 4.0, 12.0]),
+        length_seconds=dice.choice([8.0, 20.0, 45.0]),
+    )

@@ -1,0 +1,268 @@
+"""Seeded bugs: each replaces one function of ours by a wrong one. A simulator that does not catch them proves nothing.
+
+The stated exception to "never patch our own code". The later ones are bugs that it really found; there the wrong function is what stood in the code.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Any
+from unittest.mock import patch
+
+from agent_servicing.core import conduct, draft, guards, intake, interpret, keep, retreat, routing, traffic
+from agent_servicing.core.actions import RemoveRouting
+from agent_servicing.core.model import Instance
+from agent_servicing.core.status import AgentStatus, DeploymentStatus, InstanceStatus
+from agent_servicing.reconcile import engine, observe
+from agent_servicing.testing.store import MemoryStore
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mutation:
+    """`changes`: what to replace (object, name) by what. `laws`: those that may catch it. `strategies`: where it can show, None is anywhere."""
+
+    changes: Mapping[tuple[Any, str], Any]
+    laws: frozenset[str]
+    strategy: str | None = None
+
+
+@contextmanager
+def mutated(mutation: Mutation) -> Iterator[None]:
+    with ExitStack() as stack:
+        for (owner, name), wrong in mutation.changes.items():
+            stack.enter_context(patch.object(owner, name, wrong))
+        yield
+
+
+def _bug(owner: Any, name: str, wrong: Any, *laws: str, strategy: str | None = None) -> Mutation:
+    return Mutation(changes={(owner, name): wrong}, laws=frozenset(laws), strategy=strategy)
+
+
+def _always(value: Any) -> Callable[..., Any]:
+    return lambda *_, **__: value
+
+
+def _done(*_: Any, **__: Any) -> interpret.Progress:
+    return interpret.Progress(done=True)
+
+
+_commit = MemoryStore.commit
+
+
+async def _commit_without_lease(self: MemoryStore, lease: Any, commit: Any, now: Any) -> bool:
+    row = self.rows[lease.agent]
+    row.lease = replace(lease, expires_at=now + timedelta(seconds=1))
+    return await _commit(self, row.lease, commit, now)
+
+
+def _share_without_capacity(*, wanted: float, **_: Any) -> float:
+    return wanted
+
+
+_aim = interpret._aim
+_resume = intake._resume
+_fill = keep._fill
+_close = conduct._close
+_read = observe.Observer._read
+
+
+def _aim_without_conversations(draft_: Any, deployment: Any, percent: float, *, move_conversations: bool = False) -> None:
+    del move_conversations
+    _aim(draft_, deployment, percent)
+
+
+def _resume_without_deadline(draft_: Any, deployment: Any, intent: Any) -> None:
+    _resume(draft_, deployment, intent)
+    resumed = draft_.deployments[deployment.deployment]
+    draft_.put(replace(resumed, stages=tuple(replace(s, deadline_at=None) for s in resumed.stages)))
+
+
+def _promoted_on_no_data(draft_: Any, _deployment: Any, record: Any, stage: Any) -> interpret.Progress:
+    return interpret.Progress(done=draft_.since(record.started_at) >= stage.seconds)
+
+
+def _retired_at_once(*_: Any) -> interpret.Progress:
+    return interpret.Progress(done=True)
+
+
+def _moved_at_once(draft_: Any, generation: Any) -> None:
+    keep._move_conversations(draft_, generation.number)
+
+
+def _closed_silently(draft_: Any, deployment: Any, status: Any) -> None:
+    _close(draft_, deployment, status)
+    draft_.events = [e for e in draft_.events if not (e.audit and e.type == deployment.kind.value)]
+
+
+def _starting_in_service(instance: Instance) -> Any:
+    if instance.status is InstanceStatus.STARTING and instance.host is not None and instance.port is not None:
+        return routing.Backend(instance=instance.instance, host=instance.host, port=instance.port)
+    return _backend(instance)
+
+
+_backend = traffic._backend
+
+
+async def _unreadable_is_empty(self: Any, what: str, agent: str, reading: Any) -> Any:
+    found = await _read(self, what, agent, reading)
+    return {} if found is None and what == "processes" else found
+
+
+def _no_orphans(_draft: Any) -> None:
+    return None
+
+
+def _retreat_keeping_the_share(draft_: Any, deployment: Any, **options: Any) -> None:
+    share = draft_.agent.share
+    retreat.retreat(draft_, deployment, **options)
+    changed = draft_.deployments[deployment.deployment]
+    stages = tuple(s for s in changed.stages if s.stage.kind != "set_traffic" or s.status.value != "pending" or s.stage.percent)
+    draft_.put(replace(changed, stages=stages), replace(draft_.agent, share=share))
+
+
+def _removed_before_its_routing(draft_: Any) -> None:
+    if draft_.agent.status is AgentStatus.REMOVING and not draft_.generations and not draft_.instances:
+        draft_.put(replace(draft_.agent, status=AgentStatus.REMOVED))
+        draft_.do(RemoveRouting(agent=draft_.agent.agent))
+
+
+def _measured_from_the_first_reading(*arguments: Any, **options: Any) -> interpret.Progress:
+    draft_, deployment = arguments[0], arguments[1]
+    baseline = deployment.stage_baseline
+    found = _measured(*arguments, **options)
+    changed = draft_.deployments[deployment.deployment]
+    draft_.put(replace(changed, stage_baseline=baseline))
+    return found
+
+
+_measured = interpret._measured
+
+
+def _trim_by_place(draft_: Any, generation: Any) -> None:
+    for instance in draft_.of(generation.number, InstanceStatus.STARTING, InstanceStatus.READY):
+        surplus = instance.place > generation.desired
+        others = [i for i in draft_.ready(generation.number) if i.place <= generation.desired]
+        if surplus and (len(others) >= max(1, generation.desired) or instance.status is not InstanceStatus.READY):
+            draft_.put(replace(instance, status=InstanceStatus.DRAINING))
+
+
+def _overtaken_never_by(kind: str) -> Callable[..., bool]:
+    right = guards._overtaken
+    return lambda draft_, deployment: deployment.kind.value != kind and right(draft_, deployment)
+
+
+def _launched_by_number(draft_: Any, deployment: Any, stage: Any) -> interpret.Progress:
+    generation = draft_.generations.get(deployment.candidate or 0)
+    part = generation.part if generation is not None else None
+    full = generation is not None and generation.desired == interpret.places(draft_.agent.instances, stage.percent)
+    found = _launched(draft_, deployment, stage)
+    changed = draft_.generations.get(deployment.candidate or 0)
+    if full and changed is not None:
+        draft_.put(replace(changed, part=part))
+    return found
+
+
+_launched = interpret._launched
+
+
+class _Unleading(draft.Draft):
+    """Forgets that a deployment is under way."""
+
+    active = None  # type: ignore[assignment]
+
+
+MUTATIONS: Mapping[str, Mutation] = {
+    "the last healthy may leave": Mutation(
+        changes={(keep, "_may_leave"): _always(True), (keep, "_others_serve"): _always(True)},
+        laws=frozenset({"the_last_healthy_is_never_let_go"}),
+    ),
+    "the share ignores capacity": _bug(
+        traffic,
+        "effective_share",
+        _share_without_capacity,
+        "share_is_carried",
+        "no_traffic_without_instances",
+        "capacity_never_falls_below_one_less",
+    ),
+    "no data promotes": _bug(interpret, "_watched", _promoted_on_no_data, "a_watch_ends_with_evidence"),
+    "the store ignores leases": _bug(MemoryStore, "commit", _commit_without_lease, "stale_commits_change_nothing"),
+    "the engine acts after its lease": _bug(engine, "STALE_MARGIN", 1e9, "actions_begin_under_a_valid_lease"),
+    "a rollback waits for an upgrade": _bug(guards, "_overtaken", _always(False), "a_rollback_begins_soon"),
+    "a retreat forgets the conversations": _bug(interpret, "_aim", _aim_without_conversations, "what_was_taken_back_answers_nobody"),
+    "stopped before it drains": _bug(keep, "_routed", _always(False), "nothing_in_service_is_stopped", "what_is_busy_is_let_finish"),
+    "no guards while paused": _bug(
+        conduct,
+        "_GUARDED",
+        (DeploymentStatus.IN_PROGRESS, DeploymentStatus.BAKING),
+        "a_failing_verdict_is_acted_upon_at_once",
+        "a_rollback_begins_soon",
+    ),
+    "no guard looks at verdicts": _bug(guards, "_judged", _always(False), "a_failing_verdict_is_acted_upon_at_once"),
+    "retired without a measured zero": _bug(interpret, "_retired", _retired_at_once, "retiring_waits_for_zero"),
+    "a resume forgets the deadline": _bug(intake, "_resume", _resume_without_deadline, "every_gate_has_a_deadline"),
+    "no deadline is watched": _bug(guards, "_late", _always(False), "every_gate_has_a_deadline", "everything_ends"),
+    "handed over unhealthy": Mutation(
+        changes={(interpret, "_healthy"): _done, (interpret, "_shifted"): _done},
+        laws=frozenset({"nothing_is_handed_over_unproven", "every_request_is_served", "capacity_never_falls_below_one_less"}),
+    ),
+    "a drain drops pins at once": _bug(
+        keep, "_fill", lambda d, g: (_moved_at_once(d, g) if g.draining_since else None, _fill(d, g)), "a_pin_holds"
+    ),
+    "an end without a closing entry": _bug(conduct, "_close", _closed_silently, "every_end_has_one_closing_entry"),
+    "requests before the first health check": _bug(traffic, "_backend", _starting_in_service, "only_proven_instances_get_traffic"),
+    "unreadable means nothing there": _bug(
+        observe.Observer,
+        "_read",
+        _unreadable_is_empty,
+        "capacity_never_falls_below_one_less",
+        "every_request_is_served",
+        "the_last_healthy_is_never_let_go",
+        "nothing_in_service_is_stopped",
+    ),
+    "orphans are left": _bug(keep, "_reap_orphans", _no_orphans, "one_generation_is_left"),
+    "a retreat keeps the share": _bug(
+        guards,
+        "retreat",
+        _retreat_keeping_the_share,
+        "a_retreat_takes_the_traffic_away",
+        "what_was_taken_back_stays_away",
+        "every_request_is_served",
+        "capacity_never_falls_below_one_less",
+    ),
+    "two deployments at once": _bug(draft.Draft, "active", None, "one_deployment_and_three_generations", "nobody_is_asked_twice"),
+    "cancel is ignored": _bug(intake, "retreat", lambda *_, **__: None, "verbs_are_obeyed"),
+    "found: forgotten before its routing is gone": _bug(keep, "_removed", _removed_before_its_routing, "one_generation_is_left"),
+    "found: the last that drains is let go": _bug(keep, "_others_serve", _always(True), "the_last_healthy_is_never_let_go"),
+    "found: a paused rollback blocks the next": _bug(guards, "_overtaken", _overtaken_never_by("rollback"), "a_rollback_begins_soon"),
+    "found: old strays hold a rollback up": _bug(
+        interpret, "_measured", _measured_from_the_first_reading, "a_rollback_begins_soon", "everything_ends"
+    ),
+    "found: two in one place for ever": _bug(keep, "_trim", _trim_by_place, "one_generation_is_left"),
+    "found: a shrunk generation stays small": _bug(interpret, "_launched", _launched_by_number, "one_generation_is_left"),
+}
+
+
+CAUGHT_BY: Mapping[str, tuple[int, str]] = {
+    "the last healthy may leave": (37, "canary"),
+    "the share ignores capacity": (14, "rolling"),
+    "no data promotes": (8, "rolling"),
+    "the store ignores leases": (19, "canary"),
+    "a rollback waits for an upgrade": (13, "canary"),
+    "stopped before it drains": (0, "blue-green"),
+    "no guards while paused": (54, "blue-green"),
+    "no guard looks at verdicts": (13, "canary"),
+    "retired without a measured zero": (0, "blue-green"),
+    "a resume forgets the deadline": (24, "blue-green"),
+    "no deadline is watched": (8, "rolling"),
+    "handed over unhealthy": (0, "blue-green"),
+    "a drain drops pins at once": (18, "blue-green"),
+    "an end without a closing entry": (0, "blue-green"),
+    "requests before the first health check": (3, "blue-green"),
+    "unreadable means nothing there": (14, "rolling"),
+    "a retreat keeps the share": (16, "canary"),
+    "two deployments at once": (0, "blue-green"),
+    "cancel is ignored": (0, "blue-green"),
+    "found: the last that drains is let go": (37, "canary"),
+}
+"""A story that shows each bug, so that the test need not search."""
