@@ -9,7 +9,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-from agent_servicing.core.analysis import Block, Tally
+from agent_servicing.core.analysis import Tally
+from agent_servicing.core.draft import JudgedBlock
 from agent_servicing.core.events import Event
 from agent_servicing.core.manifest import Manifest
 from agent_servicing.core.metrics import Counters
@@ -187,14 +188,14 @@ class Lease:
 class Commit:
     """The outcome of one reconcile: the next state, what happened, which intents are done, when to come back.
 
-    `blocks` are (deployment, block) pairs to append to what its verdicts can be replayed from.
+    `blocks` are appended to what its verdicts can be replayed from.
     """
 
     state: AgentState
     events: Sequence[Event]
     intents_done: Sequence[int]
     next_at: datetime
-    blocks: Sequence[tuple[str, Block]] = ()
+    blocks: Sequence[JudgedBlock] = ()
 
 
 class Store(Protocol):

@@ -119,6 +119,12 @@ class Api:
     def verb(self, agent: str, deployment: str, verb: str, body: Json) -> Json:
         return self.send("POST", _path("agents", agent, "upgrades", deployment, verb), body)
 
+    def analysis(self, agent: str, deployment: str) -> Json:
+        return self.get(_path("agents", agent, "upgrades", deployment, "analysis"))
+
+    def try_limits(self, agent: str, deployment: str, limits: Json) -> Json:
+        return self.send("POST", _path("agents", agent, "upgrades", deployment, "analysis"), limits)
+
     # --- schedule, queue, lock --------------------------------------------------------------------------------------
 
     def schedule(self) -> Json:

@@ -8,7 +8,21 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from agent_servicing import __version__
-from agent_servicing.cli import agents, audit, deployments, doctor, logs, schedule, server, status, tokens, turns, upgrade, versions
+from agent_servicing.cli import (
+    agents,
+    analysis,
+    audit,
+    deployments,
+    doctor,
+    logs,
+    schedule,
+    server,
+    status,
+    tokens,
+    turns,
+    upgrade,
+    versions,
+)
 from agent_servicing.cli.command import command, group, listing
 from agent_servicing.cli.exits import ExitCode, one_line
 
@@ -82,7 +96,13 @@ def _build() -> typer.Typer:
     _add(
         made,
         ACT,
-        {"resume": deployments.resume, "promote": deployments.promote, "cancel": deployments.cancel, "override": deployments.override},
+        {
+            "resume": deployments.resume,
+            "promote": deployments.promote,
+            "cancel": deployments.cancel,
+            "override": deployments.override,
+            "analysis": analysis.analysis,
+        },
     )
     made.add_typer(_schedule(), name="schedule", rich_help_panel=TURN)
     _add(made, TURN, {"queue": turns.queue, "move": turns.move, "reschedule": turns.reschedule, "lock": turns.lock, "unlock": turns.unlock})

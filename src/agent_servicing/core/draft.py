@@ -13,6 +13,18 @@ from agent_servicing.core.manifest import Manifest
 from agent_servicing.core.model import Agent, AgentState, Deployment, Generation, Instance, Observation, Release, Snapshot
 from agent_servicing.core.status import AgentStatus, InstanceStatus
 
+BLOCKS_STORED = 20_000
+"""Blocks kept of one deployment: more than five hours of one a second. Its verdicts go on without, but cannot be replayed any more."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JudgedBlock:
+    """A block and whose it is. `begun_anew`: how often that deployment's evidence was begun anew before."""
+
+    deployment: str
+    begun_anew: int
+    block: Block
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
@@ -23,7 +35,7 @@ class Decision:
     events: tuple[Event, ...]
     intents_done: tuple[int, ...]
     next_in_seconds: float
-    blocks: tuple[tuple[str, Block], ...] = ()
+    blocks: tuple[JudgedBlock, ...] = ()
 
 
 class Draft:
@@ -42,7 +54,7 @@ class Draft:
         self.actions: list[Action] = []
         self.events: list[Event] = []
         self.intents_done: list[int] = []
-        self.blocks: list[tuple[str, Block]] = []
+        self.blocks: list[JudgedBlock] = []
         self.wake_in_seconds = limits.idle_interval_seconds
 
     @property
@@ -113,9 +125,10 @@ class Draft:
         event = Event(type=kind, at=self.now, agent=self.agent.agent, deployment=name, actor=actor, reason=reason, audit=audit, data=whole)
         self.events.append(event)
 
-    def keep_block(self, deployment: str, block: Block) -> None:
+    def keep_block(self, deployment: Deployment, block: Block) -> None:
         """To be stored with the deployment: what its verdicts can be replayed from."""
-        self.blocks.append((deployment, block))
+        if block.number < BLOCKS_STORED:
+            self.blocks.append(JudgedBlock(deployment=deployment.deployment, begun_anew=len(deployment.replaced), block=block))
 
     def wake_in(self, seconds: float) -> None:
         self.wake_in_seconds = min(self.wake_in_seconds, seconds)

@@ -5,6 +5,7 @@ from dataclasses import replace
 from agent_servicing.core import events
 from agent_servicing.core.analysis import without_worst
 from agent_servicing.core.draft import Draft
+from agent_servicing.core.interpret import watch_seconds
 from agent_servicing.core.judging import undecided
 from agent_servicing.core.limits import COMMON_CAUSE_SECONDS, PAUSE_DEADLINE_SECONDS, REPLACED_MAX
 from agent_servicing.core.metrics import Counts
@@ -124,7 +125,7 @@ def _undecided(draft: Draft, deployment: Deployment) -> bool:
     watch = next((r for r in deployment.stages if isinstance(r.stage, Analyse) and r.status is StageStatus.IN_PROGRESS), None)
     if watch is None or not isinstance(watch.stage, Analyse) or watch.stage.confirm or deployment.status is DeploymentStatus.PAUSED:
         return False
-    over = draft.since(watch.started_at) >= watch.stage.seconds
+    over = draft.since(watch.started_at) >= watch_seconds(watch.stage, watch.started_at or draft.now)
     if not over or deployment.spec.on_inconclusive != "rollback" or deployment.overridden_by or not undecided(deployment):
         return False
     retreat(

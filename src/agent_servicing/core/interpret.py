@@ -1,6 +1,7 @@
 """The one interpreter of stages: enters a stage, says how far it is. Every strategy runs through here, so safety is proved once."""
 
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import assert_never
 
 from agent_servicing.core.actions import BeginVerification, PrepareRelease
@@ -59,13 +60,19 @@ def deadline_seconds(draft: Draft, deployment: Deployment, stage: Stage) -> floa
         case Replace():
             return health.startup_timeout_seconds + health.healthy_after * health.interval_seconds + SHIFT_DEADLINE_SECONDS
         case Analyse():
-            return stage.seconds if stage.confirm else stage.seconds + deployment.spec.hold_seconds
+            seconds = watch_seconds(stage, draft.now)
+            return seconds if stage.confirm else seconds + deployment.spec.hold_seconds
         case Verify():
             return TESTS_DEADLINE_SECONDS
         case Retire():
             return RETIRE_DEADLINE_SECONDS
         case _:
             assert_never(stage)
+
+
+def watch_seconds(stage: Analyse, begun: datetime) -> float:
+    """How long a watch that began then lasts: its seconds, and up to its moment."""
+    return max(stage.seconds, (stage.until - begun).total_seconds() if stage.until is not None else 0.0)
 
 
 def enter(draft: Draft, deployment: Deployment, stage: Stage) -> Deployment:
@@ -233,7 +240,8 @@ def _watched(draft: Draft, deployment: Deployment, record: StageRecord, stage: A
         until = f" at {record.deadline_at:%Y-%m-%d %H:%M:%S} UTC" if record.deadline_at else ""
         return Progress(done=False, note=f"waits for somebody to confirm it by a promote; goes back{until} otherwise")
     judgement = deployment.judgement or Judgement(verdict=Verdict.NO_DATA, sentence="no requests yet")
-    left = stage.seconds - draft.since(record.started_at or draft.now)
+    begun = record.started_at or draft.now
+    left = watch_seconds(stage, begun) - draft.since(begun)
     if not up_to_date(draft, deployment):
         return Progress(done=False, note="the counters cannot be read")
     if judgement.verdict is Verdict.PASSING and (left <= 0 or deployment.spec.promote_early):

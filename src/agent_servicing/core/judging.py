@@ -67,12 +67,11 @@ def undecided(deployment: Deployment) -> bool:
     judgement, evidence, policy = deployment.judgement, deployment.evidence, deployment.spec.policy
     if judgement is None or evidence is None or judgement.verdict is not Verdict.INCONCLUSIVE or judgement.common_cause:
         return False
-    return (
-        policy.enabled
-        and not evidence.warming
-        and evidence.counted.stage_requests >= policy.min_requests
-        and judgement.failing_odds < QUIET_ODDS
-    )
+    enough = not evidence.warming and evidence.counted.stage_requests >= policy.min_requests
+    calm = judgement.failing_odds < QUIET_ODDS and not any(c.candidate_failing for c in evidence.criteria)
+    # With all of the traffic there is nobody to compare it with, so that evidence stays low: suspicion must be compared first.
+    alone = evidence.share == 100 and judgement.suspicion >= SUSPICION_ODDS
+    return policy.enabled and enough and calm and not alone
 
 
 def warmup_seconds(spec: DeploymentSpec) -> float:
@@ -146,7 +145,7 @@ def _judged(
     )
     evidence, block = observe(evidence, reading, policy)
     if block is not None:
-        draft.keep_block(deployment.deployment, block)
+        draft.keep_block(deployment, block)
     return evidence, verdict(evidence, policy)
 
 

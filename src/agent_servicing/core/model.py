@@ -101,7 +101,8 @@ class DeploymentSpec:
 
     `steps` are blue-green's shares, `percent` is the canary's part, `batch_size` or `batch_percent` what is replaced at once.
     `on_inconclusive` says what follows a watch that proved nothing either way on enough requests. `confirm_seconds`: after 100 % the
-    deployment is taken back unless somebody confirms it in this time. `control_percent` stays with the stable side through the bake.
+    deployment is taken back unless somebody confirms it in this time, or by `confirm_until`. `bake_until` ends the bake no earlier.
+    `control_percent` stays with the stable side through the bake.
     """
 
     strategy: str
@@ -112,7 +113,9 @@ class DeploymentSpec:
     monitor_seconds: float = 180.0
     pause_seconds: float = 0.0
     bake_seconds: float = 0.0
+    bake_until: datetime | None = None
     confirm_seconds: float | None = None
+    confirm_until: datetime | None = None
     control_percent: float = 0.0
     warmup_seconds: float | None = None
     on_inconclusive: OnInconclusive = "promote"

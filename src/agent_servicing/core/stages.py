@@ -53,13 +53,14 @@ class Replace:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Analyse:
-    """Watch for `seconds`, then go on only with a verdict that allows it. `bake` marks the watch after 100 %.
+    """Watch for `seconds` and up to `until`, then go on only with a verdict that allows it. `bake` marks the watch after 100 %.
 
     With `confirm` no verdict goes on: an operator does, by a promote, or the deployment is taken back when the time is over.
     """
 
     name: str
     seconds: float
+    until: datetime | None = None
     bake: bool = False
     confirm: bool = False
     kind: Literal["analyse"] = "analyse"

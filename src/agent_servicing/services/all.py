@@ -8,6 +8,7 @@ from agent_servicing.services.access import Access
 from agent_servicing.services.agent_lock import AgentLock
 from agent_servicing.services.agent_queue import AgentQueue
 from agent_servicing.services.agent_upgrade import AgentUpgrade
+from agent_servicing.services.analysis import Analysis
 from agent_servicing.services.audit_logger import AuditLogger
 from agent_servicing.services.events import EventLog
 from agent_servicing.services.fleet import Fleet
@@ -36,6 +37,7 @@ class Services:
     idempotency: Idempotency
     events: EventLog
     reports: AgentReports
+    analysis: Analysis
 
 
 def build_services(
@@ -73,4 +75,5 @@ def build_services(
         idempotency=Idempotency(database=database, clock=clock),
         events=EventLog(database=database),
         reports=AgentReports(database=database, clock=clock),
+        analysis=Analysis(database=database),
     )

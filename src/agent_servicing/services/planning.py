@@ -58,7 +58,7 @@ def make_plan(
     row = next((row for row in rows if row.version == target), None)
     start = scheduled_start(request, now)
     tests = row.manifest.tests if row is not None else Tests()
-    spec = spec_of(request, start=start or now, keep_warm_seconds=keep_warm_seconds, tests=tests)
+    spec = spec_of(request, keep_warm_seconds=keep_warm_seconds, tests=tests)
     refusals = (
         *_input_refusals(request, now),
         *right_refusals(state, request, asker, now),

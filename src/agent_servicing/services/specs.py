@@ -13,7 +13,6 @@ from agent_servicing.core.reports import METRIC_NAME
 from agent_servicing.services.requests import AutoRollback, UpgradeRequest
 
 _T = TypeVar("_T")
-_S = TypeVar("_S", float, float | None)
 
 STEPS_MAX: Final = 20
 """Traffic steps of one deployment; more are no safer and nobody reads them."""
@@ -31,8 +30,8 @@ MONITOR_SECONDS: Final = {"blue-green": 180.0, "canary": 900.0, "rolling": 0.0}
 """How long a step is watched when nobody says: rolling looks on while it replaces."""
 
 
-def spec_of(request: UpgradeRequest, *, start: datetime, keep_warm_seconds: float, tests: Tests) -> DeploymentSpec:
-    """The complete spec; what the request leaves open takes its default. `start` is when the deployment is to begin.
+def spec_of(request: UpgradeRequest, *, keep_warm_seconds: float, tests: Tests) -> DeploymentSpec:
+    """The complete spec; what the request leaves open takes its default.
 
     `tests` are the target version's own: without any there is nothing to verify.
     """
@@ -46,8 +45,10 @@ def spec_of(request: UpgradeRequest, *, start: datetime, keep_warm_seconds: floa
         batch_percent=request.batch_percent,
         pause_seconds=_or(request.pause_seconds, default.pause_seconds),
         monitor_seconds=monitor_seconds,
-        bake_seconds=_until(request.bake_until, start, _or(request.bake_seconds, 0.0)),
-        confirm_seconds=_until(request.confirm_until, start, request.confirm_seconds),
+        bake_seconds=_or(request.bake_seconds, 0.0),
+        bake_until=_aware(request.bake_until),
+        confirm_seconds=request.confirm_seconds,
+        confirm_until=_aware(request.confirm_until),
         control_percent=_or(request.control_percent, default.control_percent),
         warmup_seconds=request.warmup_seconds,
         on_inconclusive=_or(request.on_inconclusive, "hold" if request.strategy == "canary" else "promote"),
@@ -81,7 +82,7 @@ def problems(request: UpgradeRequest) -> Iterator[tuple[str, str]]:
     yield from _steps(request.steps)
     yield from _parts(request)
     yield from _spans(request)
-    yield from _limits(request.auto_rollback)
+    yield from limit_problems(request.auto_rollback)
     if request.min_requests is not None and not 1 <= request.min_requests <= MIN_REQUESTS_MAX:
         yield "min_requests", f"must be from 1 to {MIN_REQUESTS_MAX}"
 
@@ -120,7 +121,7 @@ def _spans(request: UpgradeRequest) -> Iterator[tuple[str, str]]:
             yield f"{what}_until", "needs a time zone: end it with Z or an offset"
 
 
-def _limits(limits: AutoRollback) -> Iterator[tuple[str, str]]:
+def limit_problems(limits: AutoRollback) -> Iterator[tuple[str, str]]:
     """The operator's limits alone and against one another: what may be promoted must be better than what is rolled back."""
     for name in ("error_rate_threshold", "promote_error_rate"):
         rate: float | None = getattr(limits, name)
@@ -162,11 +163,9 @@ def _steps(steps: tuple[float, ...] | None) -> Iterator[tuple[str, str]]:
         yield "steps", f"must be 1 to {STEPS_MAX} rising percentages above 0, the last of them 100, for example 25, 50, 100"
 
 
-def _until(until: datetime | None, start: datetime, seconds: _S) -> float | _S:
-    """A moment counts from the start, so that the watch ends no earlier than asked; `seconds` when there is none."""
-    if until is not None and until.tzinfo is not None:
-        return min(SPAN_SECONDS_MAX, max(0.0, (until - start).total_seconds()))
-    return seconds
+def _aware(moment: datetime | None) -> datetime | None:
+    """One without a time zone is refused elsewhere and means nothing here."""
+    return moment if moment is not None and moment.tzinfo is not None else None
 
 
 def _or(value: _T | None, default: _T) -> _T:

@@ -47,7 +47,8 @@ def _replace(stage: Replace, instances: int, old: str | None, target: str) -> st
 
 
 def _analyse(stage: Analyse, target: str) -> str:
+    length = f"until {stage.until:%Y-%m-%d %H:%M:%S %Z}" if stage.until is not None else f"for {stage.seconds:g} s"
     if stage.confirm:
-        return f"Wait up to {stage.seconds:g} s for somebody to confirm {target}; take it back otherwise."
+        return f"Wait {length} for somebody to confirm {target}; take it back otherwise."
     everything = " with all traffic" if stage.bake else ""
-    return f"Watch {target} for {stage.seconds:g} s{everything}; take it back if it is worse."
+    return f"Watch {target} {length}{everything}; take it back if it is worse."

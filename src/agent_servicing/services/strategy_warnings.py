@@ -20,7 +20,9 @@ def strategy_warnings(spec: DeploymentSpec, instances: int) -> Iterator[str]:
             pass
     if spec.strategy != "rolling" and spec.monitor_seconds == 0:
         yield "The monitor time is 0: nothing but health is looked at before the next step."
-    if spec.confirm_seconds is not None:
+    if spec.confirm_until is not None:
+        yield f"It goes back by itself at {spec.confirm_until:%Y-%m-%d %H:%M:%S %Z}, unless somebody confirms it with promote."
+    elif spec.confirm_seconds is not None:
         yield f"It goes back by itself {spec.confirm_seconds:g} s after it has all traffic, unless somebody confirms it with promote."
 
 

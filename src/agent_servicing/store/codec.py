@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from pydantic import TypeAdapter
 
+from agent_servicing.core.analysis import Block
 from agent_servicing.core.manifest import Manifest
 from agent_servicing.core.model import Agent, Deployment, Generation, Instance
 from agent_servicing.core.schedule import Line
@@ -39,6 +40,7 @@ _deployment = TypeAdapter(Deployment)
 _line = TypeAdapter(Line)
 _manifest = TypeAdapter(Manifest)
 _version = TypeAdapter(VersionBody)
+_block = TypeAdapter(Block)
 
 
 def encode_agent(body: AgentBody) -> str:
@@ -79,3 +81,11 @@ def encode_version(body: VersionBody) -> str:
 
 def decode_version(body: str) -> VersionBody:
     return _version.validate_json(body)
+
+
+def encode_block(block: Block) -> str:
+    return _block.dump_json(block).decode()
+
+
+def decode_block(body: str) -> Block:
+    return _block.validate_json(body)

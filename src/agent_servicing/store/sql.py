@@ -12,6 +12,7 @@ from agent_servicing.core.model import AgentState
 from agent_servicing.core.status import AgentStatus
 from agent_servicing.ports import Commit, Ids, Lease
 from agent_servicing.store import codec
+from agent_servicing.store.blocks import append_blocks
 from agent_servicing.store.codec import AgentBody
 from agent_servicing.store.database import Database
 from agent_servicing.store.deployments import cancel_open, overtaken, save_deployment, starting
@@ -173,6 +174,7 @@ class SqlStore:
         agent = commit.state.agent
         for deployment in commit.state.deployments:
             await save_deployment(connection, deployment)
+        await append_blocks(connection, commit.blocks)
         if commit.intents_done:
             await connection.execute(delete(intents).where(intents.c.intent.in_(list(commit.intents_done))))
         if commit.events:

@@ -218,3 +218,15 @@ reports = Table(
     sqlite_autoincrement=True,
 )
 """What instances said of themselves. `number` is the order of arrival, by which the oldest go; the second index answers the judge alone."""
+
+blocks = Table(
+    "blocks",
+    metadata,
+    Column("number", _Number, primary_key=True, autoincrement=True),
+    Column("deployment", _Name, nullable=False),
+    Column("begun_anew", Integer, nullable=False),
+    Column("body", Text, nullable=False),
+    Index("blocks_of_deployment", "deployment", "number"),
+    sqlite_autoincrement=True,
+)
+"""What verdicts rest on. `begun_anew`: how often the deployment's evidence was begun anew before; the last one is what counts."""

@@ -5,7 +5,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from agent_servicing.core.analysis import Block
+from agent_servicing.core.draft import JudgedBlock
 from agent_servicing.core.errors import PermanentError
 from agent_servicing.core.events import Event
 from agent_servicing.core.limits import PLACE_RETRY_SECONDS
@@ -41,7 +41,7 @@ class MemoryStore:
     rows: dict[str, Row] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
     history: dict[str, Deployment] = field(default_factory=dict)
-    blocks: dict[str, list[Block]] = field(default_factory=dict)
+    blocks: dict[str, list[JudgedBlock]] = field(default_factory=dict)
     line: Line = field(default_factory=Line)
     locks: dict[str, Lock] = field(default_factory=dict)
     max_concurrent_deployments: int = 0
@@ -109,8 +109,8 @@ class MemoryStore:
         row.intents = [i for i in row.intents if i.intent not in commit.intents_done]
         self._give_back(row, commit.next_at)
         self.events.extend(commit.events)
-        for deployment, block in commit.blocks:
-            self.blocks.setdefault(deployment, []).append(block)
+        for each in commit.blocks:
+            self.blocks.setdefault(each.deployment, []).append(each)
         if commit.state.agent.status is AgentStatus.REMOVED:
             del self.rows[lease.agent]
         return True

@@ -8,7 +8,7 @@ operators in docs/guides/analysis.md; the arithmetic is in `wealth`.
 from agent_servicing.core.analysis.blocks import SAMPLES_KEPT, Arm, Block, Cell, CustomCount, Reading, Sample, Tally
 from agent_servicing.core.analysis.evidence import Criterion, Evidence, begin
 from agent_servicing.core.analysis.judgement import EvidenceBar, Judgement
-from agent_servicing.core.analysis.observe import observe, replay
+from agent_servicing.core.analysis.observe import observe, replay, retrace
 from agent_servicing.core.analysis.policy import CustomMetric, Policy
 from agent_servicing.core.analysis.verdict import verdict
 from agent_servicing.core.analysis.worst import without_worst
@@ -31,6 +31,7 @@ __all__ = [
     "begin",
     "observe",
     "replay",
+    "retrace",
     "verdict",
     "without_worst",
 ]

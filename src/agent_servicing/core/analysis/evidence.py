@@ -71,9 +71,14 @@ class Criterion:
         return max(self.stable_above_rollback) > ALARM_FROM
 
     @property
+    def candidate_failing(self) -> bool:
+        """Is the candidate above the roll-back limit just now? No proof, but no calm either."""
+        return max(self.candidate_above_rollback) > ALARM_FROM
+
+    @property
     def common_cause(self) -> bool:
         """Are both versions above the roll-back limit just now?"""
-        return self.stable_failing and max(self.candidate_above_rollback) > ALARM_FROM
+        return self.stable_failing and self.candidate_failing
 
     @property
     def worse_odds(self) -> float:

@@ -1,6 +1,6 @@
 """From readings to evidence, live and again. The engine calls `observe` at each reading; whoever doubts a verdict calls `replay`."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from agent_servicing.core.analysis.blocks import Block, Reading, block_of, merged
@@ -29,6 +29,14 @@ def observe(evidence: Evidence, reading: Reading, policy: Policy, *, closing: bo
 def replay(blocks: Iterable[Block], policy: Policy, warmup_seconds: float) -> Evidence:
     """The evidence that these blocks left behind, bit for bit as it was when the last of them was closed."""
     evidence = begin(policy, warmup_seconds)
+    for after in retrace(blocks, policy, warmup_seconds):
+        evidence = after
+    return evidence
+
+
+def retrace(blocks: Iterable[Block], policy: Policy, warmup_seconds: float) -> Iterator[Evidence]:
+    """The evidence after each of these blocks in turn; with another policy, what that would have made of them."""
+    evidence = begin(policy, warmup_seconds)
     for block in blocks:
         evidence = apply(evidence, block, policy)
-    return evidence
+        yield evidence

@@ -50,7 +50,7 @@ def deployment_view(deployment: Deployment, *, now: datetime, state: AgentState 
         current_stage=_current_stage(deployment.stages),
         stages=[_stage(record) for record in deployment.stages],
         metrics=_metrics(deployment, state),
-        auto_rollback=_policy(deployment.spec.policy),
+        auto_rollback=policy_view(deployment.spec.policy),
         judgement=JudgementView.model_validate(deployment.judgement) if deployment.judgement else None,
         rollback=_cause(deployment),
         impact=ImpactView.model_validate(deployment.impact),
@@ -124,7 +124,7 @@ def _estimate(deployment: Deployment) -> float:
     return estimated_minutes([record.stage for record in deployment.stages] or compiled)
 
 
-def _policy(policy: Policy) -> PolicyView:
+def policy_view(policy: Policy) -> PolicyView:
     """With the promote limits that are in force, given or derived."""
     return PolicyView(
         enabled=policy.enabled,
