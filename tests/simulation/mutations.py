@@ -244,11 +244,12 @@ MUTATIONS: Mapping[str, Mutation] = {
 
 
 CAUGHT_BY: Mapping[str, tuple[int, str]] = {
-    "the last healthy may leave": (37, "canary"),
+    "the last healthy may leave": (83, "rolling"),
     "the share ignores capacity": (14, "rolling"),
     "no data promotes": (8, "rolling"),
     "the store ignores leases": (19, "canary"),
     "a rollback waits for an upgrade": (13, "canary"),
+    "a retreat forgets the conversations": (0, "blue-green"),
     "stopped before it drains": (0, "blue-green"),
     "no guards while paused": (54, "blue-green"),
     "no guard looks at verdicts": (13, "canary"),
@@ -256,13 +257,13 @@ CAUGHT_BY: Mapping[str, tuple[int, str]] = {
     "a resume forgets the deadline": (24, "blue-green"),
     "no deadline is watched": (8, "rolling"),
     "handed over unhealthy": (0, "blue-green"),
-    "a drain drops pins at once": (18, "blue-green"),
+    "a drain drops pins at once": (96, "blue-green"),
     "an end without a closing entry": (0, "blue-green"),
     "requests before the first health check": (3, "blue-green"),
     "unreadable means nothing there": (14, "rolling"),
     "a retreat keeps the share": (16, "canary"),
     "two deployments at once": (0, "blue-green"),
     "cancel is ignored": (0, "blue-green"),
-    "found: the last that drains is let go": (37, "canary"),
+    "found: the last that drains is let go": (83, "rolling"),
 }
 """A story that shows each bug, so that the test need not search."""
