@@ -223,6 +223,8 @@ class World:
         return free
 
     def _flow(self, seconds: float) -> None:
+        if seconds <= 0:
+            return
         if self.quiet:
             self.calm_seconds += seconds
         for site in self.sites.values():
