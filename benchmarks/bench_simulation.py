@@ -29,17 +29,17 @@ async def upgrades(seed: int, number: int) -> tuple[int, int]:
     manifest = Manifest(
         agent="Agent", source=Source(kind="path", location="/srv/agent"), run=Run(instances=2), health=Health(path="/healthz")
     )
-    site, operators = world.add(manifest, rate=50.0, conversations=0), Operators(world=world, dice=dice)
+    site, operators = world.add(manifest, rate=400.0, conversations=0), Operators(world=world, dice=dice)
     plain = DeploymentSpec(strategy="install", steps=(100.0,), monitor_seconds=0.0)
     names = [operators.request(site, DeploymentKind.INSTALL, "1.0.0", plain)]
     while names[-1] not in world.store.history:
-        await world.live(world.seconds + 0.25)
+        await world.live(world.seconds + 0.5)
     for step in range(1, number + 1):
         world.weather.calls, world.weather.crash_at = 0, dice.randrange(CALLS)
-        spec = DeploymentSpec(strategy=dice.choice(sorted(UPGRADES)), steps=(50.0, 100.0), monitor_seconds=2.0, keep_warm_seconds=0.0)
+        spec = DeploymentSpec(strategy=dice.choice(sorted(UPGRADES)), steps=(50.0, 100.0), monitor_seconds=1.0, keep_warm_seconds=0.0)
         names.append(operators.request(site, DeploymentKind.UPGRADE, f"1.{step}.0", spec))
         while names[-1] not in world.store.history:
-            await world.live(world.seconds + 0.25)
+            await world.live(world.seconds + 0.5)
     assert world.breach is None, world.breach
     return sum(world.store.history[name].status is DeploymentStatus.COMPLETED for name in names[1:]), world.kills
 

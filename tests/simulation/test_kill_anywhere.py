@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
+from typing import Any
 
 import pytest
 
@@ -57,14 +58,18 @@ class Machine:
             action_timeout_seconds=10,
         )
 
-    def request(self, kind: DeploymentKind, version: str, strategy: str = "install") -> str:
+    def request(self, kind: DeploymentKind, version: str, strategy: str = "install", *, strict: bool = False) -> str:
+        """`strict` goes on with proof only: a watch that proves nothing, being short, takes the deployment back."""
+        watch: dict[str, Any] = {"bake_seconds": 2.0, "on_inconclusive": "rollback"} if strict else {}
         deployment = Deployment(
             deployment=f"upg-{kind}-{version}",
             agent=AGENT,
             kind=kind,
             from_version=None,
             to_version=version,
-            spec=DeploymentSpec(strategy=strategy, steps=(50.0, 100.0), monitor_seconds=2.0, hold_seconds=60.0, keep_warm_seconds=5.0),
+            spec=DeploymentSpec(
+                strategy=strategy, steps=(50.0, 100.0), monitor_seconds=2.0, hold_seconds=60.0, keep_warm_seconds=5.0, **watch
+            ),
             reason="a test",
             actor="tester",
             requested_at=self.clock.now(),
@@ -105,7 +110,7 @@ async def story(machine: Machine, strategy: str, *, bad: bool) -> None:
     machine.metrics.unserved.clear()
     machine.fuse.calls, machine.fuse.at = 0, burning
     machine.runtime.behaviour("1.1.0").error_share = 1.0 if bad else 0.0
-    upgrade = machine.request(DeploymentKind.UPGRADE, "1.1.0", strategy)
+    upgrade = machine.request(DeploymentKind.UPGRADE, "1.1.0", strategy, strict=bad)
     begun = machine.clock.now()
     await machine.run(lambda: upgrade in machine.store.history)
     done = machine.store.history[upgrade]

@@ -20,7 +20,7 @@ RETREAT_SECONDS = 120.0
 
 def a_rollback_begins_soon(world: "World", site: Site, state: AgentState) -> str | None:
     """A rollback waits for nobody: not for analysis, pause, counters, or the queue."""
-    if site.hurt:
+    if site.hurt or not (state.deployments or world.store.deployments(site.agent)):
         return None
     for deployment in world.store.deployments(site.agent):
         ask = site.asked.get(deployment.deployment)

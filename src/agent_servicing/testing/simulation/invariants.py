@@ -318,7 +318,7 @@ def what_was_taken_back_answers_nobody(world: "World", site: Site, request: Serv
     row = world.store.rows.get(site.agent)
     if request.by is None or row is None or site.dirty or not world.quiet or site.hurt:
         return None
-    if request.by not in site.banished and request.by not in _left(row.state):
+    if request.by not in site.banished and (request.routing.share > 0 or request.by not in _left(row.state)):
         return None
     if not site.users.usable(request.routing.generation(request.routing.stable)):
         return None
@@ -336,14 +336,14 @@ def nobody_is_asked_twice(_world: "World", _site: Site, moment: Committed) -> st
 
 
 def _left(state: AgentState) -> set[int | None]:
-    """Candidates that are being taken back and whose traffic, conversations included, is said to be gone."""
+    """Candidates whose traffic is being taken back, conversations included."""
     retreats = (d for d in state.deployments if d.status is DeploymentStatus.ROLLING_BACK)
     return {d.candidate for d in retreats for r in d.stages if _sends_away(r)}
 
 
 def _sends_away(record: StageRecord) -> bool:
     gone = isinstance(record.stage, SetTraffic) and record.stage.percent == 0 and record.stage.move_conversations
-    return gone and record.status is StageStatus.COMPLETED
+    return gone and record.status in (StageStatus.IN_PROGRESS, StageStatus.COMPLETED)
 
 
 ON_STEP = (every_request_is_served, capacity_never_falls_below_one_less)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache
 from random import Random
 
 from agent_servicing.core import latency
@@ -106,9 +107,14 @@ class Users:
         listening = [b.instance for b in route.backends if self.runtime.listens(self.agent, b.instance)]
         hung = sum(1 for i in listening if (body := self.runtime.body(self.agent, i)) and body.hung)
         errors = round(requests * max(temper.error_share, hung / len(listening)))
-        bucket = next((i for i, edge in enumerate(latency.EDGES_MS) if temper.latency_ms <= edge), latency.BUCKETS - 1)
+        bucket = _bucket(temper.latency_ms)
         seen = self.metrics.tallies(self.agent)
         for tallies in (self.truth, seen):
             side = tallies.pinned if pinned else tallies.new
             side.setdefault(number, Tally()).add(requests, errors, bucket)
         self.answered_at[number] = self.runtime.clock.monotonic()
+
+
+@cache
+def _bucket(latency_ms: float) -> int:
+    return next((i for i, edge in enumerate(latency.EDGES_MS) if latency_ms <= edge), latency.BUCKETS - 1)

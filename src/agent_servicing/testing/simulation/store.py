@@ -38,6 +38,13 @@ class SimStore(MemoryStore):
         for kind, audit in ((events.CANCELLED, False), (deployment.kind.value, True)):
             self.events.append(Event(type=kind, at=now, agent=deployment.agent, deployment=deployment.deployment, actor=actor, audit=audit))
         row.due_at, row.woken = now, True
+        self._put(deployment.agent)
+
+    def drop_leases(self) -> None:
+        """What the only server of a database does when it starts: whoever held them was killed."""
+        for agent, row in self.rows.items():
+            row.lease = None
+            self._put(agent)
 
     async def load(self, agent: str) -> AgentState:
         """Only the releases that run or are on their way, as the SQL store does."""

@@ -202,8 +202,7 @@ class World:
         pilot.down_until = self.seconds + self.dice.choice([0.1, 2.0, 10.0])
         self.upset(pilot.down_until - self.seconds + LEASE_SECONDS)
         if len(self.pilots) == 1 and self.dice.random() < 0.5:
-            for row in self.store.rows.values():
-                row.lease = None
+            self.store.drop_leases()
 
     def _next_turn(self) -> float:
         """When the next engine that is free finds an agent that is due."""
@@ -223,6 +222,8 @@ class World:
         return free
 
     def _flow(self, seconds: float) -> None:
+        if seconds <= 0:
+            return
         if self.quiet:
             self.calm_seconds += seconds
         for site in self.sites.values():
