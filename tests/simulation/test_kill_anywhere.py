@@ -60,7 +60,7 @@ class Machine:
 
     def request(self, kind: DeploymentKind, version: str, strategy: str = "install", *, strict: bool = False) -> str:
         """`strict` goes on with proof only: a watch that proves nothing, being short, takes the deployment back."""
-        watch: dict[str, Any] = {"bake_seconds": 2.0, "on_inconclusive": "rollback"} if strict else {}
+        watch: dict[str, Any] = {"bake_seconds": 2.0} if strict else {}
         deployment = Deployment(
             deployment=f"upg-{kind}-{version}",
             agent=AGENT,

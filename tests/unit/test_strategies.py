@@ -102,6 +102,17 @@ async def test_a_rolling_update_that_is_taken_back_half_way_moves_traffic_only_a
     await world.run(lambda: watch.seen[-1] == (6, 0, 0.0))
 
 
+@pytest.mark.parametrize("strategy", sorted(UPGRADES))
+async def test_a_fix_can_be_rolled_out_while_the_old_version_has_nobody_healthy(strategy: str) -> None:
+    world, watch = await a_world(2)
+    world.runtime.behaviour("1.0.0").crashes = True
+    for instance in list(world.runtime.processes[AGENT]):
+        world.runtime.crash(AGENT, instance)
+    deployment = await upgraded(world, strategy, monitor_seconds=5.0)
+    assert deployment.status is DeploymentStatus.COMPLETED
+    assert watch.seen[-1][1] == 2
+
+
 async def test_pausing_within_a_batch_keeps_instances_and_share_where_they_are() -> None:
     world, watch = await a_world(4)
     name = world.request(DeploymentKind.UPGRADE, "1.1.0", strategy="rolling")

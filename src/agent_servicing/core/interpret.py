@@ -37,7 +37,7 @@ from agent_servicing.core.status import (
     Verdict,
     VerificationStatus,
 )
-from agent_servicing.core.traffic import desired_routing, in_force
+from agent_servicing.core.traffic import able, desired_routing, in_force
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,6 +183,8 @@ def _shifted(draft: Draft, deployment: Deployment, percent: float, *, patience_s
     wanted = desired_routing(draft).share if draft.agent.candidate is not None else 0.0
     if wanted < percent:
         return Progress(done=False, note=f"only {wanted:g} % of the traffic has ready instances to go to")
+    if wanted > percent and deployment.status is not DeploymentStatus.ROLLING_BACK and not able(draft, deployment.stable):
+        return Progress(done=in_force(draft), note="the old version has no healthy instance: the new one carries everything")
     if wanted > percent:
         return Progress(done=False, note=f"{wanted:g} % of the traffic stays until the old version's instances are back")
     counters = draft.world.counters
