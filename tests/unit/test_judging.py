@@ -2,7 +2,7 @@
 
 import pytest
 
-from agent_servicing.core.analysis import Policy
+from agent_servicing.core.analysis import CustomMetric, Policy
 from agent_servicing.core.manifest import Run
 from agent_servicing.core.model import Deployment
 from agent_servicing.core.status import DeploymentKind, DeploymentStatus, Verb
@@ -168,3 +168,45 @@ async def test_promote_early_goes_on_as_soon_as_the_verdict_is_passing() -> None
     done = await world.outcome(upgrade(world, monitor_seconds=3_600.0, promote_early=True, policy=policy))
     assert done.status is DeploymentStatus.COMPLETED
     assert world.clock.monotonic() < 1_000
+
+
+@pytest.mark.parametrize(("quality", "status"), [(0.9, DeploymentStatus.COMPLETED), (0.4, DeploymentStatus.ROLLED_BACK)])
+async def test_what_the_agent_reports_of_itself_is_judged_with_the_same_machinery(quality: float, status: DeploymentStatus) -> None:
+    world = await a_world()
+    metric = CustomMetric(name="quality", below=0.7, rollback_percent=10.0, promote_percent=4.0)
+    name = upgrade(world, monitor_seconds=60.0, policy=Policy(custom=(metric,)))
+
+    def report(_: World) -> None:
+        world.reports.report(AGENT, 1, "quality", *[0.9] * 5)
+        world.reports.report(AGENT, 2, "quality", *[quality] * 5)
+
+    world.after_step = report
+    done = await world.outcome(name)
+    assert done.status is status
+    if done.trigger is not None:
+        assert done.trigger.metric == "custom:quality"
+        assert done.trigger.reason.startswith("quality")
+
+
+@pytest.mark.parametrize(
+    ("verifies", "status"), [(True, DeploymentStatus.COMPLETED), (None, DeploymentStatus.COMPLETED), (False, DeploymentStatus.ROLLED_BACK)]
+)
+async def test_a_version_is_tested_at_its_production_address_before_the_old_one_leaves(
+    verifies: bool | None, status: DeploymentStatus
+) -> None:
+    world = await a_world()
+    world.runtime.behaviour("1.1.0").verifies = verifies
+    done = await world.outcome(upgrade(world, verify=True))
+    assert done.status is status
+    note = next(r.note for r in done.stages if r.stage.name == "verify")
+    assert {True: "5 of 5 passed", None: "not verified", False: "test_recall failed"}[verifies] in note
+    assert world.verifier.begun == {}
+
+
+async def test_tests_that_were_lost_with_the_server_run_again() -> None:
+    world = await a_world()
+    world.runtime.behaviour("1.1.0").verify_seconds = 5.0
+    name = upgrade(world, verify=True)
+    await world.run(lambda: bool(world.verifier.begun))
+    world.verifier.restart()
+    assert (await world.outcome(name)).status is DeploymentStatus.COMPLETED

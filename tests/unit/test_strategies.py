@@ -9,6 +9,7 @@ from agent_servicing.core.routing import effective_share
 from agent_servicing.core.status import DeploymentKind, DeploymentStatus, Verb
 from agent_servicing.core.strategies import UPGRADES
 from agent_servicing.core.strategies.batches import batches
+from agent_servicing.services.strategy_warnings import strategy_warnings
 from tests.unit.world import AGENT, World, a_manifest
 
 pytestmark = pytest.mark.anyio
@@ -246,3 +247,22 @@ async def test_the_strategies_compile_to_the_stages_the_guide_names() -> None:
         "verify",
         "decommission_old",
     ]
+
+
+@pytest.mark.parametrize(
+    ("strategy", "instances", "spec", "said"),
+    [
+        ("canary", 1, {}, "There is one instance: the canary is a second one beside it"),
+        ("canary", 2, {"percent": 10.0}, "rounded up to 1"),
+        ("canary", 2, {"percent": 80.0}, "is all of them"),
+        ("rolling", 1, {}, "There is one instance: the new one starts beside it"),
+        ("rolling", 4, {"batch_size": 9}, "One batch holds all 4 instances"),
+        ("blue-green", 4, {"monitor_seconds": 0.0}, "The monitor time is 0"),
+        ("blue-green", 4, {"confirm_seconds": 60.0}, "goes back by itself 60 s after it has all traffic"),
+    ],
+)
+async def test_what_is_odd_about_a_strategy_on_this_agent_is_said_beforehand(
+    strategy: str, instances: int, spec: dict[str, object], said: str
+) -> None:
+    warnings = list(strategy_warnings(DeploymentSpec(strategy=strategy, **spec), instances))  # type: ignore[arg-type]
+    assert any(said in warning for warning in warnings), warnings

@@ -15,7 +15,7 @@ from agent_servicing.core.status import DeploymentKind, DeploymentStatus, Verb
 from agent_servicing.reconcile.engine import Engine
 from agent_servicing.reconcile.observe import Observer
 from agent_servicing.testing.clock import VirtualClock
-from agent_servicing.testing.memory import MemoryClient, MemoryMetrics, MemoryRouter, MemoryRuntime
+from agent_servicing.testing.memory import MemoryClient, MemoryMetrics, MemoryReports, MemoryRouter, MemoryRuntime, MemoryVerifier
 
 AGENT = "WowTest"
 
@@ -40,6 +40,8 @@ class World:
         self.client = MemoryClient(self.clock, self.runtime)
         self.router = MemoryRouter()
         self.metrics = MemoryMetrics(self.clock, self.router, self.runtime)
+        self.verifier = MemoryVerifier(self.clock, self.runtime)
+        self.reports = MemoryReports(self.clock)
         self.limits = Limits()
         self.requests_per_second = requests_per_second
         self.events: list[Event] = []
@@ -78,7 +80,15 @@ class World:
 
     async def step(self) -> Decision:
         """One turn of the real observer, decision and actions, then as much time as the decision asked for."""
-        observer = Observer(runtime=self.runtime, router=self.router, metrics=self.metrics, client=self.client, clock=self.clock)
+        observer = Observer(
+            runtime=self.runtime,
+            router=self.router,
+            metrics=self.metrics,
+            client=self.client,
+            clock=self.clock,
+            verifier=self.verifier,
+            reports=self.reports,
+        )
         world = await observer.observe(self.state)
         calendar = gate(self.state.line, AGENT, world.at, CALENDAR)
         decision = decide(Snapshot(state=self.state, world=world, gate=calendar), self.limits)
@@ -91,6 +101,7 @@ class World:
             clock=self.clock,
             limits=self.limits,
             action_timeout_seconds=5,
+            verifier=self.verifier,
         )
         for action in decision.actions:
             await engine._do(self.state, action)

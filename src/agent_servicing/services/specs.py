@@ -137,7 +137,7 @@ def limit_problems(limits: AutoRollback) -> Iterator[tuple[str, str]]:
     for promote, back in (("promote_error_rate", "error_rate_threshold"), ("promote_latency_ms", "latency_threshold_ms")):
         low, high = getattr(limits, promote), getattr(limits, back)
         if low is not None and high is not None and low > high:
-            yield f"auto_rollback.{promote}", f"contradicts {back}: {low:g} would be promoted, above {high:g} is rolled back"
+            yield f"auto_rollback.{promote}", f"{promote} contradicts {back}: {low:g} would be promoted, above {high:g} is rolled back"
 
 
 def _custom(metrics: tuple[CustomMetric, ...]) -> Iterator[tuple[str, str]]:

@@ -42,7 +42,10 @@ def sentence(stage: Stage, state: AgentState, target: str) -> str:
 
 def _replace(stage: Replace, instances: int, old: str | None, target: str) -> str:
     new = places(instances, stage.percent)
-    behind = "" if stage.spare is not None else f"; {old or 'the old version'} shrinks behind it as its traffic leaves"
+    name = old or "the old version"
+    behind = (
+        f"; {name} shrinks behind it as its traffic leaves" if stage.spare is None else f"; at most {stage.spare} of {name} leaves for it"
+    )
     return f"Have {new} of {instances} instances on {target}, healthy, with {stage.percent:g} % of new requests{behind}."
 
 
