@@ -17,7 +17,7 @@ from agent_servicing.adapters.system import RandomIds, SystemClock
 from agent_servicing.core.status import PreparationStatus
 from agent_servicing.settings import Settings
 from tests.integration import process_world as world
-from tests.integration.process_world import AGENT, SERVES, edit_record, ended, install, open_runtime, record_file, release, started
+from tests.integration.process_world import AGENT, SERVES, edit_record, ended, install, open_runtime, record_file, release, started, until
 
 pytestmark = pytest.mark.anyio
 
@@ -95,7 +95,13 @@ async def test_an_unreadable_record_is_set_aside_and_its_instance_found_again(tm
         before = await started(runtime, release())
     record_file(tmp_path).write_text("{")
     async with open_runtime(tmp_path) as runtime:
-        assert (await runtime.observe(AGENT))["g1-1-0"].pid == before.pid
+
+        async def found() -> bool:
+            """Found by its environment, which a process that was started a moment ago gets only with its own program."""
+            process = (await runtime.observe(AGENT)).get("g1-1-0")
+            return process is not None and process.pid == before.pid
+
+        await until(found)
     assert record_file(tmp_path).with_suffix(".unreadable").read_text() == "{"
 
 

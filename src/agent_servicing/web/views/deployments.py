@@ -67,7 +67,7 @@ def deployment_view(deployment: Deployment, *, now: datetime, state: AgentState 
         paused_at=deployment.paused_at,
         finished_at=deployment.finished_at,
         duration_seconds=_duration(deployment, now),
-        estimated_duration_minutes=_estimate(deployment),
+        estimated_duration_minutes=_estimate(deployment, state.agent.instances if state else 1),
         queue_position=_queue_position(deployment, state),
     )
 
@@ -117,10 +117,10 @@ def share_percent(deployment: Deployment, state: AgentState | None = None) -> fl
     return reached[-1] if reached else 0.0
 
 
-def _estimate(deployment: Deployment) -> float:
+def _estimate(deployment: Deployment, instances: int) -> float:
     """In minutes; before the engine has compiled the stages, those its strategy will compile to."""
     spec = deployment.spec
-    compiled = STRATEGIES[spec.strategy](spec, 1) if spec.strategy in STRATEGIES else ()
+    compiled = STRATEGIES[spec.strategy](spec, instances) if spec.strategy in STRATEGIES else ()
     return estimated_minutes([record.stage for record in deployment.stages] or compiled)
 
 
