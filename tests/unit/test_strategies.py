@@ -1,5 +1,7 @@
 """Canary and rolling on the real observer, decision and actions: who starts, who gets traffic, who leaves, and what taking back does."""
 
+from datetime import timedelta
+
 import pytest
 
 from agent_servicing.core.capacity import places, stable_places
@@ -266,3 +268,13 @@ async def test_what_is_odd_about_a_strategy_on_this_agent_is_said_beforehand(
 ) -> None:
     warnings = list(strategy_warnings(DeploymentSpec(strategy=strategy, **spec), instances))  # type: ignore[arg-type]
     assert any(said in warning for warning in warnings), warnings
+
+
+async def test_an_upgrade_that_could_not_begin_before_it_was_to_be_confirmed_does_not_begin_at_all() -> None:
+    world, _ = await a_world(2)
+    first = world.request(DeploymentKind.UPGRADE, "1.1.0", monitor_seconds=60.0)
+    late = world.request(DeploymentKind.UPGRADE, "1.2.0", confirm_until=world.clock.now() + timedelta(seconds=20))
+    assert (await world.outcome(first)).status is DeploymentStatus.COMPLETED
+    done = await world.outcome(late)
+    assert done.status is DeploymentStatus.CANCELLED
+    assert "over before it could begin" in done.message

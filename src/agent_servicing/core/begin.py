@@ -57,12 +57,15 @@ def begin_next(draft: Draft) -> Deployment | None:
 
 
 def _pointless(draft: Draft, deployment: Deployment) -> bool:
-    """While it waited, another deployment may have brought the agent there already."""
-    if deployment.kind is DeploymentKind.RESTART or draft.agent.version != deployment.to_version:
+    """While it waited, another deployment may have brought the agent there already, or the time by which it was to go back is over."""
+    until = deployment.spec.confirm_until
+    if until is not None and until <= draft.now:
+        done, message = False, f"it was to be confirmed by {until:%Y-%m-%d %H:%M:%S} UTC, which was over before it could begin"
+    elif deployment.kind is DeploymentKind.RESTART or draft.agent.version != deployment.to_version:
         return False
-    done = deployment.kind is DeploymentKind.ROLLBACK
+    else:
+        done, message = deployment.kind is DeploymentKind.ROLLBACK, f"{deployment.to_version} is already running"
     status = DeploymentStatus.COMPLETED if done else DeploymentStatus.CANCELLED
-    message = f"{deployment.to_version} is already running"
     closed = replace(deployment, status=status, started_at=draft.now, finished_at=draft.now, message=message)
     draft.put(closed)
     draft.wake_in(0)
