@@ -1,7 +1,8 @@
 """The decision: what the store knows and what the world shows, in; the next state and what to do about it, out. Pure.
 
-Called by `reconcile.kinds.agent` once for each observation. The order matters: first what happened (watch), then what operators want
-(intake), then the deployment, then everything that follows from the state: processes (keep) and traffic (route).
+Called by `reconcile.kinds.agent` once for each observation. The order matters: first whether the clock was set back, then what
+happened (watch), then what operators want (intake), then the deployment, then everything that follows from the state: processes (keep)
+and traffic (route).
 """
 
 from agent_servicing.core.conduct import conduct
@@ -10,12 +11,14 @@ from agent_servicing.core.intake import intake
 from agent_servicing.core.keep import keep
 from agent_servicing.core.limits import Limits
 from agent_servicing.core.model import Snapshot
+from agent_servicing.core.set_back import set_back
 from agent_servicing.core.traffic import route
 from agent_servicing.core.watch import watch
 
 
 def decide(snapshot: Snapshot, limits: Limits) -> Decision:
     draft = Draft(snapshot, limits)
+    set_back(draft)
     watch(draft)
     intake(draft)
     conduct(draft)

@@ -12,12 +12,15 @@ from agent_servicing.core.draft import Draft
 from agent_servicing.core.limits import COUNTERS_STALE_SECONDS
 from agent_servicing.core.metrics import Counters, Counts, GenerationCounters
 from agent_servicing.core.model import Deployment, DeploymentSpec, Impact
-from agent_servicing.core.stages import Analyse, Verify
+from agent_servicing.core.stages import Analyse, StageRecord, Verify
 from agent_servicing.core.status import DeploymentStatus, StageStatus, Verdict
 from agent_servicing.core.traffic import able
 
 SAMPLE_SECONDS = 1.0
 """One reading a second while traffic is split: what the live view promises, and fine enough for every block."""
+
+UNSEEN_SECONDS = 5.0
+"""A longer gap between two readings was not watched: nobody looked, or the clock was set forward. No watch is shortened by it."""
 
 WARMUP_SECONDS = 45.0
 """Longest warm-up that is taken by default: versions that need longer say so."""
@@ -51,15 +54,28 @@ def measure(draft: Draft, deployment: Deployment) -> Deployment:
         return deployment
     delta = counters.since(latest)
     changed = replace(deployment, latest=counters, impact=_impact(deployment, delta, max(0.0, seconds)))
+    if seconds > UNSEEN_SECONDS:
+        stages = tuple(_unseen(draft, record, seconds) for record in deployment.stages)
+        changed = replace(changed, stages=stages)
     if draft.agent.candidate == deployment.candidate and deployment.candidate is not None and deployment.stable is not None:
         changed = _sampled(draft, changed, delta, max(seconds, 0.001))
     draft.put(changed)
     return changed
 
 
+def _unseen(draft: Draft, record: StageRecord, seconds: float) -> StageRecord:
+    """The part of a gap between two readings that a watch under way does not count as watched."""
+    if not isinstance(record.stage, Analyse) or record.status is not StageStatus.IN_PROGRESS:
+        return record
+    gap = min(seconds, draft.since(record.started_at)) - UNSEEN_SECONDS
+    return replace(record, unseen_seconds=record.unseen_seconds + gap) if gap > 0 else record
+
+
 def up_to_date(draft: Draft, deployment: Deployment) -> bool:
     """Whether the verdict rests on counters that were read just now; an older one must not let anything pass."""
-    return deployment.latest is not None and draft.since(deployment.latest.at) <= COUNTERS_STALE_SECONDS
+    if deployment.latest is None:
+        return False
+    return 0 <= (draft.now - deployment.latest.at).total_seconds() <= COUNTERS_STALE_SECONDS
 
 
 def undecided(deployment: Deployment) -> bool:
@@ -138,7 +154,7 @@ def _judged(
     view = draft.world.routing
     share = view.routing.share if view is not None and view.routing is not None else draft.agent.share
     reading = Reading(
-        seconds=seconds,
+        seconds=min(seconds, UNSEEN_SECONDS),
         share=share,
         candidate=Arm(new=candidate.new, pinned=candidate.pinned, custom=_reported(draft, deployment, deployment.candidate)),
         stable=Arm(new=stable.new, pinned=stable.pinned, custom=_reported(draft, deployment, deployment.stable)),

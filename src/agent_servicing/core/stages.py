@@ -91,13 +91,17 @@ Stage = Launch | CheckHealth | SetTraffic | Replace | Analyse | Verify | Retire
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageRecord:
-    """One stage and what became of it. `note` is for people: what it waits for, or what it found."""
+    """One stage and what became of it. `note` is for people: what it waits for, or what it found.
+
+    `unseen_seconds`: part of its time in which nobody looked, or which only the clock showed; no watch counts it.
+    """
 
     stage: Stage
     status: StageStatus = StageStatus.PENDING
     started_at: datetime | None = None
     completed_at: datetime | None = None
     deadline_at: datetime | None = None
+    unseen_seconds: float = 0.0
     note: str = ""
 
     @property

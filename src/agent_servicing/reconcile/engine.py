@@ -77,7 +77,7 @@ class Engine:
         return False
 
     async def _turn(self, lease: Lease) -> None:
-        began = self.clock.monotonic()
+        until = self.clock.monotonic() + STALE_MARGIN * (lease.expires_at - self.clock.now()).total_seconds()
         state = await self.store.load(lease.agent)
         observer = Observer(
             runtime=self.runtime,
@@ -94,7 +94,7 @@ class Engine:
         calendar = gate(state.line, state.agent.agent, world.at, CALENDAR) if waits else OPEN
         snapshot = Snapshot(state=state, world=world, gate=calendar)
         decision = decide(snapshot, self.limits)
-        problem = await self._act(lease, state, decision.actions, began)
+        problem = await self._act(lease, state, decision.actions, until)
         commit = _commit(decision, problem, self.clock)
         rest = at_rest(snapshot, decision, self.limits) if self.pulse and problem is None else None
         if self.pulse and rest:
@@ -105,11 +105,13 @@ class Engine:
         if self.pulse and rest and written:
             self.pulse.settle(rest)
 
-    async def _act(self, lease: Lease, state: AgentState, actions: Sequence[Action], began: float) -> "Problem | None":
-        """Each action with a deadline; the first failure ends the turn, because what follows may rest on it."""
-        length = (lease.expires_at - self.clock.now()).total_seconds()
+    async def _act(self, lease: Lease, state: AgentState, actions: Sequence[Action], until: float) -> "Problem | None":
+        """Each action with a deadline; the first failure ends the turn, because what follows may rest on it.
+
+        None is begun from `until` on (monotonic): a clock that was set back meanwhile makes no lease longer, one set forward ends it.
+        """
         for action in actions:
-            if self.clock.monotonic() - began > max(length, 0.0) * STALE_MARGIN:
+            if self.clock.monotonic() >= until or self.clock.now() >= lease.expires_at:
                 return Problem(sentence="the turn took too long and was cut short", retry_after_seconds=0.0)
             try:
                 with anyio.fail_after(self.action_timeout_seconds):

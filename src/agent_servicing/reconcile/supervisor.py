@@ -23,6 +23,9 @@ COMMITTED_TOPIC = "events"
 LONGEST_WAIT_SECONDS = 1.0
 """A wake-up that was lost costs at most this."""
 
+CLOCK_SET_SECONDS = 0.5
+"""Wall and monotonic clock drift apart by less between two rounds unless somebody sets the one."""
+
 SHORTEST_WAIT_SECONDS = 0.01
 """An agent that is always due cannot take the whole processor."""
 
@@ -43,6 +46,7 @@ class Supervisor:
     last_turn_at: float = field(default=0.0)
     _woken: anyio.Event = field(default_factory=anyio.Event)
     _running: int = 0
+    _offset: float | None = None
 
     async def run(self) -> None:
         await self._make_all_due()
@@ -52,6 +56,7 @@ class Supervisor:
                 tasks.start_soon(self.engine.pulse.run, self._wake)
             while True:
                 self.last_turn_at = self.clock.monotonic()
+                await self._look_at_the_clock()
                 for lease in await self._claim():
                     self._running += 1
                     tasks.start_soon(self._turn, lease)
@@ -63,6 +68,14 @@ class Supervisor:
             await self.store.wake(None, self.clock.now())
         except TemporaryError as error:
             log.warning("found_by_time_only", problem=str(error))
+
+    async def _look_at_the_clock(self) -> None:
+        """Times at which agents are due again mean nothing once the wall clock was set: all of them are looked at now."""
+        offset = self.clock.now().timestamp() - self.clock.monotonic()
+        if self._offset is not None and abs(offset - self._offset) > CLOCK_SET_SECONDS:
+            log.warning("clock_was_set", seconds=round(offset - self._offset, 1))
+            await self._make_all_due()
+        self._offset = offset
 
     async def _claim(self) -> list[Lease]:
         free = self.concurrency - self._running

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 SLACK_SECONDS = 1.0
 """Between a moment and the turn that can see it."""
 
+UNSEEN_SECONDS = 5.0
+"""What a jump of the wall clock may look like to a watch: the longest gap between two readings that still counts as watched."""
+
 MANY = 200
 BAD_PERCENT = 25
 """A candidate that answered so many requests of a watch, so many percent of them wrongly, is bad by any judge."""
@@ -42,11 +45,10 @@ def capacity_never_falls_below_one_less(_world: "World", site: Site, _state: Age
     return f"only {ready} instances of {site.floor} are in service"
 
 
-def actions_begin_under_a_valid_lease(world: "World", _site: Site, lease: Lease, name: str) -> str | None:
-    """The lease cannot fence the outside world, so nothing is begun once it may be another's."""
-    if world.clock.now() < lease.expires_at:
-        return None
-    return f"{name} was begun {(world.clock.now() - lease.expires_at).total_seconds():.1f} s after the lease ended"
+def actions_begin_under_a_valid_lease(world: "World", _site: Site, lease: Lease, until: float, name: str) -> str | None:
+    """The lease cannot fence the outside world, so nothing is begun once it may be another's: by the wall clock, and in real time."""
+    late = max((world.clock.now() - lease.expires_at).total_seconds(), world.seconds - until)
+    return f"{name} was begun {late:.1f} s after the lease ended" if late >= 0 else None
 
 
 def no_traffic_without_instances(_world: "World", _site: Site, order: Order) -> str | None:
@@ -147,7 +149,7 @@ def one_deployment_and_three_generations(_world: "World", _site: Site, moment: C
     return f"{count} generations" if count > MAX_GENERATIONS else None
 
 
-def every_gate_has_a_deadline(_world: "World", _site: Site, moment: Committed) -> str | None:
+def every_gate_has_a_deadline(world: "World", _site: Site, moment: Committed) -> str | None:
     """A stage in progress has a deadline, and what is over it is acted upon."""
     for deployment in moment.state.deployments:
         for record in deployment.stages:
@@ -156,6 +158,8 @@ def every_gate_has_a_deadline(_world: "World", _site: Site, moment: Committed) -
             if record.deadline_at is None:
                 return f"stage {record.stage.name} of {deployment.deployment} has no deadline"
             late = (moment.commit.next_at - record.deadline_at).total_seconds()
+            if world.jumped_since(moment.began_at):
+                continue  # the decision was made before the clock was set; the next one sees it
             if guarded(deployment) and deployment.status is not DeploymentStatus.PAUSED and late > 60:
                 return f"stage {record.stage.name} of {deployment.deployment} is {late:.0f} s over its deadline"
     return None
@@ -188,7 +192,8 @@ def a_watch_ends_with_evidence(world: "World", site: Site, moment: Committed) ->
             answered, errors = (now - then for now, then in zip(site.truth(after.candidate), marked, strict=True))
             # The first reading of a watch also holds what came since the one before.
             recent = (
-                site.users.answered_at.get(after.candidate, NEVER) >= world.seconds - (record.duration_seconds or 0.0) - 2 * SLACK_SECONDS
+                site.users.answered_at.get(after.candidate, NEVER)
+                >= world.seconds - site.lasted(after.deployment, index, world.seconds) - 2 * SLACK_SECONDS
             )
             if not answered and not recent:
                 return f"{record.stage.name} of {after.deployment} ended well without a single request"
@@ -196,6 +201,22 @@ def a_watch_ends_with_evidence(world: "World", site: Site, moment: Committed) ->
             strict = policy.enabled and policy.error_rate_threshold is not None and policy.error_rate_threshold < BAD_PERCENT / 2
             if strict and answered >= MANY and 100 * errors >= BAD_PERCENT * answered:
                 return f"{record.stage.name} of {after.deployment} ended well with {errors} errors in {answered} requests"
+    return None
+
+
+def a_watch_lasts_its_time(world: "World", site: Site, moment: Committed) -> str | None:
+    """In real time, which no wall clock shortens: one that was set forward ends deadlines and takes back, it never promotes."""
+    for before, after in moment.changed():
+        judgement = after.judgement
+        early = after.spec.promote_early and judgement is not None and judgement.verdict is Verdict.PASSING
+        for index, record in enumerate(after.stages):
+            stage, was = record.stage, before.stages[index] if before is not None and index < len(before.stages) else None
+            if was is None or was.status is not StageStatus.IN_PROGRESS or record.status is not StageStatus.COMPLETED or early:
+                continue
+            lasted = site.lasted(after.deployment, index, world.seconds)
+            allowed = SLACK_SECONDS + UNSEEN_SECONDS * sum(jump.at >= world.seconds - lasted for jump in world.jumps)
+            if isinstance(stage, Analyse) and lasted < stage.seconds - allowed:
+                return f"{record.stage.name} of {after.deployment} ended well after {lasted:.1f} s of {stage.seconds:g} s"
     return None
 
 
@@ -229,18 +250,19 @@ def _unproven(site: Site, deployment: Deployment) -> str | None:
     return None
 
 
-def retiring_waits_for_zero(_world: "World", _site: Site, moment: Committed) -> str | None:
+def retiring_waits_for_zero(world: "World", site: Site, moment: Committed) -> str | None:
     """Old instances leave after a time without new requests, never in the turn that took their traffic."""
     for before, after in moment.changed():
         for index, record in enumerate(after.stages):
             if not isinstance(record.stage, Retire) or record.status is not StageStatus.COMPLETED:
                 continue
             was = before.stages[index] if before is not None and index < len(before.stages) else None
-            if was is None or was.status is not StageStatus.IN_PROGRESS or (record.duration_seconds or 0) >= 0.5:
+            lasted = site.lasted(after.deployment, index, world.seconds)
+            if was is None or was.status is not StageStatus.IN_PROGRESS or lasted >= 0.5 or world.jumped_since(world.seconds - lasted):
                 continue
             leaving = after.stable if record.stage.target == "stable" else after.candidate
             if any(g.number == leaving for g in moment.state.generations):
-                return f"{record.stage.name} of {after.deployment} was over after {record.duration_seconds or 0:.2f} s"
+                return f"{record.stage.name} of {after.deployment} was over after {lasted:.2f} s"
     return None
 
 
@@ -362,6 +384,7 @@ ON_COMMIT = (
     every_gate_has_a_deadline,
     a_failing_verdict_is_acted_upon_at_once,
     a_watch_ends_with_evidence,
+    a_watch_lasts_its_time,
     nothing_is_handed_over_unproven,
     retiring_waits_for_zero,
     verbs_are_obeyed,

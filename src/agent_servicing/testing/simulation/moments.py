@@ -37,12 +37,13 @@ class Before:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Committed:
-    """One commit: what was there, what was to be written, whether it was."""
+    """One commit: what was there, what was to be written, whether it was. `began_at`: the virtual second at which its turn began."""
 
     lease: Lease
     before: Before
     commit: Commit
     written: bool
+    began_at: float = 0.0
 
     @property
     def state(self) -> AgentState:

@@ -109,8 +109,11 @@ def _timeline(story: Story) -> Iterator[str]:
     """What was done and what the product told, in order; readings are left out."""
     world = story.world
     told = [
-        ((event.at - START).total_seconds(), f"{event.agent}: {event.deployment or ''} {event.type} {_shown(event.data)}")
-        for event in world.store.events
+        (
+            (event.at - START).total_seconds() - sum(jump.seconds for jump in world.jumps if jump.events <= n),
+            f"{event.agent}: {event.deployment or ''} {event.type} {_shown(event.data)}",
+        )
+        for n, event in enumerate(world.store.events)
         if event.type not in EPHEMERAL
     ]
     lines = [*world.told, *told]

@@ -27,7 +27,7 @@ class Site:
     """`floor` is how many instances served when all was well; `hurt` means that faults took some of them and they are not all back.
 
     `dirty`: routing was set and not yet committed. `banished` generations were taken back. `marks`: what the candidate had truly
-    answered, and how much of it wrongly, when a stage began.
+    answered, and how much of it wrongly, when a stage began; `begun_at`: the virtual second at which it did.
     """
 
     agent: str
@@ -44,9 +44,14 @@ class Site:
     asked: dict[str, Ask] = field(default_factory=dict)
     banished: set[int] = field(default_factory=set)
     marks: dict[tuple[str, int], tuple[int, int]] = field(default_factory=dict)
+    begun_at: dict[tuple[str, int], float] = field(default_factory=dict)
     refused: bool = False
 
     def truth(self, generation: int) -> tuple[int, int]:
         """What a generation really answered since the beginning: requests, errors."""
         tallies = [t for t in (self.users.truth.new.get(generation), self.users.truth.pinned.get(generation)) if t]
         return sum(t.answered for t in tallies), sum(t.errors for t in tallies)
+
+    def lasted(self, deployment: str, index: int, seconds: float) -> float:
+        """How long a stage has really been under way at that virtual second, whatever the wall clock says."""
+        return seconds - self.begun_at.get((deployment, index), seconds)

@@ -2,14 +2,17 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from agent_servicing.core import events
 from agent_servicing.core.events import Event
 from agent_servicing.core.model import AgentState, Deployment
 from agent_servicing.core.status import WAITING, DeploymentStatus
 from agent_servicing.ports import Commit, Lease
-from agent_servicing.testing.store import MemoryStore
+from agent_servicing.testing.store import MemoryStore, Row
+
+LONGEST_NAP = timedelta(seconds=120)
+"""As in the SQL store: an agent that is due later than this was put off before the clock was set back, and counts as due."""
 
 
 @dataclass
@@ -46,6 +49,20 @@ class SimStore(MemoryStore):
             row.lease = None
             self._put(agent)
 
+    async def claim(self, now: datetime, *, lease_seconds: float, limit: int) -> Sequence[Lease]:
+        """Who is due and free, by the SQL store's rules for a clock that was set back."""
+        length = timedelta(seconds=lease_seconds)
+        due = sorted((row.due_at, agent) for agent, row in self.rows.items() if _free_at(row, now, length) <= now)
+        leases = [Lease(agent=agent, token=self.ids.token(), expires_at=now + length) for _, agent in due[:limit]]
+        for lease in leases:
+            row = self.rows[lease.agent]
+            row.lease, row.woken = lease, False
+        return leases
+
+    def free_at(self, agent: str, now: datetime, *, lease_seconds: float) -> datetime:
+        """When an engine can claim it, seen from now."""
+        return _free_at(self.rows[agent], now, timedelta(seconds=lease_seconds))
+
     async def load(self, agent: str) -> AgentState:
         """Only the releases that run or are on their way, as the SQL store does."""
         state = await super().load(agent)
@@ -58,8 +75,15 @@ class SimStore(MemoryStore):
         if row is not None and self._overtaken(commit):
             await self.release(lease, next_at=now)
             return False
-        return await super().commit(lease, commit, now)
+        return await super().commit(lease, replace(commit, next_at=min(commit.next_at, now + LONGEST_NAP)), now)
 
     def _overtaken(self, commit: Commit) -> bool:
         ended = ((d, self.history.get(d.deployment)) for d in commit.state.deployments)
         return any(known is not None and known.status is not d.status for d, known in ended)
+
+
+def _free_at(row: Row, now: datetime, length: timedelta) -> datetime:
+    due = row.due_at if row.due_at <= now + LONGEST_NAP else now
+    if row.lease is None or row.lease.expires_at > now + 2 * length:
+        return due
+    return max(due, row.lease.expires_at)

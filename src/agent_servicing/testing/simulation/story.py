@@ -23,7 +23,13 @@ PEACE_SECONDS = 1_800.0
 PATIENCE_SECONDS = 40.0
 """In peace somebody resumes what is paused so often, unless a rollback waits: that must not need it."""
 
+SET_RIGHT_SECONDS = 900.0
+"""In peace a clock that was set back is set right after so long: scheduled starts and warm versions keep to the time of day."""
+
 OUTAGES_SECONDS = (0.5, 3.0, 20.0)
+
+JUMPS_SECONDS = (1.0, 5.0, 30.0, 100.0, 300.0, 3_600.0, 36_000.0)
+"""By how much the wall clock is set, forward or back: a correction, an administrator, a wrong time zone."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -36,6 +42,7 @@ class Climate:
     falls: bool
     bad_versions: bool
     verbs: bool
+    jumps: bool
     pace_seconds: float
     length_seconds: float
 
@@ -96,6 +103,8 @@ class Story:
             acts += [(4, self._lie)]
         if climate.falls:
             acts += [(4, self._fell)]
+        if climate.jumps:
+            acts += [(3, self._jump)]
         self.dice.choices([act for _, act in acts], [weight for weight, _ in acts])[0](site)
         return self.dice.expovariate(1 / climate.pace_seconds)
 
@@ -106,6 +115,9 @@ class Story:
         world.happen, world.next_happening = None, float("inf")
         world.weather.chance, world.weather.crash_at = 0.0, None
         self.mend()
+        set_back = sum(jump.seconds for jump in world.jumps)
+        if set_back < 0:
+            world.later(SET_RIGHT_SECONDS, partial(world.jump, -set_back))
         end, resume_at, patience = world.seconds + PEACE_SECONDS, world.seconds + PATIENCE_SECONDS, 3
         while world.seconds < end and world.breach is None and not self.settled():
             if world.seconds >= resume_at:
@@ -181,6 +193,9 @@ class Story:
         world.later(seconds, self._plug_in)
         world.upset(seconds + 5)
 
+    def _jump(self, _site: Site) -> None:
+        self.world.jump(self.dice.choice(JUMPS_SECONDS) * self.dice.choice([1, -1]))
+
     def _plug_in(self) -> None:
         world = self.world
         world.runtime.reachable = world.router.reachable = world.metrics.reachable = True
@@ -236,6 +251,7 @@ def _climate(dice: Random) -> Climate:
         falls=dice.random() < 0.4,
         bad_versions=dice.random() < 0.6,
         verbs=dice.random() < 0.7,
+        jumps=dice.random() < 0.3,
         pace_seconds=dice.choice([1.0, 4.0, 12.0]),
         length_seconds=dice.choice([8.0, 20.0, 45.0]),
     )

@@ -43,7 +43,7 @@ def called(world: "World", pilot: "Pilot", name: str, arguments: tuple[Any, ...]
         check(world, site, (no_turn_fails_by_our_own_fault,), sys.exc_info()[1])
     if name in STORE:
         return
-    check(world, site, invariants.ON_ACTION, lease, name)
+    check(world, site, invariants.ON_ACTION, lease, pilot.lease_until, name)
     row = world.store.rows.get(lease.agent)
     if row is None:
         return
@@ -75,11 +75,11 @@ def before_commit(world: "World", lease: Lease) -> Before | None:
     )
 
 
-def committed(world: "World", lease: Lease, commit: Commit, before: Before | None, *, written: bool) -> None:
+def committed(world: "World", lease: Lease, commit: Commit, before: Before | None, *, written: bool, began_at: float) -> None:
     if before is None:
         return
     site = world.sites[lease.agent]
-    moment = Committed(lease=lease, before=before, commit=commit, written=written)
+    moment = Committed(lease=lease, before=before, commit=commit, written=written, began_at=began_at)
     check(world, site, invariants.ON_ANY_COMMIT, moment)
     if not written:
         return
@@ -207,3 +207,4 @@ def _remember_deployment(world: "World", site: Site, before: Deployment | None, 
     for index, record in enumerate(after.stages):
         if record.status is StageStatus.IN_PROGRESS:
             site.marks.setdefault((after.deployment, index), site.truth(after.candidate))
+            site.begun_at.setdefault((after.deployment, index), world.seconds)

@@ -18,7 +18,7 @@ from agent_servicing.core.manifest import Manifest
 from agent_servicing.core.model import Agent, AgentState
 from agent_servicing.ports import Commit, Lease
 from agent_servicing.reconcile.engine import Engine
-from agent_servicing.testing.clock import START, CountingIds, VirtualClock
+from agent_servicing.testing.clock import CountingIds, VirtualClock
 from agent_servicing.testing.faults import Killed
 from agent_servicing.testing.simulation import watchers
 from agent_servicing.testing.simulation.faults import READINGS, STORE, Fault, Weather
@@ -36,15 +36,30 @@ SHORTEST_WAIT_SECONDS = 0.01
 """As the supervisor waits between two looks for agents that are due."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Jump:
+    """The wall clock was set by so many seconds at that virtual second, when there were so many events."""
+
+    at: float
+    seconds: float
+    events: int
+
+
 @dataclass(slots=True, kw_only=True)
 class Pilot:
-    """One server process with its engine. `down_until`: it was killed and is being started again. `held`: inside a call that takes its time."""
+    """One server process with its engine. `down_until`: it was killed and is being started again. `held`: inside a call that takes its time.
+
+    `lease_until`: when the lease of its turn really ends, whatever the wall clock says.
+    """
 
     name: str
     engine: Engine | None = None
     lease: Lease | None = None
+    lease_until: float = 0.0
+    began_at: float = 0.0
     down_until: float = 0.0
     held: bool = False
+    told_of_jumps: int = 0
 
 
 @dataclass(kw_only=True)
@@ -73,6 +88,7 @@ class World:
         self.upset_until = 0.0
         self.kills = self.turns = self.steps = 0
         self.told: list[tuple[float, str]] = []
+        self.jumps: list[Jump] = []
         self._later: list[tuple[float, int, Callable[[], None]]] = []
         self._order = 0
 
@@ -115,6 +131,17 @@ class World:
         honest = not (self.router.late or self.router.deaf or self.metrics.stale)
         return parts and honest and self.seconds >= self.upset_until
 
+    def jump(self, seconds: float) -> None:
+        """Somebody sets the wall clock, forward or back. Real time, which is `seconds`, knows nothing of it."""
+        self.tell(f"the clock is set {'forward' if seconds > 0 else 'back'} by {abs(seconds):g} s")
+        self.clock.jump(seconds)
+        self.jumps.append(Jump(at=self.seconds, seconds=seconds, events=len(self.store.events)))
+        self.upset(5.0)
+
+    def jumped_since(self, moment: float, *, forward: bool = False) -> bool:
+        """Whether the clock was set after that second."""
+        return any(jump.at >= moment and (jump.seconds > 0 or not forward) for jump in self.jumps)
+
     async def live(self, until: float) -> None:
         """Let everything go on until that virtual second, or until a law is broken."""
         while self.seconds < until and self.breach is None:
@@ -123,6 +150,7 @@ class World:
             if self.happen is not None and self.seconds >= self.next_happening:
                 self.next_happening = self.seconds + self.happen()
             for pilot in self._free_pilots():
+                await self._notice_jumps(pilot)
                 leases = await self.store.claim(self.clock.now(), lease_seconds=LEASE_SECONDS, limit=1)
                 for lease in leases:
                     await self._turn(pilot, lease)
@@ -184,7 +212,8 @@ class World:
 
     async def _turn(self, pilot: Pilot, lease: Lease) -> None:
         self.turns += 1
-        pilot.lease = lease
+        pilot.began_at = self.seconds
+        pilot.lease, pilot.lease_until = lease, self.seconds + LEASE_SECONDS
         if pilot.engine is None:
             pilot.engine = self._engine(pilot)
         try:
@@ -211,9 +240,14 @@ class World:
         return max(free, due)
 
     def _due(self, agent: str) -> float:
-        row = self.store.rows[agent]
-        at = max(row.due_at, row.lease.expires_at) if row.lease is not None else row.due_at
-        return (at - START).total_seconds()
+        now = self.clock.now()
+        return self.seconds + (self.store.free_at(agent, now, lease_seconds=LEASE_SECONDS) - now).total_seconds()
+
+    async def _notice_jumps(self, pilot: Pilot) -> None:
+        """As the supervisor does: once the clock was set, every agent is looked at."""
+        if pilot.told_of_jumps < len(self.jumps):
+            pilot.told_of_jumps = len(self.jumps)
+            await self.store.wake(None, self.clock.now())
 
     def _free_pilots(self) -> list[Pilot]:
         free = [p for p in self.pilots if not p.held and p.down_until <= self.seconds]
@@ -240,7 +274,7 @@ class World:
             watchers.called(self, pilot, name, args)
             fault = self.weather.draw(name)
             if name == "commit":
-                method = self._commit
+                method = partial(self._commit, pilot)
             if fault is None:
                 return await method(*args, **options)
             return await self.suffer(pilot, name, fault, partial(method, *args, **options))
@@ -250,9 +284,9 @@ class World:
         }
         return Engine(client=self.client, clock=self.clock, limits=self.limits, action_timeout_seconds=ACTION_SECONDS, **ports)
 
-    async def _commit(self, lease: Lease, commit: Commit, now: datetime) -> bool:
+    async def _commit(self, pilot: Pilot, lease: Lease, commit: Commit, now: datetime) -> bool:
         """The real commit, with what was before and after it shown to the watchers."""
         before = watchers.before_commit(self, lease)
         written = await self.store.commit(lease, commit, now)
-        watchers.committed(self, lease, commit, before, written=written)
+        watchers.committed(self, lease, commit, before, written=written, began_at=pilot.began_at)
         return written
