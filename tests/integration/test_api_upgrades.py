@@ -333,6 +333,8 @@ async def test_a_rolling_update_takes_a_number_or_a_part_of_the_instances(api_wo
         ("canary", {"canary": {"promote_if": {"latency_ms": 400}, "rollback_if": {"latency_ms": 300}}}, "auto_rollback.promote_latency_ms"),
         ("blue-green", {"confirm_until": "2026-01-01T06:00:00Z", "confirm_seconds": 5}, "confirm_until"),
         ("blue-green", {"control_percent": 80}, "control_percent"),
+        ("blue-green", {"confirm_until": "2025-12-31T06:00:00Z"}, "confirm_until"),
+        ("blue-green", {"schedule": "2026-01-02T06:00:00Z", "bake_until": "2026-01-02T05:00:00Z"}, "bake_until"),
         ("blue-green", {"auto_rollback": {"latency_quantile": 2}}, "auto_rollback.latency_quantile"),
     ],
 )

@@ -278,3 +278,33 @@ async def test_an_upgrade_that_could_not_begin_before_it_was_to_be_confirmed_doe
     done = await world.outcome(late)
     assert done.status is DeploymentStatus.CANCELLED
     assert "over before it could begin" in done.message
+
+
+async def test_a_promote_out_of_a_pause_gives_the_stage_its_time_back() -> None:
+    world, _ = await a_world(2)
+    world.runtime.behaviour("1.1.0").healthy = False
+    name = world.request(DeploymentKind.UPGRADE, "1.1.0", strategy="rolling")
+    await world.run(lambda: any(r.stage.name == "health_check_batch_1" and r.started_at for d in world.state.deployments for r in d.stages))
+    world.intend(Verb.PAUSE, name)
+    await world.step()
+    world.clock.advance(40)
+    world.runtime.behaviour("1.1.0").healthy = True
+    world.intend(Verb.PROMOTE, name)
+    assert (await world.outcome(name)).status is DeploymentStatus.COMPLETED
+
+
+async def test_a_watch_that_is_not_to_hold_still_goes_on_when_it_may() -> None:
+    world, _ = await a_world(2)
+    deployment = await upgraded(world, "blue-green", steps=(50.0, 100.0), monitor_seconds=10.0, hold_seconds=0.0)
+    assert deployment.status is DeploymentStatus.COMPLETED
+
+
+async def test_a_bake_that_was_paused_bakes_again() -> None:
+    world, _ = await a_world(2)
+    name = world.request(DeploymentKind.UPGRADE, "1.1.0", steps=(100.0,), bake_seconds=60.0)
+    await world.run(lambda: any(d.status is DeploymentStatus.BAKING for d in world.state.deployments))
+    for verb in (Verb.PAUSE, Verb.RESUME):
+        world.intend(verb, name)
+        await world.step()
+    assert world.state.deployments[0].status is DeploymentStatus.BAKING
+    assert (await world.outcome(name)).status is DeploymentStatus.COMPLETED

@@ -43,7 +43,7 @@ def resume(session: Session, deployment: options.Deployment, reason: options.Rea
 def promote(
     session: Session,
     deployment: options.Deployment,
-    full: Annotated[bool, typer.Option("--full", help="Go to 100 % at once, not to the next step")] = False,
+    full: Annotated[bool, typer.Option("--full", help="Go to 100 % at once: no more watches, bake or confirmation")] = False,
     reason: options.Reason = "",
 ) -> None:
     """End the waiting of the current step and go on to the next."""

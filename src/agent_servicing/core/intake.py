@@ -56,17 +56,24 @@ def _verb(draft: Draft, deployment: Deployment, intent: Intent) -> None:
 
 
 def _resume(draft: Draft, deployment: Deployment, intent: Intent) -> None:
-    """Deadlines stood still while paused, but for that of a confirmation."""
-    pause = draft.now - deployment.paused_at if deployment.paused_at else None
-    stages = tuple(
-        replace(s, deadline_at=s.deadline_at + pause)
-        if pause and s.deadline_at and s.status is StageStatus.IN_PROGRESS and not _confirms(s)
-        else s
-        for s in deployment.stages
-    )
-    resumed = replace(deployment, status=DeploymentStatus.IN_PROGRESS, paused_at=None, message="", stages=stages)
+    resumed = _going_on(draft, deployment)
     draft.put(resumed)
     draft.tell(events.RESUMED, deployment=resumed, actor=intent.actor, reason=intent.reason, audit=True, status="success")
+
+
+def _going_on(draft: Draft, deployment: Deployment) -> Deployment:
+    """Out of a pause, if it is in one: deadlines stood still meanwhile, but for that of a confirmation."""
+    if deployment.paused_at is None:
+        return deployment
+    pause = draft.now - deployment.paused_at
+    running = [s for s in deployment.stages if s.status is StageStatus.IN_PROGRESS]
+    bakes = any(isinstance(s.stage, Analyse) and s.stage.bake for s in running)
+    stages = tuple(
+        replace(s, deadline_at=s.deadline_at + pause) if s.deadline_at and s in running and not _confirms(s) else s
+        for s in deployment.stages
+    )
+    status = DeploymentStatus.BAKING if bakes else DeploymentStatus.IN_PROGRESS
+    return replace(deployment, status=status, paused_at=None, message="", stages=stages)
 
 
 def _confirms(record: StageRecord) -> bool:
@@ -78,7 +85,9 @@ def _override(draft: Draft, deployment: Deployment, intent: Intent) -> None:
     """A person knows better than the analysis. Health, crashes, deadlines of other stages and the person's own cancel stay in force."""
     if deployment.overridden_by is not None:
         return
-    draft.put(replace(deployment, overridden_by=intent.actor))
+    if deployment.control_since is not None:  # the comparison it was for is not asked for any more
+        draft.put(replace(draft.agent, share=100.0))
+    draft.put(replace(deployment, overridden_by=intent.actor, control_since=None))
     verdict = deployment.judgement.sentence if deployment.judgement else "no verdict yet"
     draft.tell(
         events.ANALYSIS_OVERRIDDEN,
@@ -96,6 +105,7 @@ def _promote(draft: Draft, deployment: Deployment, intent: Intent) -> None:
     full = intent.value == 1
     if not deployment.stages:
         return
+    deployment = _going_on(draft, deployment)
     current = next((n for n, s in enumerate(deployment.stages) if s.status is StageStatus.IN_PROGRESS), 0)
     wait = current + isinstance(
         deployment.stages[current].stage, SetTraffic | Replace

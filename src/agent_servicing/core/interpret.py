@@ -22,6 +22,7 @@ from agent_servicing.core.limits import (
     VERIFY_PATIENCE_BATCH_SECONDS,
     VERIFY_PATIENCE_SECONDS,
     VERIFY_PATIENCE_WHOLE_SECONDS,
+    WATCH_SLACK_SECONDS,
     ZERO_SECONDS,
 )
 from agent_servicing.core.metrics import Counters
@@ -61,7 +62,7 @@ def deadline_seconds(draft: Draft, deployment: Deployment, stage: Stage) -> floa
             return health.startup_timeout_seconds + health.healthy_after * health.interval_seconds + SHIFT_DEADLINE_SECONDS
         case Analyse():
             seconds = watch_seconds(stage, draft.now)
-            return seconds if stage.confirm else seconds + deployment.spec.hold_seconds
+            return seconds if stage.confirm else seconds + max(deployment.spec.hold_seconds, WATCH_SLACK_SECONDS)
         case Verify():
             return TESTS_DEADLINE_SECONDS
         case Retire():

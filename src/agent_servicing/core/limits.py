@@ -15,6 +15,9 @@ CRASHES_KEPT: Final = 8
 LONGEST_RESTART_DELAY_SECONDS: Final = 30.0
 """A dependency may come back any time, so even a crash loop is tried again twice a minute."""
 
+WATCH_SLACK_SECONDS: Final = 5.0
+"""A watch that is to hold for no time at all still needs a turn in which its last verdict is read."""
+
 VERIFY_MIN_REQUESTS: Final = 30
 """Fewer requests say nothing about a share between 0 and 100 %."""
 

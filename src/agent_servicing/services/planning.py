@@ -135,6 +135,16 @@ def _input_refusals(request: UpgradeRequest, now: datetime) -> Iterator[Refusal]
         yield from schedule_refusals(request.schedule, now)
         if request.when_busy == "take_over":
             yield _invalid("bad_value", "Taking over is for now; leave the schedule out.", "when_busy")
+    yield from _end_refusals(request, now)
+
+
+def _end_refusals(request: UpgradeRequest, now: datetime) -> Iterator[Refusal]:
+    """Moments at which something is to end must come after the one at which it begins."""
+    start = scheduled_start(request, now) or now
+    for name in ("bake_until", "confirm_until"):
+        until: datetime | None = getattr(request, name)
+        if until is not None and _aware(until) and until <= start:
+            yield _invalid("bad_value", f"{until.isoformat()} is not after its start, {start:%Y-%m-%dT%H:%M:%SZ}.", name)
 
 
 def schedule_refusals(schedule: datetime, now: datetime) -> Iterator[Refusal]:

@@ -20,6 +20,8 @@ def strategy_warnings(spec: DeploymentSpec, instances: int) -> Iterator[str]:
             pass
     if spec.strategy != "rolling" and spec.monitor_seconds == 0:
         yield "The monitor time is 0: nothing but health is looked at before the next step."
+    if spec.control_percent > 0 and spec.bake_seconds == 0 and spec.bake_until is None:
+        yield "There is no bake: nothing stays with the old version as a control."
     if spec.confirm_until is not None:
         yield f"It goes back by itself at {spec.confirm_until:%Y-%m-%d %H:%M:%S %Z}, unless somebody confirms it with promote."
     elif spec.confirm_seconds is not None:

@@ -2,7 +2,7 @@
 
 from agent_servicing.core.analysis import CustomMetric
 from agent_servicing.services.requests import AutoRollback, UpgradeRequest
-from agent_servicing.web.schemas.deployments import (
+from agent_servicing.web.schemas.upgrade import (
     AutoRollbackBody,
     BlueGreenBody,
     CanaryBody,

@@ -18,10 +18,10 @@ from agent_servicing.web.schemas.deployments import (
     PlanView,
     PromoteBody,
     RollbackBody,
-    UpgradeBody,
     VerbBody,
 )
 from agent_servicing.web.schemas.queries import PageQuery
+from agent_servicing.web.schemas.upgrade import UpgradeBody
 from agent_servicing.web.upgrade_request import upgrade_request
 from agent_servicing.web.views.deployments import body_path, deployment_list, deployment_view, plan_view
 

@@ -7,7 +7,8 @@ from pydantic import ConfigDict, Field
 from agent_servicing.services.analysis import BLOCKS_PAGE_MAX
 from agent_servicing.services.specs import MIN_REQUESTS_MAX
 from agent_servicing.web.schemas.common import Body, NextCursor, View, example
-from agent_servicing.web.schemas.deployments import JudgementView, Limit, PolicyView
+from agent_servicing.web.schemas.deployments import JudgementView, PolicyView
+from agent_servicing.web.schemas.upgrade import Limit
 
 
 class AnalysisQuery(Body):

@@ -11,8 +11,9 @@ from agent_servicing.services.planning import QUEUE_MAX
 from agent_servicing.services.schedule import LIMIT_MAX, RULES_MAX
 from agent_servicing.services.upcoming import DAYS_MAX
 from agent_servicing.web.schemas.common import Body, Name, Reason, Text, Time, View, example
-from agent_servicing.web.schemas.deployments import DeploymentView, Seconds, VerbBody
+from agent_servicing.web.schemas.deployments import DeploymentView, VerbBody
 from agent_servicing.web.schemas.queries import Query
+from agent_servicing.web.schemas.upgrade import Seconds
 
 Cron = Annotated[Name, Field(max_length=CRON_CHARACTERS_MAX)]
 RuleDuration = Annotated[float, Field(ge=DURATION_SECONDS_MIN, le=DURATION_SECONDS_MAX)]
