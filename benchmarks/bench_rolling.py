@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,9 @@ def main() -> None:
             one.wait()
             server.post(f"/agents/{one.agent}/versions/refresh", expect=200)
         for strategy, options in STRATEGIES.items():
-            alone, together, turns = [], [], []
+            alone: list[float] = []
+            together: list[float] = []
+            turns: list[dict[str, Any]] = []
             for _ in range(FLEETS):
                 alone.append(at_once(server, names[:1], options, turns))
                 together.append(at_once(server, names, options, turns))
@@ -135,7 +138,7 @@ class Looking:
 
 def servers_up(server: Server) -> int:
     """Servers of any agent that HAProxy sends new requests to. Its own health checks are among what decides that."""
-    place = next(Path(server.data_dir).rglob("admin.sock"))
+    place = next(server.data_dir.glob("*/admin.sock"))
     with socket.socket(socket.AF_UNIX) as talk:
         talk.settimeout(5)
         talk.connect(str(place))
@@ -200,8 +203,12 @@ def at_once(server: Server, agents: list[str], options: dict[str, Any], turns: l
         }
     )
     for agent in agents:
-        wait_for("the old ones to be gone", lambda agent=agent: len(server.get(f"/agents/{agent}/instances")["instances"]) == OF_EACH)
+        wait_for("the old ones to be gone", partial(whole, server, agent))
     return seconds
+
+
+def whole(server: Server, agent: str) -> bool:
+    return len(server.get(f"/agents/{agent}/instances")["instances"]) == OF_EACH
 
 
 def following(server: Server, agent: str) -> str:
@@ -215,7 +222,11 @@ def engine(server: Server) -> dict[str, float]:
         text = client.get(server.info["api_url"] + "/metrics", headers=_token(server)).text
     values = {line.split(" ")[0]: float(line.split(" ")[1]) for line in text.splitlines() if line and not line.startswith("#")}
     stat = Path(f"/proc/{server.process.pid}/stat").read_text().rpartition(")")[2].split() if server.process else []
-    return {"turns": values["servicing_engine_reconciles_total"], "seconds": values["servicing_engine_reconcile_seconds_total"], "cpu": sum(map(int, stat[11:13])) / 100}
+    return {
+        "turns": values["servicing_engine_reconciles_total"],
+        "seconds": values["servicing_engine_reconcile_seconds_total"],
+        "cpu": sum(map(int, stat[11:13])) / 100,
+    }
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from common import ROOT  # noqa: F401  (puts the folder of the tests on the path
 from tests.e2e.harness import Server
 
 PROGRAM = textwrap.dedent('''
-    """HOST PORT SWITCH. Fails the requests that the file SWITCH names: {"seed": …, "percent": {version: …}}. /{number} is drawn by seed and number."""
+    """HOST PORT SWITCH. Fails as the file SWITCH says: {"seed": …, "percent": {version: …}}; drawn by seed and path of the request."""
     import asyncio, json, os, random, sys
 
     HOST, PORT, SWITCH = sys.argv[1:]

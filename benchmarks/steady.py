@@ -53,22 +53,34 @@ async def main(url: str, agent: str, rate: float, seconds: float) -> None:
     asyncio.get_running_loop().add_reader(sys.stdin.fileno(), stop.set)
 
     async def ask(number: int) -> None:
+        """A kept connection may be closed by the other side just as it is used again: then, as every client does, once more on a fresh one."""
         sent, status, served_by = time.time(), 0, ""
         try:
             async with asyncio.timeout(LONGEST_ANSWER_SECONDS):
-                reader, writer = idle.pop() if idle else await asyncio.open_connection(place.hostname, place.port)
-                writer.write(f"GET /{agent}/{number} HTTP/1.1\r\nHost: {place.netloc}\r\n\r\n".encode())
-                head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
-                fields = {k.lower(): v.strip() for k, _, v in (line.partition(":") for line in head[1:])}
-                await reader.readexactly(int(fields.get("content-length", "0")))
-                status, served_by = int(head[0].split(" ")[1]), fields.get("x-served-by", "")
-                if fields.get("connection") == "close":
-                    writer.close()
-                else:
-                    idle.append((reader, writer))
+                if kept := idle.pop() if idle else None:
+                    try:
+                        status, served_by = await exchange(number, *kept)
+                    except (OSError, asyncio.IncompleteReadError) as error:
+                        kept[1].close()
+                        if isinstance(error, asyncio.IncompleteReadError) and error.partial:
+                            raise
+                        kept = None
+                if kept is None:
+                    status, served_by = await exchange(number, *await asyncio.open_connection(place.hostname, place.port))
         except (OSError, asyncio.IncompleteReadError, TimeoutError):
             pass
         asked.append((sent, time.time(), status, served_by))
+
+    async def exchange(number: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> tuple[int, str]:
+        writer.write(f"GET /{agent}/{number} HTTP/1.1\r\nHost: {place.netloc}\r\n\r\n".encode())
+        head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
+        fields = {k.lower(): v.strip() for k, _, v in (line.partition(":") for line in head[1:])}
+        await reader.readexactly(int(fields.get("content-length", "0")))
+        if fields.get("connection") == "close":
+            writer.close()
+        else:
+            idle.append((reader, writer))
+        return int(head[0].split(" ")[1]), fields.get("x-served-by", "")
 
     began, number = time.monotonic(), 0
     async with asyncio.TaskGroup() as tasks:
