@@ -204,6 +204,19 @@ async def test_a_failing_version_is_taken_back_and_the_numbers_are_shown(api_wor
         assert ended["impact"]["downtime_seconds"] == 0
 
 
+async def test_the_blocks_of_an_analysis_are_read_page_by_page(api_world: ApiWorld) -> None:
+    async with api_world.client(api_world.admin_token) as client:
+        await api_world.add(client)
+        upgrade = await api_world.upgrade(client)
+        await api_world.until(client, upgrade["upgrade_id"], "completed")
+        path = f"{PREFIX}/agents/{AGENT}/upgrades/{upgrade['upgrade_id']}/analysis"
+        whole = (await client.get(path)).json()
+        first = (await client.get(path, params={"limit": 2})).json()
+        rest = (await client.get(path, params={"limit": 2, "cursor": first["next_cursor"]})).json()
+        assert [b["number"] for b in (*first["blocks"], *rest["blocks"])] == [b["number"] for b in whole["blocks"][:4]]
+        assert (await client.get(path, params={"limit": "two"})).status_code == 422
+
+
 async def test_a_rollback_goes_to_the_previous_version_under_an_id_of_its_own(api_world: ApiWorld) -> None:
     async with api_world.client(api_world.admin_token) as client:
         await api_world.add(client)

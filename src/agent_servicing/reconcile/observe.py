@@ -21,7 +21,7 @@ log = structlog.get_logger(__name__)
 READ_TIMEOUT_SECONDS = 5.0
 """Longest wait for one reading; a data plane on this machine answers in milliseconds."""
 
-STARTING_PROBE_SECONDS = 0.5
+STARTING_PROBE_SECONDS = 0.25
 """While an instance starts it is asked at least this often, so that a quick start is not made slow by a leisurely health interval."""
 
 NOTHING_KNOWN: Final[Mapping[str, Probe]] = MappingProxyType({})

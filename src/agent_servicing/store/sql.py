@@ -7,6 +7,7 @@ from sqlalchemy import Update, and_, case, delete, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from agent_servicing.core.errors import PermanentError
+from agent_servicing.core.events import EPHEMERAL
 from agent_servicing.core.limits import PLACE_RETRY_SECONDS
 from agent_servicing.core.model import AgentState
 from agent_servicing.core.status import AgentStatus
@@ -98,10 +99,12 @@ class SqlStore:
         False when the lease is stale, and also when a service changed a waiting deployment meanwhile that this state goes on with, or no
         place is free for one that it begins: then nothing of it is written, and the agent is due again at once, or soon.
         """
-        # A commit that tells nobody anything need not wait for the disk: its state is observed anew after a power cut anyway.
-        async with self._database.write(durable=bool(commit.events)) as connection:
-            # A service that is just finishing a deployment holds the row; its word is then read below.
-            await connection.execute(select(agents.c.agent).where(agents.c.agent == lease.agent).with_for_update())
+        # A commit that tells nothing but readings need not wait for the disk: its state is observed anew after a power cut anyway.
+        lasting = any(event.type not in EPHEMERAL for event in commit.events)
+        async with self._database.write(durable=lasting) as connection:
+            if connection.dialect.name != "sqlite":  # whose writers come one by one
+                # A service that is just finishing a deployment holds the row; its word is then read below.
+                await connection.execute(select(agents.c.agent).where(agents.c.agent == lease.agent).with_for_update())
             if await overtaken(connection, commit.state.deployments):
                 await connection.execute(_give_back(lease, next_at=now))
                 return False

@@ -8,10 +8,11 @@ from agent_servicing.services.analysis import BLOCKS_PAGE_MAX
 from agent_servicing.services.specs import MIN_REQUESTS_MAX
 from agent_servicing.web.schemas.common import Body, NextCursor, View, example
 from agent_servicing.web.schemas.deployments import JudgementView, PolicyView
+from agent_servicing.web.schemas.queries import Query
 from agent_servicing.web.schemas.upgrade import Limit
 
 
-class AnalysisQuery(Body):
+class AnalysisQuery(Query):
     limit: Annotated[int, Field(ge=1, le=BLOCKS_PAGE_MAX)] = 100
     cursor: str | None = None
 
