@@ -12,7 +12,7 @@ from agent_servicing.core.latency import BUCKETS, EMPTY
 from agent_servicing.core.metrics import Counts
 
 SAMPLES_KEPT = 60
-"""Readings kept with a deployment, one a second while traffic is split: enough for the figures on the screen. It is read and written at every turn."""
+"""Readings kept with a deployment, one a second while traffic is split: enough for the figures on the screen. Every turn carries them."""
 
 BLOCK_REQUESTS = 5
 """Answers of each version that make a block: small enough to lose no time at low traffic, large enough to compare within."""
