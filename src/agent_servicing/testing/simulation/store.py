@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from agent_servicing.core import events
 from agent_servicing.core.events import Event
 from agent_servicing.core.model import AgentState, Deployment
+from agent_servicing.core.schedule import Line
 from agent_servicing.core.status import WAITING, DeploymentStatus
 from agent_servicing.ports import Commit, Lease
 from agent_servicing.testing.store import MemoryStore, Row
@@ -42,6 +43,27 @@ class SimStore(MemoryStore):
             self.events.append(Event(type=kind, at=now, agent=deployment.agent, deployment=deployment.deployment, actor=actor, audit=audit))
         row.due_at, row.woken = now, True
         self._put(deployment.agent)
+
+    def edit(self, deployment: Deployment, now: datetime) -> None:
+        """What a service does that changes a waiting deployment: engines that loaded it before start afresh."""
+        row = self.rows[deployment.agent]
+        changed = replace(deployment, revision=deployment.revision + 1, edits=deployment.edits + 1)
+        row.waiting = [changed if d.deployment == changed.deployment else d for d in row.waiting]
+        kept = tuple(changed if d.deployment == changed.deployment else d for d in row.state.deployments)
+        row.state = replace(row.state, deployments=kept)
+        self._wake(deployment.agent, now)
+
+    def set_line(self, line: Line, now: datetime) -> None:
+        """Write the line, and have the engine look at every agent that something waits for."""
+        self.line = line
+        for agent in self.rows:
+            if any(d.status in WAITING for d in self.deployments(agent)):
+                self._wake(agent, now)
+
+    @property
+    def limit(self) -> int:
+        """How many upgrades and restarts may be under way now; 0 is no limit."""
+        return self._limit
 
     def drop_leases(self) -> None:
         """What the only server of a database does when it starts: whoever held them was killed."""
@@ -79,7 +101,10 @@ class SimStore(MemoryStore):
 
     def _overtaken(self, commit: Commit) -> bool:
         ended = ((d, self.history.get(d.deployment)) for d in commit.state.deployments)
-        return any(known is not None and known.status is not d.status for d, known in ended)
+        if any(known is not None and known.status is not d.status for d, known in ended):
+            return True
+        edits = {d.deployment: d.edits for d in self.deployments(commit.state.agent.agent)}
+        return any(edits.get(d.deployment, d.edits) != d.edits for d in commit.state.deployments)
 
 
 def _free_at(row: Row, now: datetime, length: timedelta) -> datetime:

@@ -14,6 +14,7 @@ from agent_servicing.testing.simulation.faults import Weather
 from agent_servicing.testing.simulation.moments import Breach
 from agent_servicing.testing.simulation.operators import Operators
 from agent_servicing.testing.simulation.parts import Body, Temper
+from agent_servicing.testing.simulation.planners import Planners
 from agent_servicing.testing.simulation.site import Site
 from agent_servicing.testing.simulation.world import World
 
@@ -43,6 +44,7 @@ class Climate:
     bad_versions: bool
     verbs: bool
     jumps: bool
+    plans: bool
     pace_seconds: float
     length_seconds: float
 
@@ -61,6 +63,7 @@ class Story:
         )
         self.world.router.busy_seconds = lambda: dice.choice([0.0, 0.0, 0.5, 4.0, 400.0])
         self.operators = Operators(world=self.world, dice=dice, strategy=strategy)
+        self.planners = Planners(world=self.world, dice=dice, operators=self.operators)
         self.sites = [self._found(f"Agent{n + 1}") for n in range(dice.choice([1, 1, 1, 2]))]
 
     async def play(self) -> Breach | None:
@@ -105,6 +108,8 @@ class Story:
             acts += [(4, self._fell)]
         if climate.jumps:
             acts += [(3, self._jump)]
+        if climate.plans:
+            acts += [(6, self.planners.act)]
         self.dice.choices([act for _, act in acts], [weight for weight, _ in acts])[0](site)
         return self.dice.expovariate(1 / climate.pace_seconds)
 
@@ -115,7 +120,8 @@ class Story:
         world.happen, world.next_happening = None, float("inf")
         world.weather.chance, world.weather.crash_at = 0.0, None
         self.mend()
-        set_back = sum(jump.seconds for jump in world.jumps)
+        self.planners.open_everything()
+        set_back = sum(min(jump.seconds, 0.0) for jump in world.jumps)
         if set_back < 0:
             world.later(SET_RIGHT_SECONDS, partial(world.jump, -set_back))
         end, resume_at, patience = world.seconds + PEACE_SECONDS, world.seconds + PATIENCE_SECONDS, 3
@@ -252,6 +258,7 @@ def _climate(dice: Random) -> Climate:
         bad_versions=dice.random() < 0.6,
         verbs=dice.random() < 0.7,
         jumps=dice.random() < 0.3,
+        plans=dice.random() < 0.3,
         pace_seconds=dice.choice([1.0, 4.0, 12.0]),
         length_seconds=dice.choice([8.0, 20.0, 45.0]),
     )

@@ -9,7 +9,7 @@ from agent_servicing.core.model import AgentState, Deployment
 from agent_servicing.core.routing import Routing
 from agent_servicing.core.status import DeploymentStatus, StageStatus, Verb
 from agent_servicing.ports import Commit, Lease
-from agent_servicing.testing.simulation import duties, invariants
+from agent_servicing.testing.simulation import duties, invariants, plans
 from agent_servicing.testing.simulation.faults import READINGS, STORE
 from agent_servicing.testing.simulation.moments import Before, Breach, Committed, Order, Stop
 from agent_servicing.testing.simulation.parts import Body
@@ -86,6 +86,7 @@ def committed(world: "World", lease: Lease, commit: Commit, before: Before | Non
     site.dirty = False
     _remember(world, site, moment)
     check(world, site, invariants.ON_COMMIT, moment)
+    check(world, site, plans.ON_COMMIT, moment)
 
 
 def fallen(world: "World", site: Site, body: Body) -> None:
@@ -113,6 +114,7 @@ def step(world: "World") -> None:
         site.hurt = site.hurt or (ready < needed and _broken(world, site))
         check(world, site, invariants.ON_STEP, row.state, ready)
         check(world, site, duties.ON_STEP, row.state)
+        check(world, site, plans.ON_STEP, row.state)
         site.unserved = site.users.unserved
         if ready >= needed:
             site.floor = needed

@@ -89,6 +89,7 @@ class World:
         self.kills = self.turns = self.steps = 0
         self.told: list[tuple[float, str]] = []
         self.jumps: list[Jump] = []
+        self.plans_changed_at = float("-inf")
         self._later: list[tuple[float, int, Callable[[], None]]] = []
         self._order = 0
 
@@ -137,6 +138,15 @@ class World:
         self.clock.jump(seconds)
         self.jumps.append(Jump(at=self.seconds, seconds=seconds, events=len(self.store.events)))
         self.upset(5.0)
+
+    def plans_changed(self) -> None:
+        """Somebody changed when things may begin; a turn under way may still go by what was before."""
+        self.plans_changed_at = self.seconds
+
+    def numbered(self) -> int:
+        """A number nobody had before."""
+        self._order += 1
+        return self._order
 
     def jumped_since(self, moment: float, *, forward: bool = False) -> bool:
         """Whether the clock was set after that second."""
