@@ -136,7 +136,9 @@ def _in_service(world: "World", site: Site) -> list[str]:
     routing = world.router.routings.get(site.agent)
     if routing is None:
         return []
-    routes = [routing.generation(n) for n in dict.fromkeys((routing.stable, routing.candidate))]
+    # A candidate without a share carries nothing, whoever of it is still there.
+    carrying = (routing.stable, routing.candidate if routing.share > 0 else None)
+    routes = [routing.generation(n) for n in dict.fromkeys(carrying)]
     return [b.instance for r in routes if r for b in r.backends if b.state == "ready"]
 
 
