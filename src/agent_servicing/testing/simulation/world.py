@@ -281,7 +281,8 @@ class World:
 
     def _engine(self, pilot: Pilot) -> Engine:
         async def guard(name: str, method: Callable[..., Awaitable[Any]], *args: Any, **options: Any) -> Any:
-            watchers.called(self, pilot, name, args)
+            if name not in READINGS:
+                watchers.called(self, pilot, name, args)
             fault = self.weather.draw(name)
             if name == "commit":
                 method = partial(self._commit, pilot)
