@@ -88,8 +88,12 @@ class SimStore(MemoryStore):
     async def load(self, agent: str) -> AgentState:
         """Only the releases that run or are on their way, as the SQL store does."""
         state = await super().load(agent)
+        if len(state.releases) <= 1:
+            return state
         wanted = {g.version for g in state.generations} | {state.agent.version}
         wanted |= {version for d in state.deployments for version in (d.from_version, d.to_version)}
+        if wanted.issuperset(state.releases):
+            return state
         return replace(state, releases={v: r for v, r in state.releases.items() if v in wanted})
 
     async def commit(self, lease: Lease, commit: Commit, now: datetime) -> bool:
@@ -97,12 +101,15 @@ class SimStore(MemoryStore):
         if row is not None and self._overtaken(commit):
             await self.release(lease, next_at=now)
             return False
-        return await super().commit(lease, replace(commit, next_at=min(commit.next_at, now + LONGEST_NAP)), now)
+        if commit.next_at > now + LONGEST_NAP:
+            commit = replace(commit, next_at=now + LONGEST_NAP)
+        return await super().commit(lease, commit, now)
 
     def _overtaken(self, commit: Commit) -> bool:
-        ended = ((d, self.history.get(d.deployment)) for d in commit.state.deployments)
-        if any(known is not None and known.status is not d.status for d, known in ended):
+        if any(d.deployment in self.history for d in commit.state.deployments):
             return True
+        if not commit.state.deployments:
+            return False
         edits = {d.deployment: d.edits for d in self.deployments(commit.state.agent.agent)}
         return any(edits.get(d.deployment, d.edits) != d.edits for d in commit.state.deployments)
 
