@@ -21,9 +21,10 @@ BEGINS_SECONDS = 120.0
 
 def nothing_begins_while_its_gate_is_closed(world: "World", site: Site, moment: Committed) -> str | None:
     """Upgrades and restarts wait for the line, freezes, windows and locks; rollbacks and first installations never do."""
-    if _unsure(world, moment):
+    begun = _begun(moment)
+    if not begun or _unsure(world, moment):
         return None
-    for deployment in _begun(moment):
+    for deployment in begun:
         why = _closed(world, site, deployment)
         if why:
             return f"{deployment.deployment} begins although {why}"
@@ -32,8 +33,11 @@ def nothing_begins_while_its_gate_is_closed(world: "World", site: Site, moment: 
 
 def the_limit_is_kept(world: "World", _site: Site, moment: Committed) -> str | None:
     """Whoever begins finds a free place; a limit that is lowered interrupts nobody."""
-    begun, limit = _begun(moment), world.store.limit
-    if not begun or limit <= 0:
+    limit = world.store.limit
+    if limit <= 0:
+        return None
+    begun = _begun(moment)
+    if not begun:
         return None
     under_way = _under_way(world)
     return f"{begun[0].deployment} begins, and {under_way} are under way where {limit} may be" if under_way > limit else None
@@ -41,9 +45,10 @@ def the_limit_is_kept(world: "World", _site: Site, moment: Committed) -> str | N
 
 def a_missed_start_ends_as_missed(world: "World", _site: Site, moment: Committed) -> str | None:
     """Not before its time, and not later than its grace unless it was only waiting for others."""
-    if _unsure(world, moment):
+    changed = moment.changed() if any(d.scheduled_at is not None for d in moment.state.deployments) else []
+    if not changed or _unsure(world, moment):
         return None
-    for before, after in moment.changed():
+    for before, after in changed:
         if before is None or before.status is not DeploymentStatus.SCHEDULED or after.scheduled_at is None:
             continue
         late = (world.clock.now() - after.scheduled_at).total_seconds()
@@ -61,10 +66,13 @@ def a_missed_start_ends_as_missed(world: "World", _site: Site, moment: Committed
 def what_waits_begins_once_it_may(world: "World", site: Site, _state: AgentState) -> str | None:
     """Nothing in the queue is forgotten: while somebody could begin, somebody does."""
     there = world.store.deployments(site.agent)
-    waiting = [d for d in there if d.status is DeploymentStatus.QUEUED and not _closed(world, site, d)]
-    held = site.hurt or site.removing or any(d.active for d in there) or not waiting
+    queue = [d for d in there if d.status is DeploymentStatus.QUEUED]
+    if not queue or site.hurt or site.removing or any(d.active for d in there):
+        site.free_since = None
+        return None
+    waiting = [d for d in queue if not _closed(world, site, d)]
     placed = all(d.kind in PLACED for d in waiting)
-    if held or (placed and 0 < world.store.limit <= _under_way(world)):
+    if not waiting or (placed and 0 < world.store.limit <= _under_way(world)):
         site.free_since = None
         return None
     site.free_since = world.calm_seconds if site.free_since is None else site.free_since
@@ -78,7 +86,9 @@ def _unsure(world: "World", moment: Committed) -> bool:
 
 
 def _begun(moment: Committed) -> list[Deployment]:
-    return [d for before, d in moment.changed() if before is not None and before.status in WAITING and d.active and d.kind in PLACED]
+    before = moment.before.deployments
+    active = (d for d in moment.state.deployments if d.active and d.kind in PLACED)
+    return [d for d in active if (was := before.get(d.deployment)) is not None and was.status in WAITING]
 
 
 def _closed(world: "World", site: Site, deployment: Deployment) -> str:

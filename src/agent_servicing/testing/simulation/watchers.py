@@ -25,6 +25,15 @@ RECENT_SECONDS = 30.0
 """What fell so long ago explains that instances are missing: they are noticed, taken out, and started again with growing pauses."""
 
 
+DUTIES = (*duties.ON_STEP, *plans.ON_STEP)
+"""Each is about a deployment that has not ended."""
+
+ON_COMMIT = (*invariants.ON_COMMIT, *plans.ON_COMMIT)
+
+ON_IDLE_COMMIT = (invariants.one_deployment_and_three_generations, invariants.the_last_healthy_is_never_let_go)
+"""What is left to ask when a commit holds no deployment; every other law is about one."""
+
+
 def check(world: "World", site: Site, laws: Iterable[Callable[..., str | None]], *moment: object) -> None:
     for law in laws:
         sentence = law(world, site, *moment)
@@ -85,8 +94,7 @@ def committed(world: "World", lease: Lease, commit: Commit, before: Before | Non
         return
     site.dirty = False
     _remember(world, site, moment)
-    check(world, site, invariants.ON_COMMIT, moment)
-    check(world, site, plans.ON_COMMIT, moment)
+    check(world, site, ON_COMMIT if commit.state.deployments else ON_IDLE_COMMIT, moment)
 
 
 def fallen(world: "World", site: Site, body: Body) -> None:
@@ -113,8 +121,10 @@ def step(world: "World") -> None:
         # Faults took them when those that are missing are there and do not answer; nobody can act upon that before he sees it.
         site.hurt = site.hurt or (ready < needed and _broken(world, site))
         check(world, site, invariants.ON_STEP, row.state, ready)
-        check(world, site, duties.ON_STEP, row.state)
-        check(world, site, plans.ON_STEP, row.state)
+        if row.state.deployments or row.waiting:
+            check(world, site, DUTIES, row.state)
+        else:
+            site.free_since = None
         site.unserved = site.users.unserved
         if ready >= needed:
             site.floor = needed
