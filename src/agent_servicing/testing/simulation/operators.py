@@ -1,6 +1,6 @@
 """The operators of the simulated world: they press every button, sensible or not, with options drawn from the seed."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import timedelta
 from random import Random
 from typing import Any
@@ -65,8 +65,12 @@ class Operators:
             return None
         strategy = self.strategy if self.strategy is not None and self.dice.random() < 0.8 else self.dice.choice(sorted(UPGRADES))
         site.versions += 1
-        spec = DeploymentSpec(strategy=strategy, policy=self._policy(), **{**self._options(), **options})
+        spec = DeploymentSpec(strategy=strategy, policy=self._policy(), **self._options())
         delay = self.dice.choice([None] * 9 + [5.0])
+        now = self.world.clock.now()
+        if self.dice.random() < 0.1:
+            options = {self.dice.choice(["bake_until", "confirm_until"]): now + timedelta(seconds=10), **options}
+        spec = replace(spec, **options)
         plan = Plan(
             delay=delay,
             grace=self.dice.choice([2.0, 900.0]),

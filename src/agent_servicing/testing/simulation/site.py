@@ -28,7 +28,7 @@ class Site:
 
     `dirty`: routing was set and not yet committed. `banished` generations were taken back. `marks`: what the candidate had truly
     answered, and how much of it wrongly, when a stage began; `begun_at`: the virtual second at which it did. `free_since`: from which
-    calm second on nothing holds its queue.
+    calm second on nothing holds its queue. `unnoticed`: instances that fell and at which calm second.
     """
 
     agent: str
@@ -48,6 +48,7 @@ class Site:
     begun_at: dict[tuple[str, int], float] = field(default_factory=dict)
     refused: bool = False
     free_since: float | None = None
+    unnoticed: dict[str, float] = field(default_factory=dict)
 
     def truth(self, generation: int) -> tuple[int, int]:
         """What a generation really answered since the beginning: requests, errors."""

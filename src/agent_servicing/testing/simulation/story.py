@@ -59,6 +59,7 @@ class Story:
             dice=dice,
             weather=Weather(dice=dice),
             engines=dice.choice([1, 1, 2]),
+            rests=dice.random() < 0.4,
             limits=Limits(install_timeout_seconds=20.0, stop_grace_seconds=3.0, idle_interval_seconds=dice.choice([1.0, 2.0])),
         )
         self.world.router.busy_seconds = lambda: dice.choice([0.0, 0.0, 0.5, 4.0, 400.0])

@@ -101,6 +101,7 @@ def fallen(world: "World", site: Site, body: Body) -> None:
     """A fault took an instance, or its health. Only when too few others are well is the agent hurt."""
     world.tell(f"{site.agent}: {body.instance} of {body.version} {'hangs' if body.hung else 'turns sick' if body.sick else 'dies'}")
     site.fallen_at[body.generation] = world.seconds
+    site.unnoticed.setdefault(body.instance, world.calm_seconds)
     row = world.store.rows.get(site.agent)
     if row is not None and able(world, site) < row.state.agent.instances:
         site.hurt = True
@@ -121,6 +122,8 @@ def step(world: "World") -> None:
         # Faults took them when those that are missing are there and do not answer; nobody can act upon that before he sees it.
         site.hurt = site.hurt or (ready < needed and _broken(world, site))
         check(world, site, invariants.ON_STEP, row.state, ready)
+        if site.unnoticed:
+            check(world, site, (duties.what_falls_is_noticed_soon,), row.state)
         if row.state.deployments or row.waiting:
             check(world, site, DUTIES, row.state)
         else:
