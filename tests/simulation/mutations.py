@@ -3,6 +3,7 @@
 The stated exception to "never patch our own code". The later ones are bugs that it really found; there the wrong function is what stood in the code.
 """
 
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -10,10 +11,10 @@ from datetime import timedelta
 from typing import Any
 from unittest.mock import patch
 
-from agent_servicing.core import conduct, draft, guards, intake, interpret, keep, retreat, routing, traffic
+from agent_servicing.core import arrive, begin, conduct, decide, draft, guards, intake, interpret, keep, retreat, routing, traffic
 from agent_servicing.core.model import Instance
 from agent_servicing.core.status import DeploymentStatus, InstanceStatus
-from agent_servicing.reconcile import observe
+from agent_servicing.reconcile import observe, pulse
 from agent_servicing.testing.store import MemoryStore
 
 
@@ -129,6 +130,14 @@ def _overtaken_never_by(kind: str) -> Callable[..., bool]:
     return lambda draft_, deployment: deployment.kind.value != kind and right(draft_, deployment)
 
 
+def _queued_all_the_same(draft_: Any, deployment: Any) -> None:
+    draft_.put(replace(deployment, status=DeploymentStatus.QUEUED))
+
+
+def _left_by_the_clock(draft_: Any, record: Any, stage: Any) -> float:
+    return float(stage.seconds - draft_.since(record.started_at))
+
+
 MUTATIONS: Mapping[str, Mutation] = {
     "the last healthy may leave": Mutation(
         changes={(keep, "_may_leave"): _always(True), (keep, "_others_serve"): _always(True)},
@@ -187,6 +196,29 @@ MUTATIONS: Mapping[str, Mutation] = {
     ),
     "two deployments at once": _bug(draft.Draft, "active", None, "one_deployment_and_three_generations", "nobody_is_asked_twice"),
     "cancel is ignored": _bug(intake, "retreat", lambda *_, **__: None, "verbs_are_obeyed"),
+    "freezes and locks hold nobody": _bug(begin, "held", _always(False), "nothing_begins_while_its_gate_is_closed", "the_limit_is_kept"),
+    "the limit is not counted": Mutation(
+        changes={(arrive, "no_place"): _always(""), (MemoryStore, "_place_free"): _always(True)}, laws=frozenset({"the_limit_is_kept"})
+    ),
+    "a missed start begins late": _bug(arrive, "_missed", _queued_all_the_same, "a_missed_start_ends_as_missed"),
+    "what waits is forgotten": _bug(
+        begin, "held", lambda _, d: d.kind.value == "upgrade", "what_waits_begins_once_it_may", "everything_ends"
+    ),
+    "nobody watches those at rest": Mutation(
+        changes={(pulse, "_unchanged"): _always(True), (pulse.Pulse, "_due_now"): lambda _: deque()},
+        laws=frozenset({"what_falls_is_noticed_soon", "every_request_is_served"}),
+    ),
+    "found: a clock set forward shortens a watch": _bug(interpret, "_left", _left_by_the_clock, "a_watch_lasts_its_time"),
+    "found: waits last as long as the clock was set back": _bug(
+        decide,
+        "set_back",
+        lambda _: None,
+        "a_rollback_begins_soon",
+        "a_retreat_takes_the_traffic_away",
+        "everything_ends",
+        "one_generation_is_left",
+    ),
+    "found: an orphan that ignores its signal stays": _bug(keep, "_will_not_go", _always(False), "one_generation_is_left"),
     "found: the last that drains is let go": _bug(keep, "_others_serve", _always(True), "the_last_healthy_is_never_let_go"),
     "found: a paused rollback blocks the next": _bug(guards, "_overtaken", _overtaken_never_by("rollback"), "a_rollback_begins_soon"),
     "found: two in one place for ever": _bug(keep, "_trim", _trim_by_place, "one_generation_is_left", "everything_ends"),

@@ -11,6 +11,7 @@ from agent_servicing.core.actions import CollectReleases, ForgetInstance, Prepar
 from agent_servicing.core.draft import Draft
 from agent_servicing.core.limits import LONGEST_RESTART_DELAY_SECONDS
 from agent_servicing.core.model import Generation, Instance, Process
+from agent_servicing.core.routing import redirected
 from agent_servicing.core.status import AgentStatus, GenerationStatus, InstanceStatus, PreparationStatus
 from agent_servicing.core.watch import unhealthy
 
@@ -64,7 +65,7 @@ def _stopping(draft: Draft, generation: Generation) -> Generation:
 def _move_conversations(draft: Draft, number: int) -> None:
     stable = draft.agent.stable
     if stable is not None and stable != number:
-        draft.put(replace(draft.agent, redirects={**draft.agent.redirects, number: stable}))
+        draft.put(replace(draft.agent, redirects=redirected(draft.agent.redirects, number, stable)))
 
 
 def _fill(draft: Draft, generation: Generation) -> None:
