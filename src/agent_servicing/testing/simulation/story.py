@@ -8,6 +8,7 @@ from random import Random
 from agent_servicing.core.limits import Limits
 from agent_servicing.core.manifest import ConversationKey, Drain, Health, Manifest, Run, Source
 from agent_servicing.core.model import DeploymentSpec
+from agent_servicing.core.schedule import Line
 from agent_servicing.core.status import DeploymentKind, DeploymentStatus, Verb
 from agent_servicing.testing.simulation import duties, watchers
 from agent_servicing.testing.simulation.faults import Weather
@@ -23,6 +24,9 @@ PEACE_SECONDS = 1_800.0
 
 PATIENCE_SECONDS = 40.0
 """In peace somebody resumes what is paused so often, unless a rollback waits: that must not need it."""
+
+REST_SECONDS = 10.0
+"""Until agents that need nothing are at rest: their last health checks have to be good."""
 
 SET_RIGHT_SECONDS = 900.0
 """In peace a clock that was set back is set right after so long: scheduled starts and warm versions keep to the time of day."""
@@ -72,6 +76,8 @@ class Story:
         await self.install()
         if world.breach is None:
             world.weather.chance = self.climate.calls
+            if self.climate.plans and self.climate.pace_seconds < 10:
+                world.store.line = Line(max_concurrent_deployments=1)
             world.happen, world.next_happening = self.happen, world.seconds
             for site in self.sites:
                 self._upgrade(site)
@@ -132,8 +138,24 @@ class Story:
                 patience -= 1
                 self._resume_everything(patience)
             await world.live(world.seconds + 2)
+        if world.rests and world.breach is None and self.settled():
+            await self.disturb_the_rest()
         if world.breach is None:
             watchers.settled(world)
+
+    async def disturb_the_rest(self) -> None:
+        """Agents that settled come to rest; then one instance of each dies, and only the pulse can see it."""
+        world, runtime = self.world, self.world.runtime
+        await world.live(world.seconds + REST_SECONDS)
+        for site in self.sites:
+            alive = sorted(name for name in runtime.processes.get(site.agent, {}) if runtime.alive(site.agent, name))
+            if alive and world.breach is None:
+                runtime.fell(site.agent, self.dice.choice(alive))
+        end = world.seconds + PATIENCE_SECONDS
+        while world.seconds < end and world.breach is None:
+            await world.live(world.seconds + 2)
+            if self.settled():
+                return
 
     def mend(self) -> None:
         world = self.world
