@@ -106,15 +106,16 @@ async def test_a_wait_longer_than_the_longest_nap_is_shortened(database: Databas
     assert await store.next_due() == START + timedelta(seconds=LONGEST_NAP_SECONDS)
 
 
-async def test_a_deployment_that_was_cancelled_meanwhile_does_not_come_back_to_life(database: Database, store: Store) -> None:
+@pytest.mark.parametrize("here", [DeploymentStatus.IN_PROGRESS, DeploymentStatus.CANCELLED], ids=["begun", "given up as missed"])
+async def test_a_deployment_that_was_cancelled_meanwhile_is_left_alone(database: Database, store: Store, here: DeploymentStatus) -> None:
     await add(database, an_agent())
     await put_deployments(database, a_deployment())
     lease = await claim_one(store)
     state = await store.load("WowMemory")
     async with database.write() as connection:
         await connection.execute(text("UPDATE deployments SET status = 'cancelled'"))
-    begun = replace(state.deployments[0], status=DeploymentStatus.IN_PROGRESS)
-    assert not await store.commit(lease, a_commit(replace(state, deployments=(begun,)), an_event()), START)
+    changed = replace(state.deployments[0], status=here)
+    assert not await store.commit(lease, a_commit(replace(state, deployments=(changed,)), an_event()), START)
     assert await all_events(database) == []
     assert (await store.load("WowMemory")).deployments == ()
     assert await store.next_due() == START

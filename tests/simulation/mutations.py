@@ -3,6 +3,7 @@
 The stated exception to "never patch our own code". The later ones are bugs that it really found; there the wrong function is what stood in the code.
 """
 
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -10,10 +11,10 @@ from datetime import timedelta
 from typing import Any
 from unittest.mock import patch
 
-from agent_servicing.core import conduct, draft, guards, intake, interpret, keep, retreat, routing, traffic
+from agent_servicing.core import arrive, begin, conduct, decide, draft, guards, intake, interpret, keep, retreat, routing, traffic
 from agent_servicing.core.model import Instance
 from agent_servicing.core.status import DeploymentStatus, InstanceStatus
-from agent_servicing.reconcile import observe
+from agent_servicing.reconcile import observe, pulse
 from agent_servicing.testing.store import MemoryStore
 
 
@@ -129,6 +130,14 @@ def _overtaken_never_by(kind: str) -> Callable[..., bool]:
     return lambda draft_, deployment: deployment.kind.value != kind and right(draft_, deployment)
 
 
+def _queued_all_the_same(draft_: Any, deployment: Any) -> None:
+    draft_.put(replace(deployment, status=DeploymentStatus.QUEUED))
+
+
+def _left_by_the_clock(draft_: Any, record: Any, stage: Any) -> float:
+    return float(stage.seconds - draft_.since(record.started_at))
+
+
 MUTATIONS: Mapping[str, Mutation] = {
     "the last healthy may leave": Mutation(
         changes={(keep, "_may_leave"): _always(True), (keep, "_others_serve"): _always(True)},
@@ -187,6 +196,29 @@ MUTATIONS: Mapping[str, Mutation] = {
     ),
     "two deployments at once": _bug(draft.Draft, "active", None, "one_deployment_and_three_generations", "nobody_is_asked_twice"),
     "cancel is ignored": _bug(intake, "retreat", lambda *_, **__: None, "verbs_are_obeyed"),
+    "freezes and locks hold nobody": _bug(begin, "held", _always(False), "nothing_begins_while_its_gate_is_closed", "the_limit_is_kept"),
+    "the limit is not counted": Mutation(
+        changes={(arrive, "no_place"): _always(""), (MemoryStore, "_place_free"): _always(True)}, laws=frozenset({"the_limit_is_kept"})
+    ),
+    "a missed start begins late": _bug(arrive, "_missed", _queued_all_the_same, "a_missed_start_ends_as_missed"),
+    "what waits is forgotten": _bug(
+        begin, "held", lambda _, d: d.kind.value == "upgrade", "what_waits_begins_once_it_may", "everything_ends"
+    ),
+    "nobody watches those at rest": Mutation(
+        changes={(pulse, "_unchanged"): _always(True), (pulse.Pulse, "_due_now"): lambda _: deque()},
+        laws=frozenset({"what_falls_is_noticed_soon", "every_request_is_served"}),
+    ),
+    "found: a clock set forward shortens a watch": _bug(interpret, "_left", _left_by_the_clock, "a_watch_lasts_its_time"),
+    "found: waits last as long as the clock was set back": _bug(
+        decide,
+        "set_back",
+        lambda _: None,
+        "a_rollback_begins_soon",
+        "a_retreat_takes_the_traffic_away",
+        "everything_ends",
+        "one_generation_is_left",
+    ),
+    "found: an orphan that ignores its signal stays": _bug(keep, "_will_not_go", _always(False), "one_generation_is_left"),
     "found: the last that drains is let go": _bug(keep, "_others_serve", _always(True), "the_last_healthy_is_never_let_go"),
     "found: a paused rollback blocks the next": _bug(guards, "_overtaken", _overtaken_never_by("rollback"), "a_rollback_begins_soon"),
     "found: two in one place for ever": _bug(keep, "_trim", _trim_by_place, "one_generation_is_left", "everything_ends"),
@@ -194,26 +226,33 @@ MUTATIONS: Mapping[str, Mutation] = {
 
 
 CAUGHT_BY: Mapping[str, tuple[int, str]] = {
-    "the last healthy may leave": (83, "rolling"),
-    "the share ignores capacity": (14, "rolling"),
-    "no data promotes": (8, "rolling"),
-    "the store ignores leases": (19, "canary"),
-    "a rollback waits for an upgrade": (13, "canary"),
-    "a retreat forgets the conversations": (0, "blue-green"),
+    "the last healthy may leave": (82, "rolling"),
+    "the share ignores capacity": (2, "rolling"),
+    "no data promotes": (0, "canary"),
+    "the store ignores leases": (0, "canary"),
+    "a rollback waits for an upgrade": (26, "canary"),
+    "a retreat forgets the conversations": (18, "canary"),
     "stopped before it drains": (0, "blue-green"),
-    "no guards while paused": (54, "blue-green"),
-    "no guard looks at verdicts": (13, "canary"),
+    "no guards while paused": (9, "blue-green"),
+    "no guard looks at verdicts": (10, "canary"),
     "retired without a measured zero": (0, "blue-green"),
-    "a resume forgets the deadline": (24, "blue-green"),
-    "no deadline is watched": (8, "rolling"),
+    "a resume forgets the deadline": (1, "blue-green"),
+    "no deadline is watched": (1, "blue-green"),
     "handed over unhealthy": (0, "blue-green"),
-    "a drain drops pins at once": (96, "blue-green"),
+    "a drain drops pins at once": (6, "rolling"),
     "an end without a closing entry": (0, "blue-green"),
     "requests before the first health check": (3, "blue-green"),
-    "unreadable means nothing there": (14, "rolling"),
-    "a retreat keeps the share": (16, "canary"),
+    "unreadable means nothing there": (0, "rolling"),
+    "a retreat keeps the share": (5, "rolling"),
     "two deployments at once": (0, "blue-green"),
-    "cancel is ignored": (0, "blue-green"),
+    "cancel is ignored": (1, "rolling"),
+    "freezes and locks hold nobody": (7, "canary"),
+    "a missed start begins late": (25, "rolling"),
+    "what waits is forgotten": (0, "blue-green"),
+    "nobody watches those at rest": (9, "canary"),
+    "found: a clock set forward shortens a watch": (0, "canary"),
+    "found: waits last as long as the clock was set back": (11, "canary"),
+    "found: an orphan that ignores its signal stays": (31, "rolling"),
     "found: the last that drains is let go": (83, "rolling"),
     "found: a paused rollback blocks the next": (121, "canary"),
     "found: two in one place for ever": (111, "blue-green"),

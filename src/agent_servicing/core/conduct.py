@@ -59,7 +59,8 @@ def _advance(draft: Draft, deployment: Deployment) -> None:
     outcome = progress(draft, deployment, record)
     deployment = draft.deployments[deployment.deployment]
     if not outcome.done:
-        draft.put(_with(deployment, index, replace(record, note=outcome.note)))
+        if outcome.note != record.note:
+            draft.put(_with(deployment, index, replace(record, note=outcome.note)))
         return
     record = replace(record, status=StageStatus.COMPLETED, completed_at=draft.now, deadline_at=None, note=outcome.note)
     draft.put(_with(deployment, index, record))

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from operator import attrgetter
 
 from agent_servicing.core.actions import Action
 from agent_servicing.core.analysis import Block
@@ -11,6 +12,7 @@ from agent_servicing.core.events import SYSTEM, Event
 from agent_servicing.core.limits import Limits
 from agent_servicing.core.manifest import Manifest
 from agent_servicing.core.model import Agent, AgentState, Deployment, Generation, Instance, Observation, Release, Snapshot
+from agent_servicing.core.routing import Routing
 from agent_servicing.core.status import AgentStatus, InstanceStatus
 
 BLOCKS_STORED = 20_000
@@ -56,6 +58,7 @@ class Draft:
         self.intents_done: list[int] = []
         self.blocks: list[JudgedBlock] = []
         self.wake_in_seconds = limits.idle_interval_seconds
+        self.routed: tuple[tuple[object, ...], Routing] | None = None
 
     @property
     def now(self) -> datetime:
@@ -82,8 +85,10 @@ class Draft:
 
     def of(self, generation: int | None, *statuses: InstanceStatus) -> list[Instance]:
         """The generation's instances in these statuses (all when none is named), by name."""
-        chosen = (i for i in self.instances.values() if i.generation == generation and (not statuses or i.status in statuses))
-        return sorted(chosen, key=lambda i: i.instance)
+        chosen = [i for i in self.instances.values() if i.generation == generation and (not statuses or i.status in statuses)]
+        if len(chosen) > 1:
+            chosen.sort(key=_name)
+        return chosen
 
     def ready(self, generation: int | None) -> list[Instance]:
         return self.of(generation, InstanceStatus.READY)
@@ -160,6 +165,9 @@ class Draft:
             deployment.message,
         )
         return deployment if visible else replace(deployment, revision=deployment.revision + 1)
+
+
+_name = attrgetter("instance")
 
 
 def _ordered(instances: Iterable[Instance]) -> tuple[Instance, ...]:

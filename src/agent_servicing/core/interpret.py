@@ -27,6 +27,7 @@ from agent_servicing.core.limits import (
 )
 from agent_servicing.core.metrics import Counters
 from agent_servicing.core.model import Deployment, Generation
+from agent_servicing.core.routing import redirected
 from agent_servicing.core.spans import span
 from agent_servicing.core.stages import Analyse, CheckHealth, Launch, Replace, Retire, SetTraffic, Stage, StageRecord, Verify
 from agent_servicing.core.status import (
@@ -171,7 +172,7 @@ def _aim(draft: Draft, deployment: Deployment, percent: float, *, move_conversat
     stable, candidate = deployment.stable, deployment.candidate
     if move_conversations and candidate is not None and stable is not None:
         old, new = (stable, candidate) if percent >= 100 else (candidate, stable)
-        agent = replace(agent, redirects={**{k: v for k, v in agent.redirects.items() if k != new}, old: new})
+        agent = replace(agent, redirects=redirected(agent.redirects, old, new))
     draft.put(agent)
     draft.wake_in(0)
 

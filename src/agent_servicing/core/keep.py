@@ -10,7 +10,8 @@ from agent_servicing.core import events
 from agent_servicing.core.actions import CollectReleases, ForgetInstance, PrepareRelease, RemoveRouting, StartInstance, StopInstance
 from agent_servicing.core.draft import Draft
 from agent_servicing.core.limits import LONGEST_RESTART_DELAY_SECONDS
-from agent_servicing.core.model import Generation, Instance
+from agent_servicing.core.model import Generation, Instance, Process
+from agent_servicing.core.routing import redirected
 from agent_servicing.core.status import AgentStatus, GenerationStatus, InstanceStatus, PreparationStatus
 from agent_servicing.core.watch import unhealthy
 
@@ -64,7 +65,7 @@ def _stopping(draft: Draft, generation: Generation) -> Generation:
 def _move_conversations(draft: Draft, number: int) -> None:
     stable = draft.agent.stable
     if stable is not None and stable != number:
-        draft.put(replace(draft.agent, redirects={**draft.agent.redirects, number: stable}))
+        draft.put(replace(draft.agent, redirects=redirected(draft.agent.redirects, number, stable)))
 
 
 def _fill(draft: Draft, generation: Generation) -> None:
@@ -236,9 +237,18 @@ def _reap_orphans(draft: Draft) -> None:
         if name in draft.instances:
             continue
         if process.alive:
-            draft.do(StopInstance(agent=draft.agent.agent, instance=name))
+            draft.do(StopInstance(agent=draft.agent.agent, instance=name, kill=_will_not_go(draft, process)))
         elif not any(isinstance(a, ForgetInstance) and a.instance == name for a in draft.actions):
             draft.do(ForgetInstance(agent=draft.agent.agent, instance=name))
+
+
+def _will_not_go(draft: Draft, process: Process) -> bool:
+    """Nobody remembers when an orphan was first asked to end: one that serves nobody and is older than the grace is not asked again."""
+    view = draft.world.routing
+    if view is None or view.in_flight.get(process.instance, 0) or draft.since(process.started_at) <= draft.limits.stop_grace_seconds:
+        return False
+    routes = view.routing.generations if view.routing is not None else ()
+    return not any(backend.instance == process.instance for route in routes for backend in route.backends)
 
 
 def _removed(draft: Draft) -> None:

@@ -66,6 +66,11 @@ class RoutingView:
     in_flight: Mapping[str, int] = field(default_factory=dict)
 
 
+def redirected(redirects: Mapping[int, int], old: int, new: int) -> Mapping[int, int]:
+    """Open conversations of `old` go to `new` from now on, and with them those that had been sent to `old`."""
+    return {**{k: new if v == old else v for k, v in redirects.items() if k != new}, old: new}
+
+
 def effective_share(*, wanted: float, candidate_ready: int, stable_ready: int, needed: int, shrunk: bool = False) -> float:
     """The share in percent that the candidate really gets: what is wanted, never more than its ready instances can carry.
 

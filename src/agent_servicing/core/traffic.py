@@ -27,6 +27,14 @@ def in_force(draft: Draft) -> bool:
 
 
 def desired_routing(draft: Draft) -> Routing:
+    """Asked several times in one decision; worked out again only when something it follows from was changed meanwhile."""
+    rests_on = (draft.agent, *draft.generations.values(), *draft.instances.values())
+    if draft.routed is None or draft.routed[0] != rests_on:
+        draft.routed = (rests_on, _desired_routing(draft))
+    return draft.routed[1]
+
+
+def _desired_routing(draft: Draft) -> Routing:
     generations = tuple(_route_of(draft, number) for number in sorted(draft.generations))
     numbers = {g.generation for g in generations}
     agent = draft.agent

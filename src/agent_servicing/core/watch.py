@@ -42,7 +42,10 @@ def _living(draft: Draft, instance: Instance, process: Process | None) -> None:
         tail = process.last_output.strip()[-EVENT_TEXT_CHARACTERS:]
         _fail(draft, instance, reason=f"exited{code}" + (f": {tail}" if tail else ""), exit_code=process.exit_code)
         return
-    seen = replace(instance, host=process.host, port=process.port, pid=process.pid, started_at=process.started_at or draft.now)
+    seen = instance
+    begun = process.started_at or draft.now
+    if (seen.host, seen.port, seen.pid, seen.started_at) != (process.host, process.port, process.pid, begun):
+        seen = replace(seen, host=process.host, port=process.port, pid=process.pid, started_at=begun)
     seen = _probed(draft, seen, draft.world.probes.get(instance.instance))
     draft.put(seen)
     health = draft.manifest(instance.version).health

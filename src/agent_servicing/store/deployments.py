@@ -34,15 +34,15 @@ async def save_deployment(connection: AsyncConnection, deployment: Deployment) -
 
 
 async def overtaken(connection: AsyncConnection, held: Sequence[Deployment]) -> bool:
-    """Whether a service changed one of these since it was loaded: ended it, while it goes on or ends otherwise here, or edited it."""
+    """Whether a service changed one of these since it was loaded: ended it, whatever becomes of it here, or edited it.
+
+    Only what has not ended is ever loaded, so whatever has by now got its closing entry with that.
+    """
     if not held:
         return False
     here = {d.deployment: d for d in held}
     query = select(deployments.c.deployment, deployments.c.status, deployments.c.edits).where(deployments.c.deployment.in_(sorted(here)))
-    return any(
-        (row.status in TERMINAL and here[row.deployment].status != row.status) or row.edits != here[row.deployment].edits
-        for row in (await connection.execute(query)).all()
-    )
+    return any(row.status in TERMINAL or row.edits != here[row.deployment].edits for row in (await connection.execute(query)).all())
 
 
 async def starting(connection: AsyncConnection, held: Sequence[Deployment]) -> list[str]:

@@ -105,8 +105,10 @@ class MemoryStore:
         running = tuple(d for d in commit.state.deployments if not d.terminal)
         # Releases are the services' to write; one may have come since this state was loaded.
         row.state = replace(commit.state, deployments=running, intents=(), releases=row.state.releases)
-        row.waiting = [d for d in row.waiting if d.deployment not in known]
-        row.intents = [i for i in row.intents if i.intent not in commit.intents_done]
+        if row.waiting:
+            row.waiting = [d for d in row.waiting if d.deployment not in known]
+        if row.intents:
+            row.intents = [i for i in row.intents if i.intent not in commit.intents_done]
         self._give_back(row, commit.next_at)
         self.events.extend(commit.events)
         for each in commit.blocks:

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from agent_servicing.core.model import AgentState
 from agent_servicing.core.routing import Routing
-from agent_servicing.core.status import DeploymentKind, DeploymentStatus
+from agent_servicing.core.status import DeploymentKind, DeploymentStatus, InstanceStatus
 from agent_servicing.testing.simulation.site import Site
 from agent_servicing.testing.store import Row
 
@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
 ROLLBACK_BEGINS_SECONDS = 180.0
 """Calm seconds until a rollback is taken up: what stands before it must drain, give up measuring, and make room."""
+
+NOTICE_SLACK_SECONDS = 6.0
+"""Beyond the intervals: a turn that met a fault just before comes back after five seconds."""
 
 RETREAT_SECONDS = 120.0
 """Calm seconds until a deployment that is taken back has no traffic: at most its stable side grows back first."""
@@ -30,6 +33,20 @@ def a_rollback_begins_soon(world: "World", site: Site, state: AgentState) -> str
         if waited > ROLLBACK_BEGINS_SECONDS:
             under_way = ", ".join(f"{d.deployment} {d.status}" for d in state.deployments if d.active) or "nothing"
             return f"{deployment.deployment} was asked for {waited:.0f} calm seconds ago; under way is {under_way}"
+    return None
+
+
+def what_falls_is_noticed_soon(world: "World", site: Site, state: AgentState) -> str | None:
+    """At rest as with full turns: within the reconcile interval and that of the health checks."""
+    allowed = world.limits.idle_interval_seconds + site.manifest.health.interval_seconds + NOTICE_SLACK_SECONDS
+    instances = {i.instance: i for i in state.instances}
+    for name, since in list(site.unnoticed.items()):
+        instance, body = instances.get(name), world.runtime.body(site.agent, name)
+        well = body is None or not (body.felled or body.sick or body.hung)
+        if instance is None or well or instance.status is not InstanceStatus.READY or instance.unhealthy_in_a_row:
+            del site.unnoticed[name]
+        elif world.calm_seconds - since > allowed:
+            return f"{name} fell {world.calm_seconds - since:.1f} calm seconds ago and counts as well"
     return None
 
 

@@ -108,6 +108,8 @@ def what_is_busy_is_let_finish(world: "World", site: Site, stop: Stop) -> str | 
     budget = max(site.manifest.drain.timeout_seconds, site.manifest.drain.stream_timeout_seconds)
     begun = stop.instance.draining_at
     if begun is not None and (world.clock.now() - begun).total_seconds() >= budget - SLACK_SECONDS:
+        return None  # by the wall clock, which may have been set forward meanwhile
+    if body.drains_since is not None and world.seconds - body.drains_since >= budget - SLACK_SECONDS:
         return None
     return f"{stop.name} is stopped with work in progress"
 

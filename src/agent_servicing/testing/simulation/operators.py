@@ -1,6 +1,6 @@
 """The operators of the simulated world: they press every button, sensible or not, with options drawn from the seed."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import timedelta
 from random import Random
 from typing import Any
@@ -22,7 +22,7 @@ OPTIONS: dict[str, tuple[Any, ...]] = {
     "batch_percent": (None, 34.0, 50.0),
     "monitor_seconds": (0.0, 2.0, 2.0, 6.0),
     "pause_seconds": (0.0, 0.0, 2.0),
-    "bake_seconds": (0.0, 0.0, 3.0),
+    "bake_seconds": (0.0, 0.0, 20.0),
     "confirm_seconds": (None, None, None, 8.0),
     "control_percent": (0.0, 0.0, 5.0),
     "on_inconclusive": ("promote", "hold", "rollback"),
@@ -40,6 +40,16 @@ VERBS = (*(verb for verb in Verb if verb not in OF_AGENTS), Verb.RESUME, Verb.PR
 _KNOWN = frozenset(f.name for f in fields(DeploymentSpec))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """When an upgrade is to begin: seconds from now, and how late it may be; by whom, whom freezes do not hold."""
+
+    delay: float | None = None
+    grace: float = 900.0
+    override_freeze: bool = False
+    actor: str = "somebody"
+
+
 @dataclass(slots=True, kw_only=True)
 class Operators:
     """Several people who do not talk to one another. `strategy` is the one that most upgrades use; None means all alike."""
@@ -55,9 +65,19 @@ class Operators:
             return None
         strategy = self.strategy if self.strategy is not None and self.dice.random() < 0.8 else self.dice.choice(sorted(UPGRADES))
         site.versions += 1
-        spec = DeploymentSpec(strategy=strategy, policy=self._policy(), **{**self._options(), **options})
+        spec = DeploymentSpec(strategy=strategy, policy=self._policy(), **self._options())
         delay = self.dice.choice([None] * 9 + [5.0])
-        return self.request(site, DeploymentKind.UPGRADE, f"1.{site.versions - 1}.0", spec, delay=delay)
+        now = self.world.clock.now()
+        if self.dice.random() < 0.1:
+            options = {self.dice.choice(["bake_until", "confirm_until"]): now + timedelta(seconds=10), **options}
+        spec = replace(spec, **options)
+        plan = Plan(
+            delay=delay,
+            grace=self.dice.choice([2.0, 900.0]),
+            override_freeze=self.dice.random() < 0.1,
+            actor=self.dice.choice(["somebody", "somebody", "another"]),
+        )
+        return self.request(site, DeploymentKind.UPGRADE, f"1.{site.versions - 1}.0", spec, plan)
 
     def roll_back(self, site: Site) -> str | None:
         """To a valid point, and now and then to any version there ever was."""
@@ -101,11 +121,13 @@ class Operators:
         site.removing = True
         self.intend(site, Verb.REMOVE)
 
-    def request(self, site: Site, kind: DeploymentKind, version: str, spec: DeploymentSpec, *, delay: float | None = None) -> str:
+    def request(self, site: Site, kind: DeploymentKind, version: str, spec: DeploymentSpec, plan: Plan | None = None) -> str:
         """As a service would write it down; the name is returned."""
         self.numbers += 1
         name = f"{'rbk' if kind is DeploymentKind.ROLLBACK else 'upg'}-{self.numbers:03d}"
         now = self.world.clock.now()
+        plan = plan or Plan()
+        delay = plan.delay
         state = self._state(site)
         deployment = Deployment(
             deployment=name,
@@ -115,8 +137,10 @@ class Operators:
             to_version=version,
             spec=spec,
             reason="a story",
-            actor="somebody",
+            actor=plan.actor,
             requested_at=now,
+            start_grace_seconds=plan.grace,
+            override_freeze=plan.override_freeze,
             scheduled_at=now + timedelta(seconds=delay) if delay is not None else None,
             status=DeploymentStatus.SCHEDULED if delay is not None else DeploymentStatus.QUEUED,
         )

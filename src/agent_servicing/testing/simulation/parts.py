@@ -1,7 +1,8 @@
 """The adapters of the simulated world: those of `testing.memory`, which may also be slow, lie, flap, hang and forget. The world owns them."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Protocol
 
 from agent_servicing.core import latency
@@ -66,7 +67,8 @@ class SimRuntime(MemoryRuntime):
         return self.bodies.get((agent, instance))
 
     def alive(self, agent: str, instance: str) -> bool:
-        process = self.processes.get(agent, {}).get(instance)
+        running = self.processes.get(agent)
+        process = running.get(instance) if running is not None else None
         return process is not None and process.alive
 
     def listens(self, agent: str, instance: str) -> bool:
@@ -205,28 +207,36 @@ class SimRouter(MemoryRouter):
                 body.drains_since, body.busy_until = now, now + self.busy_seconds()
 
 
+NOTHING = Counts()
+
+
 @dataclass(slots=True)
 class Tally:
-    """Counts of one kind, cheap to add to."""
+    """Counts of one kind, cheap to add to; `read` is the last reading, None when something came since."""
 
     routed: int = 0
     answered: int = 0
     errors: int = 0
     buckets: dict[int, int] = field(default_factory=dict)
+    read: Counts | None = None
 
     def add(self, requests: int, errors: int, bucket: int) -> None:
         self.routed += requests
         self.answered += requests
         self.errors += errors
         self.buckets[bucket] = self.buckets.get(bucket, 0) + requests - errors
+        self.read = None
 
     def counts(self) -> Counts:
         if not self.routed:
-            return Counts()
+            return NOTHING
+        if self.read is not None:
+            return self.read
         histogram = list(latency.EMPTY)
         for bucket, count in self.buckets.items():
             histogram[bucket] = count
-        return Counts(routed=self.routed, answered=self.answered, errors=self.errors, histogram=tuple(histogram))
+        self.read = Counts(routed=self.routed, answered=self.answered, errors=self.errors, histogram=tuple(histogram))
+        return self.read
 
 
 @dataclass(slots=True)
@@ -237,14 +247,16 @@ class Tallies:
     pinned: dict[int, Tally] = field(default_factory=dict)
     unserved: int = 0
 
-    def read(self, now: Counters) -> Counters:
-        numbers = self.new.keys() | self.pinned.keys()
-        nothing = Tally()
+    def read(self, now: datetime) -> Counters:
         generations = {
-            n: GenerationCounters(new=self.new.get(n, nothing).counts(), pinned=self.pinned.get(n, nothing).counts())
-            for n in sorted(numbers)
+            n: GenerationCounters(new=_counts(self.new.get(n)), pinned=_counts(self.pinned.get(n)))
+            for n in sorted(self.new.keys() | self.pinned.keys())
         }
-        return replace(now, generations=generations, unserved=self.unserved)
+        return Counters(at=now, generations=generations, unserved=self.unserved)
+
+
+def _counts(tally: Tally | None) -> Counts:
+    return tally.counts() if tally is not None else NOTHING
 
 
 @dataclass
@@ -262,12 +274,15 @@ class SimMetrics:
             raise TemporaryError("the counters cannot be read")
         if self.stale and agent in self.last:
             return self.last[agent]
-        reading = self.tallies(agent).read(Counters(at=self.clock.now()))
+        reading = self.tallies(agent).read(self.clock.now())
         self.last[agent] = reading
         return reading
 
     def tallies(self, agent: str) -> Tallies:
-        return self.counted.setdefault(agent, Tallies())
+        found = self.counted.get(agent)
+        if found is None:
+            found = self.counted[agent] = Tallies()
+        return found
 
     def reset(self) -> None:
         self.counted.clear()

@@ -111,7 +111,10 @@ class Users:
         seen = self.metrics.tallies(self.agent)
         for tallies in (self.truth, seen):
             side = tallies.pinned if pinned else tallies.new
-            side.setdefault(number, Tally()).add(requests, errors, bucket)
+            tally = side.get(number)
+            if tally is None:
+                tally = side[number] = Tally()
+            tally.add(requests, errors, bucket)
         self.answered_at[number] = self.runtime.clock.monotonic()
 
 

@@ -27,7 +27,8 @@ class Site:
     """`floor` is how many instances served when all was well; `hurt` means that faults took some of them and they are not all back.
 
     `dirty`: routing was set and not yet committed. `banished` generations were taken back. `marks`: what the candidate had truly
-    answered, and how much of it wrongly, when a stage began; `begun_at`: the virtual second at which it did.
+    answered, and how much of it wrongly, when a stage began; `begun_at`: the virtual second at which it did. `free_since`: from which
+    calm second on nothing holds its queue. `unnoticed`: instances that fell and at which calm second.
     """
 
     agent: str
@@ -46,6 +47,8 @@ class Site:
     marks: dict[tuple[str, int], tuple[int, int]] = field(default_factory=dict)
     begun_at: dict[tuple[str, int], float] = field(default_factory=dict)
     refused: bool = False
+    free_since: float | None = None
+    unnoticed: dict[str, float] = field(default_factory=dict)
 
     def truth(self, generation: int) -> tuple[int, int]:
         """What a generation really answered since the beginning: requests, errors."""

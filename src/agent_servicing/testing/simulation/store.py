@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from agent_servicing.core import events
 from agent_servicing.core.events import Event
 from agent_servicing.core.model import AgentState, Deployment
+from agent_servicing.core.schedule import Line
 from agent_servicing.core.status import WAITING, DeploymentStatus
 from agent_servicing.ports import Commit, Lease
 from agent_servicing.testing.store import MemoryStore, Row
@@ -43,6 +44,27 @@ class SimStore(MemoryStore):
         row.due_at, row.woken = now, True
         self._put(deployment.agent)
 
+    def edit(self, deployment: Deployment, now: datetime) -> None:
+        """What a service does that changes a waiting deployment: engines that loaded it before start afresh."""
+        row = self.rows[deployment.agent]
+        changed = replace(deployment, revision=deployment.revision + 1, edits=deployment.edits + 1)
+        row.waiting = [changed if d.deployment == changed.deployment else d for d in row.waiting]
+        kept = tuple(changed if d.deployment == changed.deployment else d for d in row.state.deployments)
+        row.state = replace(row.state, deployments=kept)
+        self._wake(deployment.agent, now)
+
+    def set_line(self, line: Line, now: datetime) -> None:
+        """Write the line, and have the engine look at every agent that something waits for."""
+        self.line = line
+        for agent in self.rows:
+            if any(d.status in WAITING for d in self.deployments(agent)):
+                self._wake(agent, now)
+
+    @property
+    def limit(self) -> int:
+        """How many upgrades and restarts may be under way now; 0 is no limit."""
+        return self._limit
+
     def drop_leases(self) -> None:
         """What the only server of a database does when it starts: whoever held them was killed."""
         for agent, row in self.rows.items():
@@ -66,8 +88,12 @@ class SimStore(MemoryStore):
     async def load(self, agent: str) -> AgentState:
         """Only the releases that run or are on their way, as the SQL store does."""
         state = await super().load(agent)
+        if len(state.releases) <= 1:
+            return state
         wanted = {g.version for g in state.generations} | {state.agent.version}
         wanted |= {version for d in state.deployments for version in (d.from_version, d.to_version)}
+        if wanted.issuperset(state.releases):
+            return state
         return replace(state, releases={v: r for v, r in state.releases.items() if v in wanted})
 
     async def commit(self, lease: Lease, commit: Commit, now: datetime) -> bool:
@@ -75,11 +101,17 @@ class SimStore(MemoryStore):
         if row is not None and self._overtaken(commit):
             await self.release(lease, next_at=now)
             return False
-        return await super().commit(lease, replace(commit, next_at=min(commit.next_at, now + LONGEST_NAP)), now)
+        if commit.next_at > now + LONGEST_NAP:
+            commit = replace(commit, next_at=now + LONGEST_NAP)
+        return await super().commit(lease, commit, now)
 
     def _overtaken(self, commit: Commit) -> bool:
-        ended = ((d, self.history.get(d.deployment)) for d in commit.state.deployments)
-        return any(known is not None and known.status is not d.status for d, known in ended)
+        if any(d.deployment in self.history for d in commit.state.deployments):
+            return True
+        if not commit.state.deployments:
+            return False
+        edits = {d.deployment: d.edits for d in self.deployments(commit.state.agent.agent)}
+        return any(edits.get(d.deployment, d.edits) != d.edits for d in commit.state.deployments)
 
 
 def _free_at(row: Row, now: datetime, length: timedelta) -> datetime:

@@ -8,12 +8,14 @@ from random import Random
 from agent_servicing.core.limits import Limits
 from agent_servicing.core.manifest import ConversationKey, Drain, Health, Manifest, Run, Source
 from agent_servicing.core.model import DeploymentSpec
+from agent_servicing.core.schedule import Line
 from agent_servicing.core.status import DeploymentKind, DeploymentStatus, Verb
 from agent_servicing.testing.simulation import duties, watchers
 from agent_servicing.testing.simulation.faults import Weather
 from agent_servicing.testing.simulation.moments import Breach
 from agent_servicing.testing.simulation.operators import Operators
 from agent_servicing.testing.simulation.parts import Body, Temper
+from agent_servicing.testing.simulation.planners import Planners
 from agent_servicing.testing.simulation.site import Site
 from agent_servicing.testing.simulation.world import World
 
@@ -22,6 +24,9 @@ PEACE_SECONDS = 1_800.0
 
 PATIENCE_SECONDS = 40.0
 """In peace somebody resumes what is paused so often, unless a rollback waits: that must not need it."""
+
+REST_SECONDS = 10.0
+"""Until agents that need nothing are at rest: their last health checks have to be good."""
 
 SET_RIGHT_SECONDS = 900.0
 """In peace a clock that was set back is set right after so long: scheduled starts and warm versions keep to the time of day."""
@@ -43,6 +48,7 @@ class Climate:
     bad_versions: bool
     verbs: bool
     jumps: bool
+    plans: bool
     pace_seconds: float
     length_seconds: float
 
@@ -57,10 +63,12 @@ class Story:
             dice=dice,
             weather=Weather(dice=dice),
             engines=dice.choice([1, 1, 2]),
+            rests=dice.random() < 0.4,
             limits=Limits(install_timeout_seconds=20.0, stop_grace_seconds=3.0, idle_interval_seconds=dice.choice([1.0, 2.0])),
         )
         self.world.router.busy_seconds = lambda: dice.choice([0.0, 0.0, 0.5, 4.0, 400.0])
         self.operators = Operators(world=self.world, dice=dice, strategy=strategy)
+        self.planners = Planners(world=self.world, dice=dice, operators=self.operators)
         self.sites = [self._found(f"Agent{n + 1}") for n in range(dice.choice([1, 1, 1, 2]))]
 
     async def play(self) -> Breach | None:
@@ -68,6 +76,8 @@ class Story:
         await self.install()
         if world.breach is None:
             world.weather.chance = self.climate.calls
+            if self.climate.plans and self.climate.pace_seconds < 10:
+                world.store.line = Line(max_concurrent_deployments=1)
             world.happen, world.next_happening = self.happen, world.seconds
             for site in self.sites:
                 self._upgrade(site)
@@ -105,6 +115,8 @@ class Story:
             acts += [(4, self._fell)]
         if climate.jumps:
             acts += [(3, self._jump)]
+        if climate.plans:
+            acts += [(6, self.planners.act)]
         self.dice.choices([act for _, act in acts], [weight for weight, _ in acts])[0](site)
         return self.dice.expovariate(1 / climate.pace_seconds)
 
@@ -115,7 +127,8 @@ class Story:
         world.happen, world.next_happening = None, float("inf")
         world.weather.chance, world.weather.crash_at = 0.0, None
         self.mend()
-        set_back = sum(jump.seconds for jump in world.jumps)
+        self.planners.open_everything()
+        set_back = sum(min(jump.seconds, 0.0) for jump in world.jumps)
         if set_back < 0:
             world.later(SET_RIGHT_SECONDS, partial(world.jump, -set_back))
         end, resume_at, patience = world.seconds + PEACE_SECONDS, world.seconds + PATIENCE_SECONDS, 3
@@ -125,8 +138,24 @@ class Story:
                 patience -= 1
                 self._resume_everything(patience)
             await world.live(world.seconds + 2)
+        if world.rests and world.breach is None and self.settled():
+            await self.disturb_the_rest()
         if world.breach is None:
             watchers.settled(world)
+
+    async def disturb_the_rest(self) -> None:
+        """Agents that settled come to rest; then one instance of each dies, and only the pulse can see it."""
+        world, runtime = self.world, self.world.runtime
+        await world.live(world.seconds + REST_SECONDS)
+        for site in self.sites:
+            alive = sorted(name for name in runtime.processes.get(site.agent, {}) if runtime.alive(site.agent, name))
+            if alive and world.breach is None:
+                runtime.fell(site.agent, self.dice.choice(alive))
+        end = world.seconds + PATIENCE_SECONDS
+        while world.seconds < end and world.breach is None:
+            await world.live(world.seconds + 2)
+            if self.settled():
+                return
 
     def mend(self) -> None:
         world = self.world
@@ -252,6 +281,7 @@ def _climate(dice: Random) -> Climate:
         bad_versions=dice.random() < 0.6,
         verbs=dice.random() < 0.7,
         jumps=dice.random() < 0.3,
+        plans=dice.random() < 0.3,
         pace_seconds=dice.choice([1.0, 4.0, 12.0]),
         length_seconds=dice.choice([8.0, 20.0, 45.0]),
     )

@@ -9,7 +9,7 @@ from agent_servicing.core.model import AgentState, Deployment
 from agent_servicing.core.routing import Routing
 from agent_servicing.core.status import DeploymentStatus, StageStatus, Verb
 from agent_servicing.ports import Commit, Lease
-from agent_servicing.testing.simulation import duties, invariants
+from agent_servicing.testing.simulation import duties, invariants, plans
 from agent_servicing.testing.simulation.faults import READINGS, STORE
 from agent_servicing.testing.simulation.moments import Before, Breach, Committed, Order, Stop
 from agent_servicing.testing.simulation.parts import Body
@@ -23,6 +23,15 @@ __all__ = ["Breach", "before_commit", "called", "committed", "fallen", "served",
 
 RECENT_SECONDS = 30.0
 """What fell so long ago explains that instances are missing: they are noticed, taken out, and started again with growing pauses."""
+
+
+DUTIES = (*duties.ON_STEP, *plans.ON_STEP)
+"""Each is about a deployment that has not ended."""
+
+ON_COMMIT = (*invariants.ON_COMMIT, *plans.ON_COMMIT)
+
+ON_IDLE_COMMIT = (invariants.one_deployment_and_three_generations, invariants.the_last_healthy_is_never_let_go)
+"""What is left to ask when a commit holds no deployment; every other law is about one."""
 
 
 def check(world: "World", site: Site, laws: Iterable[Callable[..., str | None]], *moment: object) -> None:
@@ -85,13 +94,14 @@ def committed(world: "World", lease: Lease, commit: Commit, before: Before | Non
         return
     site.dirty = False
     _remember(world, site, moment)
-    check(world, site, invariants.ON_COMMIT, moment)
+    check(world, site, ON_COMMIT if commit.state.deployments else ON_IDLE_COMMIT, moment)
 
 
 def fallen(world: "World", site: Site, body: Body) -> None:
     """A fault took an instance, or its health. Only when too few others are well is the agent hurt."""
     world.tell(f"{site.agent}: {body.instance} of {body.version} {'hangs' if body.hung else 'turns sick' if body.sick else 'dies'}")
     site.fallen_at[body.generation] = world.seconds
+    site.unnoticed.setdefault(body.instance, world.calm_seconds)
     row = world.store.rows.get(site.agent)
     if row is not None and able(world, site) < row.state.agent.instances:
         site.hurt = True
@@ -112,7 +122,12 @@ def step(world: "World") -> None:
         # Faults took them when those that are missing are there and do not answer; nobody can act upon that before he sees it.
         site.hurt = site.hurt or (ready < needed and _broken(world, site))
         check(world, site, invariants.ON_STEP, row.state, ready)
-        check(world, site, duties.ON_STEP, row.state)
+        if site.unnoticed:
+            check(world, site, (duties.what_falls_is_noticed_soon,), row.state)
+        if row.state.deployments or row.waiting:
+            check(world, site, DUTIES, row.state)
+        else:
+            site.free_since = None
         site.unserved = site.users.unserved
         if ready >= needed:
             site.floor = needed
@@ -134,7 +149,9 @@ def _in_service(world: "World", site: Site) -> list[str]:
     routing = world.router.routings.get(site.agent)
     if routing is None:
         return []
-    routes = [routing.generation(n) for n in dict.fromkeys((routing.stable, routing.candidate))]
+    # A candidate without a share carries nothing, whoever of it is still there.
+    carrying = (routing.stable, routing.candidate if routing.share > 0 else None)
+    routes = [routing.generation(n) for n in dict.fromkeys(carrying)]
     return [b.instance for r in routes if r for b in r.backends if b.state == "ready"]
 
 

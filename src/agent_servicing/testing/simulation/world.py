@@ -18,6 +18,7 @@ from agent_servicing.core.manifest import Manifest
 from agent_servicing.core.model import Agent, AgentState
 from agent_servicing.ports import Commit, Lease
 from agent_servicing.reconcile.engine import Engine
+from agent_servicing.reconcile.pulse import Pulse
 from agent_servicing.testing.clock import CountingIds, VirtualClock
 from agent_servicing.testing.faults import Killed
 from agent_servicing.testing.simulation import watchers
@@ -31,6 +32,9 @@ from agent_servicing.testing.simulation.store import SimStore
 LEASE_SECONDS = 30.0
 ACTION_SECONDS = 10.0
 READ_SECONDS = 5.0
+
+PROBE_SECONDS = 0.5
+"""How exactly the health checks of resting agents keep their intervals here; the supervisor looks five times as often."""
 
 SHORTEST_WAIT_SECONDS = 0.01
 """As the supervisor waits between two looks for agents that are due."""
@@ -60,15 +64,21 @@ class Pilot:
     down_until: float = 0.0
     held: bool = False
     told_of_jumps: int = 0
+    probe_at: float = 0.0
+    beat_at: float = 0.0
 
 
 @dataclass(kw_only=True)
 class World:
-    """Everything there is. `quiet` means that nothing disturbs the engines now; `calm_seconds` is how long it was so in all."""
+    """Everything there is. `quiet` means that nothing disturbs the engines now; `calm_seconds` is how long it was so in all.
+
+    With `rests` agents that need nothing get no full turns; the engine's pulse watches them.
+    """
 
     dice: Random
     weather: Weather
     engines: int = 1
+    rests: bool = False
     limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
@@ -89,6 +99,7 @@ class World:
         self.kills = self.turns = self.steps = 0
         self.told: list[tuple[float, str]] = []
         self.jumps: list[Jump] = []
+        self.plans_changed_at = float("-inf")
         self._later: list[tuple[float, int, Callable[[], None]]] = []
         self._order = 0
 
@@ -138,6 +149,15 @@ class World:
         self.jumps.append(Jump(at=self.seconds, seconds=seconds, events=len(self.store.events)))
         self.upset(5.0)
 
+    def plans_changed(self) -> None:
+        """Somebody changed when things may begin; a turn under way may still go by what was before."""
+        self.plans_changed_at = self.seconds
+
+    def numbered(self) -> int:
+        """A number nobody had before."""
+        self._order += 1
+        return self._order
+
     def jumped_since(self, moment: float, *, forward: bool = False) -> bool:
         """Whether the clock was set after that second."""
         return any(jump.at >= moment and (jump.seconds > 0 or not forward) for jump in self.jumps)
@@ -150,7 +170,9 @@ class World:
             if self.happen is not None and self.seconds >= self.next_happening:
                 self.next_happening = self.seconds + self.happen()
             for pilot in self._free_pilots():
-                await self._notice_jumps(pilot)
+                await self._look_around(pilot)
+                if pilot.held or pilot.engine is None:
+                    continue
                 leases = await self.store.claim(self.clock.now(), lease_seconds=LEASE_SECONDS, limit=1)
                 for lease in leases:
                     await self._turn(pilot, lease)
@@ -214,10 +236,9 @@ class World:
         self.turns += 1
         pilot.began_at = self.seconds
         pilot.lease, pilot.lease_until = lease, self.seconds + LEASE_SECONDS
-        if pilot.engine is None:
-            pilot.engine = self._engine(pilot)
         try:
-            await pilot.engine.turn(lease)
+            if pilot.engine is not None:
+                await pilot.engine.turn(lease)
         except Killed as killed:
             self._killed(pilot, str(killed))
         pilot.lease = None
@@ -235,19 +256,35 @@ class World:
 
     def _next_turn(self) -> float:
         """When the next engine that is free finds an agent that is due."""
-        free = min((max(p.down_until, self.seconds) for p in self.pilots if not p.held), default=float("inf"))
+        free = [p for p in self.pilots if not p.held]
+        if not free:
+            return float("inf")
+        begins = min((p.down_until for p in free if p.engine is None), default=float("inf"))
+        watches = min((p.probe_at for p in free if p.engine and p.engine.pulse and p.engine.pulse.resting), default=float("inf"))
         due = min((self._due(agent) for agent in self.store.rows), default=float("inf"))
-        return max(free, due)
+        return min(begins, watches, max(due, min(p.down_until for p in free)))
 
     def _due(self, agent: str) -> float:
         now = self.clock.now()
         return self.seconds + (self.store.free_at(agent, now, lease_seconds=LEASE_SECONDS) - now).total_seconds()
 
-    async def _notice_jumps(self, pilot: Pilot) -> None:
-        """As the supervisor does: once the clock was set, every agent is looked at."""
-        if pilot.told_of_jumps < len(self.jumps):
+    async def _look_around(self, pilot: Pilot) -> None:
+        """What the supervisor does beside turns: at its start, and once the clock was set, every agent is looked at; resting ones are watched."""
+        if pilot.engine is None or pilot.told_of_jumps < len(self.jumps):
+            pilot.engine = pilot.engine or self._engine(pilot)
             pilot.told_of_jumps = len(self.jumps)
             await self.store.wake(None, self.clock.now())
+        pulse = pilot.engine.pulse
+        if pulse is None or self.seconds < pilot.probe_at or not pulse.resting:
+            return
+        pilot.probe_at = self.seconds + PROBE_SECONDS
+        try:
+            await pulse.probe()
+            if self.seconds >= pilot.beat_at:
+                pilot.beat_at = self.seconds + self.limits.idle_interval_seconds
+                await pulse.beat()
+        except Killed as killed:
+            self._killed(pilot, str(killed))
 
     def _free_pilots(self) -> list[Pilot]:
         free = [p for p in self.pilots if not p.held and p.down_until <= self.seconds]
@@ -271,7 +308,8 @@ class World:
 
     def _engine(self, pilot: Pilot) -> Engine:
         async def guard(name: str, method: Callable[..., Awaitable[Any]], *args: Any, **options: Any) -> Any:
-            watchers.called(self, pilot, name, args)
+            if name not in READINGS:
+                watchers.called(self, pilot, name, args)
             fault = self.weather.draw(name)
             if name == "commit":
                 method = partial(self._commit, pilot)
@@ -282,7 +320,9 @@ class World:
         ports: dict[str, Any] = {
             name: Guarded(getattr(self, name), guard) for name in ("store", "runtime", "router", "metrics", "verifier")
         }
-        return Engine(client=self.client, clock=self.clock, limits=self.limits, action_timeout_seconds=ACTION_SECONDS, **ports)
+        seen = {"runtime": ports["runtime"], "router": ports["router"], "client": self.client, "store": self.store, "clock": self.clock}
+        pulse = Pulse(**seen, interval_seconds=self.limits.idle_interval_seconds) if self.rests else None
+        return Engine(client=self.client, clock=self.clock, limits=self.limits, action_timeout_seconds=ACTION_SECONDS, pulse=pulse, **ports)
 
     async def _commit(self, pilot: Pilot, lease: Lease, commit: Commit, now: datetime) -> bool:
         """The real commit, with what was before and after it shown to the watchers."""
