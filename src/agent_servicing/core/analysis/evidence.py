@@ -83,7 +83,7 @@ class Criterion:
     @property
     def worse_odds(self) -> float:
         """That the candidate is worse than stable by more than the tolerated ratio."""
-        return sum([sum(w) for w in self.worse]) / len(self.worse)
+        return sum(map(sum, self.worse)) / len(self.worse)
 
     @property
     def veto_odds(self) -> float:

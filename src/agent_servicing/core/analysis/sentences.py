@@ -1,6 +1,7 @@
 """The judge's words: for an operator at two in the morning, plain and with the numbers. Used by `verdict`."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from agent_servicing.core import latency
 from agent_servicing.core.analysis.evidence import Criterion, Evidence
@@ -39,14 +40,18 @@ def warming(evidence: Evidence) -> str:
 
 
 def passing(evidence: Evidence, policy: Policy) -> str:
+    return _errors_in(evidence) + _proven(policy)
+
+
+@lru_cache(maxsize=64)
+def _proven(policy: Policy) -> str:
     proofs = []
     if policy.error_promote_limit is not None:
         proofs.append(f"error rate below {policy.error_promote_limit:g}%")
     if policy.latency_promote_limit_ms is not None:
         proofs.append(f"{_quantile(policy)} below {policy.latency_promote_limit_ms:g} ms")
     proofs += [f"{metric.name} below {metric.promote_percent:g}%" for metric in policy.custom]
-    proven = f"; {' and '.join(proofs)} proven at {1 / policy.beta:.0f}:1" if proofs else "; no limit is set"
-    return f"{_errors_in(evidence)}{proven}"
+    return f"; {' and '.join(proofs)} proven at {1 / policy.beta:.0f}:1" if proofs else "; no limit is set"
 
 
 def common_cause(evidence: Evidence) -> str:

@@ -21,7 +21,7 @@ from agent_servicing.core.analysis.evidence import (
     Stretch,
 )
 from agent_servicing.core.analysis.policy import ERRORS, LATENCY, Limits, Policy, limits_of
-from agent_servicing.core.analysis.routes import absolute_odds, controlled, relative_odds
+from agent_servicing.core.analysis.routes import controlled, route_odds
 from agent_servicing.core.latency import EMPTY
 
 HORIZON_SECONDS = 3600.0
@@ -43,13 +43,12 @@ def apply(evidence: Evidence, block: Block, policy: Policy) -> Evidence:
     control, needed = controlled(counted), policy.needed_odds
     stake = wealth.HOURLY_STAKE * block.seconds / HORIZON_SECONDS + (wealth.STAGE_STAKE if moved else 0.0)
     slow, literally = evidence.slow_stretch, policy.common_cause == "rollback"
-    criteria = []
-    for criterion, limits in zip(evidence.criteria, limits_of(policy), strict=True):
-        events = events_of(limits, block, reference, policy)
+    criteria, judged = [], limits_of(policy)
+    for criterion, limits in zip(evidence.criteria, judged, strict=True):
+        events = events_of(limits, block, reference)
         alarms = _alarms(criterion, events, limits, control=control)
         after = _weighed(criterion, alarms, events, limits, moved=moved, stake=0.0 if block.warm_up else stake, literally=literally)
-        strongest = max(relative_odds(after, policy, needed), absolute_odds(after, policy, needed, control=control))
-        if events.total and strongest > QUIET_ODDS:
+        if events.total and max(route_odds(after, policy, needed, control=control)) > QUIET_ODDS:
             after = replace(after, stretch=_stretched(criterion.stretch, events, block))
         if limits.name == LATENCY:
             slow = _dense(slow, block.candidate_new, block.candidate_pinned) if after.stretch.requests else EMPTY
@@ -123,8 +122,8 @@ def _weighed(
     worse, at_all = before.worse, before.worse_at_all
     if stake and total:
         if literally or max(alarms[1]) <= ALARM_FROM:
-            rollback = wealth.grown(rollback, stake, wealth.against_limit(events.over_rollback, total, limits.rollback))
-        promote = wealth.grown(promote, stake, wealth.against_limit(events.over_promote, total, limits.promote))
+            rollback = wealth.multiplied(rollback, stake, wealth.limit_factors(events.over_rollback, total, limits.rollback))
+        promote = wealth.multiplied(promote, stake, wealth.limit_factors(events.over_promote, total, limits.promote))
         if doubtful:
             in_alarm = wealth.proved(in_alarm, perhaps, total, limits.promote)
         else:

@@ -8,7 +8,7 @@ from agent_servicing.core.analysis.evidence import Criterion, Evidence
 from agent_servicing.core.analysis.judgement import EvidenceBar, Judgement
 from agent_servicing.core.analysis.missing import missing_requests
 from agent_servicing.core.analysis.policy import CUSTOM, ERRORS, Policy
-from agent_servicing.core.analysis.routes import CATASTROPHE_ODDS_FACTOR, absolute_odds, controlled, relative_odds
+from agent_servicing.core.analysis.routes import CATASTROPHE_ODDS_FACTOR, controlled, route_odds
 from agent_servicing.core.status import Verdict
 
 _LOG_MAX = 50.0
@@ -65,7 +65,7 @@ def _routes(evidence: Evidence, policy: Policy, needed: float) -> list[Route]:
         odds = sum([exp(min(c, _LOG_MAX)) for c in evidence.catastrophe]) / len(evidence.catastrophe)
         routes.append((EvidenceBar(name=WARM_UP, odds=odds, needed=CATASTROPHE_ODDS_FACTOR / policy.alpha), None))
     for c in evidence.criteria:
-        relative, absolute = relative_odds(c, policy, needed), absolute_odds(c, policy, needed, control=control)
+        relative, absolute = route_odds(c, policy, needed, control=control)
         routes.append((EvidenceBar(name=f"{c.name}_relative", odds=relative, needed=needed), c))
         routes.append((EvidenceBar(name=f"{c.name}_absolute", odds=absolute, needed=needed), c))
     answers = max(sum(evidence.answers.fewer), sum(evidence.answers.unanswered))
