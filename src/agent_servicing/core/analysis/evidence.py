@@ -3,7 +3,6 @@
 from bisect import bisect_left
 from dataclasses import dataclass
 from itertools import accumulate
-from operator import add
 
 from agent_servicing.core.analysis import wealth
 from agent_servicing.core.analysis.blocks import Block
@@ -131,15 +130,18 @@ class Counted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reference:
-    """Stable's latency histograms of the present two minutes and of the two before; in whole counts, so that no rounding decides a quantile."""
+    """Stable's latency histograms: `recent` of the present two minutes, `whole` with the two before as well.
+
+    In whole counts, so that no rounding decides a quantile.
+    """
 
     recent: tuple[int, ...] = EMPTY
-    earlier: tuple[int, ...] = EMPTY
+    whole: tuple[int, ...] = EMPTY
     seconds: float = 0.0
 
     def buckets(self) -> tuple[int, ...]:
         """Those of `QUANTILES_PERCENT`; empty before there was any answer."""
-        sums = list(accumulate(map(add, self.recent, self.earlier)))
+        sums = list(accumulate(self.whole))
         total = sums[-1]
         if not total:
             return ()

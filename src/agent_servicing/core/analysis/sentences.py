@@ -109,8 +109,7 @@ def _rate(policy: Policy, criterion: Criterion, odds: float) -> Told:
 def _slow(evidence: Evidence, policy: Policy, criterion: Criterion, odds: float) -> Told:
     stretch, limit, q = criterion.stretch, policy.latency_threshold_ms or 0.0, policy.latency_quantile
     value = latency.quantile_ms(evidence.slow_stretch, q) or 0.0
-    reference = tuple(a + b for a, b in zip(evidence.reference.recent, evidence.reference.earlier, strict=True))
-    stable = latency.quantile_ms(reference, q)
+    stable = latency.quantile_ms(evidence.reference.whole, q)
     end = f"{stretch.requests} successful requests in {_span(stretch.seconds)}, odds {_odds(odds)}"
     if stretch.bad > (1 - q) * stretch.requests:
         compared = f"; the old version has {stable:g} ms" if stable is not None else "; no old version to compare with"

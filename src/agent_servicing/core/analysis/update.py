@@ -183,8 +183,8 @@ def _remembered(reference: Reference, block: Block) -> Reference:
     """Stable's latencies of this block become the reference for the next ones."""
     recent, seconds = _dense(reference.recent, block.stable_new, block.stable_pinned), reference.seconds + block.seconds
     if seconds >= REFERENCE_SECONDS:
-        return Reference(recent=EMPTY, earlier=recent, seconds=0.0)
-    return Reference(recent=recent, earlier=reference.earlier, seconds=seconds)
+        return Reference(recent=EMPTY, whole=recent, seconds=0.0)
+    return Reference(recent=recent, whole=_dense(reference.whole, block.stable_new, block.stable_pinned), seconds=seconds)
 
 
 def _dense(histogram: tuple[int, ...], *cells: Cell) -> tuple[int, ...]:

@@ -9,6 +9,7 @@ Cash goes in over time, so that evidence of a change that begins late is not dro
 from collections.abc import Sequence
 from functools import lru_cache
 from math import exp, log
+from operator import add
 
 Wealth = tuple[float, ...]
 
@@ -112,10 +113,14 @@ def against_stable(strata: list[Stratum], ratio: float) -> list[float]:
 
 def proved(proof: tuple[float, ...], bad: int, total: int, limit: float) -> tuple[float, ...]:
     """Log-likelihoods, one for each of `BETTER`, that the probability of a bad event is below `limit`; not capped, restarted by the caller."""
-    slopes = zip(proof, _slopes(limit, BETTER), strict=True)
     if not bad:
-        return tuple([p + total * request for p, (_, request) in slopes])
-    return tuple([p + bad * event + total * request for p, (event, request) in slopes])
+        return tuple(map(add, proof, _all_good(total, limit)))
+    return tuple([p + bad * event + total * request for p, (event, request) in zip(proof, _slopes(limit, BETTER), strict=True)])
+
+
+@lru_cache(maxsize=2048)
+def _all_good(total: int, limit: float) -> tuple[float, ...]:
+    return tuple([total * request for _, request in _slopes(limit, BETTER)])
 
 
 def proof_odds(proof: tuple[float, ...]) -> float:
