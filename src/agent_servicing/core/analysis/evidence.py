@@ -6,6 +6,7 @@ from itertools import accumulate
 
 from agent_servicing.core.analysis import wealth
 from agent_servicing.core.analysis.blocks import Block
+from agent_servicing.core.analysis.dispersion import STEADY, Dispersion
 from agent_servicing.core.analysis.policy import ERRORS, LATENCY, Policy, limits_of
 from agent_servicing.core.latency import EMPTY
 
@@ -45,7 +46,7 @@ class Criterion:
     `proof` leaves out blocks in which the stable version was above the promote limit too; `proof_in_alarm` holds nothing but these, since
     that alarm began. Which of them a block counts for depends on the stable version only, so neither is a choice among outcomes.
     `worse` are several comparisons with stable, and their mean counts: for errors all requests and new conversations alone, for latency
-    one at each of `QUANTILES_PERCENT`.
+    one at each of `QUANTILES_PERCENT`. `dispersion` weakens the bets when stable's failures come in bursts; latency has none.
     """
 
     name: str
@@ -58,6 +59,7 @@ class Criterion:
     stable_above_promote: Alarm = QUIET
     stable_above_rollback: Alarm = QUIET
     candidate_above_rollback: Alarm = QUIET
+    dispersion: Dispersion = STEADY
     stretch: Stretch = AT_REST
 
     @property

@@ -53,21 +53,23 @@ def odds(wealth: Wealth) -> float:
     return sum(wealth)
 
 
-def grown(wealth: Wealth, stake: float, gains: Sequence[float]) -> Wealth:
+def grown(wealth: Wealth, stake: float, gains: Sequence[float], bursts: float = 1.0) -> Wealth:
     """The wealth after a block whose log-likelihood ratios are `gains`. The very first bet is the largest."""
-    return multiplied(wealth, stake, capped(gains))
+    return multiplied(wealth, stake, factors(gains, bursts))
 
 
-def capped(gains: Sequence[float]) -> Factors:
-    """What each alternative's capital is multiplied by."""
+def factors(gains: Sequence[float], bursts: float = 1.0) -> Factors:
+    """What each alternative's capital is multiplied by. `bursts`, at least 1, says by how much events scatter more than independent ones."""
     if gains is _NO_GAINS:
         return UNCHANGED
+    if bursts > 1:
+        gains = [gain / bursts for gain in gains]
     if max(gains) > BLOCK_GAIN_MAX:
         gains = [min(gain, BLOCK_GAIN_MAX) for gain in gains]
     return tuple(map(exp, gains))
 
 
-def multiplied(wealth: Wealth, stake: float, factors: Factors) -> Wealth:
+def multiplied(wealth: Wealth, stake: float, by: Factors) -> Wealth:
     """`grown`, written out: it is called eight times in each update."""
     a, b, c, d, e, f, g, cash = wealth
     if cash == 1.0:
@@ -75,17 +77,22 @@ def multiplied(wealth: Wealth, stake: float, factors: Factors) -> Wealth:
     elif stake > cash:
         stake = cash
     each = stake / _ALTERNATIVES
-    if factors is UNCHANGED:
+    if by is UNCHANGED:
         return (a + each, b + each, c + each, d + each, e + each, f + each, g + each, cash - stake)
-    p, q, r, s, t, u, v = factors
+    p, q, r, s, t, u, v = by
     after = ((a + each) * p, (b + each) * q, (c + each) * r, (d + each) * s, (e + each) * t, (f + each) * u, (g + each) * v, cash - stake)
     return after if max(after) <= _CEILING else tuple([min(w, _CEILING) for w in after])
 
 
+def limit_factors(bad: int, total: int, limit: float, bursts: float) -> Factors:
+    """Of `against_limit`."""
+    return _steady_factors(bad, total, limit) if bursts == 1 else factors(against_limit(bad, total, limit), bursts)
+
+
 @lru_cache(maxsize=2048)
-def limit_factors(bad: int, total: int, limit: float) -> Factors:
-    """Of `against_limit`; kept, because the same few counts come again and again."""
-    return capped(against_limit(bad, total, limit))
+def _steady_factors(bad: int, total: int, limit: float) -> Factors:
+    """Kept, because the same few counts come again and again."""
+    return factors(against_limit(bad, total, limit))
 
 
 def against_limit(bad: int, total: int, limit: float, levels: tuple[float, ...] = WORSE) -> list[float]:
