@@ -228,6 +228,28 @@ def test_at_the_edge_of_the_margin_too_though_the_rate_in_common_jumps(ratio: fl
     assert crossed <= binom.ppf(0.999, 300, 1 / 20)
 
 
+def test_failures_in_clusters_cross_no_more_often_once_their_bursts_are_known() -> None:
+    """Failures in clusters of about eight, then an outage of both: as if independent, far more runs cross 20:1 than one of twenty."""
+    rng = np.random.default_rng(15)
+    crossed = {"weakened": 0, "as they are": 0}
+    rates = np.where((np.arange(260) > 120) & (np.arange(260) < 200), 0.25, 0.02)
+    for _ in range(200):
+        mine, other = ([min(n, int(rng.geometric(1 / 8, k).sum())) for k in rng.poisson(n * rates / 8)] for n in (40, 80))
+        for name in crossed:
+            bets, state = wealth.STARTING, STEADY
+            for second, (a, b) in enumerate(zip(mine, other, strict=True)):
+                if second >= 120:
+                    bets = wealth.grown(
+                        bets, 0.001, wealth.against_stable([(a, b, 40, 80)], 1.0), state.factor if name == "weakened" else 1.0
+                    )
+                state = scattered(state, b, 80)
+                if sum(bets) >= 20:
+                    crossed[name] += 1
+                    break
+    assert crossed["weakened"] <= binom.ppf(0.999, 200, 1 / 20)
+    assert crossed["as they are"] > 3 * binom.ppf(0.999, 200, 1 / 20)
+
+
 def test_a_proof_at_the_edge_of_the_promote_limit_comes_in_one_run_of_twenty_at_most() -> None:
     rng = np.random.default_rng(13)
     proven = 0

@@ -67,6 +67,11 @@ def inconclusive(evidence: Evidence, policy: Policy, missing: int | None, suspec
     else:
         words.append(_errors_in(evidence))
     words += [f"the old version is above the promote limit itself ({_label(c.name)})" for c in evidence.criteria if c.stable_doubtful]
+    words += [
+        f"the old version fails in bursts ({_label(c.name)}), so that one failure says {c.dispersion.factor:.0f} times less"
+        for c in evidence.criteria
+        if c.dispersion.factor > 1
+    ]
     return "; ".join(words)
 
 
