@@ -130,7 +130,8 @@ def targets(report: dict[str, Any], outcomes: Sequence[Outcome]) -> list[dict[st
     text = f"{back} of {len(long)}; passing again within 250 s after it: {again} of {len(fast)} at >= 50/s"
     target("long outage of both (400 s)", "0 rollbacks in 1 000, resumes by itself", text, back == 0 and again == len(fast))
     micro, same = report["update_microseconds"], report["replay"]
-    target("one observe and verdict at 50/s", "<= 100 µs median", f"{micro['median']} µs, p95 {micro['p95']}", micro["median"] <= 100)
+    text = f"{micro['median']} µs (best pass {micro['least']}), p95 {micro['p95']}"
+    target("one observe and verdict at 50/s, processor time", "<= 100 µs median", text, micro["median"] <= 100)
     text = f"{same['identical']} of {same['deployments']} deployments, {same['block_ends_compared']} block ends"
     target("replay identical, through JSON", "all", text, same["identical"] == same["deployments"])
     return rows

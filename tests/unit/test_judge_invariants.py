@@ -14,6 +14,7 @@ from agent_servicing.core import latency
 from agent_servicing.core.analysis import (
     Arm,
     Block,
+    Criterion,
     CustomMetric,
     Evidence,
     Judgement,
@@ -27,6 +28,7 @@ from agent_servicing.core.analysis import (
     wealth,
 )
 from agent_servicing.core.analysis.blocks import block_of, merged
+from agent_servicing.core.analysis.dispersion import BURST_MAX, CALM_MOST, STEADY, Dispersion, scattered
 from agent_servicing.core.metrics import Counts
 from tests.unit.judge_world import BOTH
 
@@ -226,6 +228,28 @@ def test_at_the_edge_of_the_margin_too_though_the_rate_in_common_jumps(ratio: fl
     assert crossed <= binom.ppf(0.999, 300, 1 / 20)
 
 
+def test_failures_in_clusters_cross_no_more_often_once_their_bursts_are_known() -> None:
+    """Failures in clusters of about eight, then an outage of both: as if independent, far more runs cross 20:1 than one of twenty."""
+    rng = np.random.default_rng(15)
+    crossed = {"weakened": 0, "as they are": 0}
+    rates = np.where((np.arange(260) > 120) & (np.arange(260) < 200), 0.25, 0.02)
+    for _ in range(200):
+        mine, other = ([min(n, int(rng.geometric(1 / 8, k).sum())) for k in rng.poisson(n * rates / 8)] for n in (40, 80))
+        for name in crossed:
+            bets, state = wealth.STARTING, STEADY
+            for second, (a, b) in enumerate(zip(mine, other, strict=True)):
+                if second >= 120:
+                    bets = wealth.grown(
+                        bets, 0.001, wealth.against_stable([(a, b, 40, 80)], 1.0), state.factor if name == "weakened" else 1.0
+                    )
+                state = scattered(state, b, 80)
+                if sum(bets) >= 20:
+                    crossed[name] += 1
+                    break
+    assert crossed["weakened"] <= binom.ppf(0.999, 200, 1 / 20)
+    assert crossed["as they are"] > 3 * binom.ppf(0.999, 200, 1 / 20)
+
+
 def test_a_proof_at_the_edge_of_the_promote_limit_comes_in_one_run_of_twenty_at_most() -> None:
     rng = np.random.default_rng(13)
     proven = 0
@@ -278,6 +302,63 @@ def _one_at(bucket: int) -> tuple[int, ...]:
 def _hundred(*, bucket_75: int, above: int) -> Counts:
     histogram = tuple(75 if i == bucket_75 else 25 if i == above else 0 for i in range(latency.BUCKETS))
     return Counts(routed=100, answered=100, histogram=histogram)
+
+
+@given(events=st.integers(1, 30), n=st.integers(16, 60), m=st.integers(16, 60))
+def test_failures_that_might_hit_any_request_are_as_scattered_as_chance_has_them(events: int, n: int, m: int) -> None:
+    """Given how many events two neighbours had, their split is hypergeometric, and on average nothing is left over."""
+    law = hypergeom(n + m, events, m)
+    moved = [(law.pmf(f), scattered(Dispersion(bad=events - f, total=n), f, m)) for f in range(max(0, events - n), min(events, m) + 1)]
+    assert sum(p * d.scatter for p, d in moved) == pytest.approx(sum(p * d.chance for p, d in moved))
+
+
+@given(blocks=st.lists(st.tuples(st.integers(0, 40), st.integers(0, 40)), max_size=40))
+def test_bursts_weaken_evidence_by_a_bounded_factor_and_few_events_by_none(blocks: list[tuple[int, int]]) -> None:
+    state, events = STEADY, 0
+    for bad, good in blocks:
+        if bad + good:
+            state, events = scattered(state, bad, bad + good), events + bad
+        assert state.factor == 1.0 or CALM_MOST <= state.factor <= BURST_MAX
+        assert events > 2 or state.factor == 1.0
+
+
+@pytest.mark.parametrize(("cluster", "least", "most"), [(1, 1.0, 1.8), (5, 5.0, 15.0), (10, 9.0, 20.0)])
+def test_the_factor_is_about_what_clusters_make_of_a_variance(cluster: int, least: float, most: float) -> None:
+    """Geometric clusters of mean c have a variance of 2c - 1 times their mean; an outage in the middle changes little about that."""
+    rng = np.random.default_rng(14)
+    for _ in range(5):
+        state = STEADY
+        for rate in [0.01] * 300 + [0.25] * 100:
+            starts = rng.binomial(40, rate / cluster)
+            bad = min(40, int(rng.geometric(1 / cluster, starts).sum()))
+            state = scattered(state, bad, 40)
+        assert least <= state.factor <= most
+
+
+@pytest.mark.parametrize("bursts", [1.0, 3.0, 20.0])
+def test_weakened_evidence_is_still_a_losing_bet(bursts: float) -> None:
+    for limit in (0.02, 0.05):
+        law = binom(12, limit)
+        mean = np.sum([law.pmf(e) * np.array(wealth.limit_factors(e, 12, limit, bursts)) for e in range(13)], axis=0)
+        assert max(mean) <= 1 + 1e-9
+
+
+def test_only_blocks_of_the_past_and_of_stable_weaken_a_bet() -> None:
+    """In the block in which stable's first burst comes the bets are as they would be without it, but for the comparison."""
+    calm, burst = Counts(routed=200, answered=200), Counts(routed=200, answered=200, errors=60)
+    bad = Counts(routed=50, answered=50, errors=6)
+
+    def after(*blocks: tuple[Counts, Counts]) -> Criterion:
+        sequence = [Reading(seconds=1.0, share=25.0, candidate=Arm(new=c), stable=Arm(new=s)) for c, s in blocks]
+        return run(sequence, replace(BOTH, latency_threshold_ms=None))[0][-1].criteria[0]
+
+    before, there = after((calm, calm), (bad, calm)), after((calm, calm), (bad, burst))
+    assert before.above_promote == there.above_promote
+    assert before.dispersion.factor == 1.0 < there.dispersion.factor
+    assert sum(after((calm, calm), (bad, burst), (bad, calm)).above_promote) < sum(
+        after((calm, calm), (bad, calm), (bad, calm)).above_promote
+    )
+    assert after((burst, calm), (bad, calm)).dispersion.factor == 1.0
 
 
 def test_the_log_of_a_proof_is_what_it_says() -> None:

@@ -257,6 +257,21 @@ def test_one_burst_is_not_a_verdict() -> None:
     assert watched(traffic(CANDIDATE, GOOD, seconds=300, begin_at=101), evidence=evidence)[1].verdict is Verdict.PASSING
 
 
+def test_bursts_of_both_versions_are_told() -> None:
+    readings = [a_reading(counts(10, 8 * int(second % 30 == 5)), counts(30, 10 * int(second % 10 == 1))) for second in range(400)]
+    evidence, judgement, _ = watched(readings, ERRORS_ONLY)
+    assert judgement.verdict is Verdict.INCONCLUSIVE
+    assert evidence.criteria[0].dispersion.factor > 5
+    assert "fails in bursts (errors), so that one failure says" in judgement.sentence
+
+
+def test_a_version_that_fails_always_is_found_though_the_old_one_fails_in_bursts() -> None:
+    readings = [a_reading(counts(10, 4), counts(30, 10 * int(second % 20 == 1))) for second in range(400)]
+    evidence, judgement, _ = watched(readings, ERRORS_ONLY)
+    assert judgement.verdict is Verdict.FAILING
+    assert evidence.counted.judged_seconds < 60
+
+
 def test_healthy_running_conversations_do_not_hide_failing_new_ones() -> None:
     fine = Counts(routed=7, answered=7, histogram=counts(7).histogram)
     stable = Arm(new=counts(9), pinned=counts(21))

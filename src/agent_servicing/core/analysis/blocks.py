@@ -4,7 +4,7 @@ A block is closed by counts and time only, never by outcomes, so that no reading
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import compress
 
@@ -139,9 +139,12 @@ def block_of(reading: Reading, *, number: int, warm_up: bool) -> Block:
 
 
 def merged(block: Block, later: Block) -> Block:
-    return replace(
-        block,
+    """Written out: at low traffic it happens every second, and `replace` takes four times as long."""
+    return Block(
+        number=block.number,
         seconds=block.seconds + later.seconds,
+        share=block.share,
+        warm_up=block.warm_up,
         candidate_new=_sum(block.candidate_new, later.candidate_new),
         candidate_pinned=_sum(block.candidate_pinned, later.candidate_pinned),
         stable_new=_sum(block.stable_new, later.stable_new),

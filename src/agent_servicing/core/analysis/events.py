@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 
 from agent_servicing.core.analysis.blocks import Block, Sparse, Tally
-from agent_servicing.core.analysis.policy import CUSTOM, ERRORS, Limits, Policy
+from agent_servicing.core.analysis.policy import CUSTOM, ERRORS, LATENCY, Limits
 from agent_servicing.core.analysis.wealth import Stratum
 from agent_servicing.core.latency import EDGES_MS
 
@@ -16,9 +16,9 @@ _TOLERATED = (*(bisect_left(EDGES_MS, edge * TOLERATED_SLOWER) for edge in EDGES
 """For each bucket of a stable quantile the last bucket in which the candidate is not yet slower."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True)
 class Events:
-    """What one criterion counts in one block. `perhaps_over_promote`: as `over_promote`, but in doubt against the candidate."""
+    """What one criterion counts in one block; made for it and dropped. `perhaps_over_promote`: `over_promote`, in doubt against the candidate."""
 
     total: int
     over_rollback: int
@@ -30,13 +30,13 @@ class Events:
     comparisons: tuple[list[Stratum], ...]
 
 
-def events_of(limits: Limits, block: Block, reference: tuple[int, ...], policy: Policy) -> Events:
+def events_of(limits: Limits, block: Block, reference: tuple[int, ...]) -> Events:
     """`reference`: the buckets of stable's quantiles in earlier blocks."""
     if limits.name == ERRORS:
         return _errors(block)
-    if limits.name.startswith(CUSTOM):
-        return _custom(block, limits.name.removeprefix(CUSTOM))
-    return _latency(block, reference, policy)
+    if limits.name == LATENCY:
+        return _latency(block, reference, limits)
+    return _custom(block, limits.name.removeprefix(CUSTOM))
 
 
 def _errors(block: Block) -> Events:
@@ -58,38 +58,28 @@ def _custom(block: Block, name: str) -> Events:
 
 def _same(total: int, bad: int, strata: list[Stratum], comparisons: tuple[list[Stratum], ...]) -> Events:
     """One kind of event for every limit."""
-    stable_bad = sum([s[1] for s in strata])
-    return Events(
-        total=total,
-        over_rollback=bad,
-        over_promote=bad,
-        perhaps_over_promote=bad,
-        stable_total=sum([s[3] for s in strata]),
-        stable_over_rollback=stable_bad,
-        stable_over_promote=stable_bad,
-        comparisons=comparisons,
-    )
+    stable_bad = stable_total = 0
+    for stratum in strata:
+        stable_bad += stratum[1]
+        stable_total += stratum[3]
+    return Events(total, bad, bad, bad, stable_total, stable_bad, stable_bad, comparisons)
 
 
-def _latency(block: Block, reference: tuple[int, ...], policy: Policy) -> Events:
+def _latency(block: Block, reference: tuple[int, ...], limits: Limits) -> Events:
     """Successful requests only: an error that comes fast must not make a version look fast."""
-    cells = (block.candidate_new, block.candidate_pinned, block.stable_new, block.stable_pinned)
-    new, pinned, old_new, old_pinned = (_tail(cell.histogram) for cell in cells)
-    rollback_ms, promote_ms = policy.latency_threshold_ms or 0.0, policy.latency_promote_limit_ms or 0.0
-    # A bucket that a limit falls into counts for neither side: not certainly slower, and not certainly faster.
-    rollback, promote = bisect_left(EDGES_MS, rollback_ms), bisect_left(EDGES_MS, promote_ms)
-    surely_faster = bisect_right(EDGES_MS, promote_ms) - 1
+    new, old_new = _tail(block.candidate_new.histogram), _tail(block.stable_new.histogram)
+    pinned, old_pinned = _tail(block.candidate_pinned.histogram), _tail(block.stable_pinned.histogram)
+    rollback, promote = limits.rollback_bucket, limits.promote_bucket
     sides = [(a, b) for a, b in ((new, old_new), (pinned, old_pinned)) if a is not _EMPTY_TAIL and b is not _EMPTY_TAIL]
-    comparisons = tuple([[_stratum(a, b, bucket) for a, b in sides] for bucket in reference])
     return Events(
-        total=new[1][-1] + pinned[1][-1],
-        over_rollback=_above(new, rollback) + _above(pinned, rollback),
-        over_promote=_above(new, promote) + _above(pinned, promote),
-        perhaps_over_promote=_above(new, surely_faster) + _above(pinned, surely_faster),
-        stable_total=old_new[1][-1] + old_pinned[1][-1],
-        stable_over_rollback=_above(old_new, rollback) + _above(old_pinned, rollback),
-        stable_over_promote=_above(old_new, promote) + _above(old_pinned, promote),
-        comparisons=comparisons,
+        new[1][-1] + pinned[1][-1],
+        _above(new, rollback) + _above(pinned, rollback),
+        _above(new, promote) + _above(pinned, promote),
+        _above(new, limits.faster_bucket) + _above(pinned, limits.faster_bucket),
+        old_new[1][-1] + old_pinned[1][-1],
+        _above(old_new, rollback) + _above(old_pinned, rollback),
+        _above(old_new, promote) + _above(old_pinned, promote),
+        tuple([[_stratum(a, b, bucket) for a, b in sides] for bucket in reference]),
     )
 
 
@@ -113,5 +103,7 @@ def _stratum(candidate: _Tail, stable: _Tail, bucket: int) -> Stratum:
 
 def _above(tail: _Tail, bucket: int) -> int:
     """Responses in later buckets than this one."""
+    if tail is _EMPTY_TAIL:
+        return 0
     buckets, sums = tail
     return sums[-1] - sums[bisect_right(buckets, bucket)]

@@ -3,10 +3,10 @@
 from bisect import bisect_left
 from dataclasses import dataclass
 from itertools import accumulate
-from operator import add
 
 from agent_servicing.core.analysis import wealth
 from agent_servicing.core.analysis.blocks import Block
+from agent_servicing.core.analysis.dispersion import STEADY, Dispersion
 from agent_servicing.core.analysis.policy import ERRORS, LATENCY, Policy, limits_of
 from agent_servicing.core.latency import EMPTY
 
@@ -46,7 +46,7 @@ class Criterion:
     `proof` leaves out blocks in which the stable version was above the promote limit too; `proof_in_alarm` holds nothing but these, since
     that alarm began. Which of them a block counts for depends on the stable version only, so neither is a choice among outcomes.
     `worse` are several comparisons with stable, and their mean counts: for errors all requests and new conversations alone, for latency
-    one at each of `QUANTILES_PERCENT`.
+    one at each of `QUANTILES_PERCENT`. `dispersion` weakens the bets when stable's failures come in bursts; latency has none.
     """
 
     name: str
@@ -59,6 +59,7 @@ class Criterion:
     stable_above_promote: Alarm = QUIET
     stable_above_rollback: Alarm = QUIET
     candidate_above_rollback: Alarm = QUIET
+    dispersion: Dispersion = STEADY
     stretch: Stretch = AT_REST
 
     @property
@@ -83,7 +84,7 @@ class Criterion:
     @property
     def worse_odds(self) -> float:
         """That the candidate is worse than stable by more than the tolerated ratio."""
-        return sum([sum(w) for w in self.worse]) / len(self.worse)
+        return sum(map(sum, self.worse)) / len(self.worse)
 
     @property
     def veto_odds(self) -> float:
@@ -131,15 +132,18 @@ class Counted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reference:
-    """Stable's latency histograms of the present two minutes and of the two before; in whole counts, so that no rounding decides a quantile."""
+    """Stable's latency histograms: `recent` of the present two minutes, `whole` with the two before as well.
+
+    In whole counts, so that no rounding decides a quantile.
+    """
 
     recent: tuple[int, ...] = EMPTY
-    earlier: tuple[int, ...] = EMPTY
+    whole: tuple[int, ...] = EMPTY
     seconds: float = 0.0
 
     def buckets(self) -> tuple[int, ...]:
         """Those of `QUANTILES_PERCENT`; empty before there was any answer."""
-        sums = list(accumulate(map(add, self.recent, self.earlier)))
+        sums = list(accumulate(self.whole))
         total = sums[-1]
         if not total:
             return ()

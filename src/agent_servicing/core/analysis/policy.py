@@ -1,8 +1,11 @@
 """The operator's limits as the judge needs them. Written by `services.specs` into a deployment, read by every other module of this package."""
 
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
+
+from agent_servicing.core.latency import EDGES_MS
 
 PROMOTE_ERROR_RATE_MAX = 2.0
 """Percent below which a version is good whatever the old one does, when the operator names no limit of his own."""
@@ -82,12 +85,18 @@ class Policy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """One criterion's null hypotheses as probabilities of a bad event."""
+    """One criterion's null hypotheses as probabilities of a bad event.
+
+    The buckets are those that the latency limits fall into; what comes later is slower. `faster_bucket`: what comes up to it is faster.
+    """
 
     name: str
     rollback: float
     promote: float
     ratio: float
+    rollback_bucket: int = 0
+    promote_bucket: int = 0
+    faster_bucket: int = 0
 
 
 ERRORS = "error_rate"
@@ -103,14 +112,27 @@ def limits_of(policy: Policy) -> tuple[Limits, ...]:
         promote = policy.error_promote_limit or 0.0
         limits.append(_limits(ERRORS, policy.error_rate_threshold / 100, promote / 100, policy.error_ratio))
     if policy.latency_threshold_ms is not None:
-        slow = 1 - policy.latency_quantile
-        limits.append(_limits(LATENCY, slow, slow, policy.latency_ratio))
+        limits.append(_latency_limits(policy, policy.latency_threshold_ms, policy.latency_promote_limit_ms or 0.0))
     limits += (_limits(CUSTOM + m.name, m.rollback_percent / 100, m.promote_percent / 100, m.ratio) for m in policy.custom)
     return tuple(limits)
 
 
 def _limits(name: str, rollback: float, promote: float, ratio: float) -> Limits:
     return Limits(name=name, rollback=_within(rollback), promote=_within(promote), ratio=ratio)
+
+
+def _latency_limits(policy: Policy, rollback_ms: float, promote_ms: float) -> Limits:
+    """A bucket that a limit falls into counts for neither side: not certainly slower, and not certainly faster."""
+    slow = _within(1 - policy.latency_quantile)
+    return Limits(
+        name=LATENCY,
+        rollback=slow,
+        promote=slow,
+        ratio=policy.latency_ratio,
+        rollback_bucket=bisect_left(EDGES_MS, rollback_ms),
+        promote_bucket=bisect_left(EDGES_MS, promote_ms),
+        faster_bucket=bisect_right(EDGES_MS, promote_ms) - 1,
+    )
 
 
 def _within(probability: float) -> float:

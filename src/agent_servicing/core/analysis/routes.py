@@ -23,18 +23,16 @@ def controlled(counted: Counted) -> bool:
     return counted.stable_silent_seconds < NO_CONTROL_SECONDS
 
 
-def relative_odds(criterion: Criterion, policy: Policy, needed: float) -> float:
-    """Worse than stable, and not below the promote limit."""
+def route_odds(criterion: Criterion, policy: Policy, needed: float, *, control: bool) -> tuple[float, float]:
+    """Worse than stable, and not below the promote limit; above the roll-back limit, and not for a cause that both versions have in common.
+
+    Most of the time nothing is worse and nothing above, and the other sums need not be made.
+    """
+    worse, above = criterion.worse_odds, sum(criterion.above_rollback)
+    absolute = above
+    if above >= 1 and control and policy.common_cause != "rollback":
+        veto = sum(criterion.worse_at_all) if criterion.worse_at_all else worse
+        absolute = min(above, veto * needed / VETO_ODDS)
     if policy.regression == "hold":
-        return 0.0
-    worse = criterion.worse_odds
-    # Most of the time nothing is worse, and the other sum need not be made.
-    return worse if worse < 1 else min(sum(criterion.above_promote) * needed / DOUBT_ODDS, worse)
-
-
-def absolute_odds(criterion: Criterion, policy: Policy, needed: float, *, control: bool) -> float:
-    """Above the roll-back limit, and not for a cause that both versions have in common."""
-    above = sum(criterion.above_rollback)
-    if not control or policy.common_cause == "rollback":
-        return above
-    return above if above < 1 else min(above, criterion.veto_odds * needed / VETO_ODDS)
+        return 0.0, absolute
+    return worse if worse < 1 else min(sum(criterion.above_promote) * needed / DOUBT_ODDS, worse), absolute

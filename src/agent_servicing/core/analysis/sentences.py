@@ -1,6 +1,7 @@
 """The judge's words: for an operator at two in the morning, plain and with the numbers. Used by `verdict`."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from agent_servicing.core import latency
 from agent_servicing.core.analysis.evidence import Criterion, Evidence
@@ -39,14 +40,18 @@ def warming(evidence: Evidence) -> str:
 
 
 def passing(evidence: Evidence, policy: Policy) -> str:
+    return _errors_in(evidence) + _proven(policy)
+
+
+@lru_cache(maxsize=64)
+def _proven(policy: Policy) -> str:
     proofs = []
     if policy.error_promote_limit is not None:
         proofs.append(f"error rate below {policy.error_promote_limit:g}%")
     if policy.latency_promote_limit_ms is not None:
         proofs.append(f"{_quantile(policy)} below {policy.latency_promote_limit_ms:g} ms")
     proofs += [f"{metric.name} below {metric.promote_percent:g}%" for metric in policy.custom]
-    proven = f"; {' and '.join(proofs)} proven at {1 / policy.beta:.0f}:1" if proofs else "; no limit is set"
-    return f"{_errors_in(evidence)}{proven}"
+    return f"; {' and '.join(proofs)} proven at {1 / policy.beta:.0f}:1" if proofs else "; no limit is set"
 
 
 def common_cause(evidence: Evidence) -> str:
@@ -62,6 +67,11 @@ def inconclusive(evidence: Evidence, policy: Policy, missing: int | None, suspec
     else:
         words.append(_errors_in(evidence))
     words += [f"the old version is above the promote limit itself ({_label(c.name)})" for c in evidence.criteria if c.stable_doubtful]
+    words += [
+        f"the old version fails in bursts ({_label(c.name)}), so that one failure says {c.dispersion.factor:.0f} times less"
+        for c in evidence.criteria
+        if c.dispersion.factor > 1
+    ]
     return "; ".join(words)
 
 
@@ -104,8 +114,7 @@ def _rate(policy: Policy, criterion: Criterion, odds: float) -> Told:
 def _slow(evidence: Evidence, policy: Policy, criterion: Criterion, odds: float) -> Told:
     stretch, limit, q = criterion.stretch, policy.latency_threshold_ms or 0.0, policy.latency_quantile
     value = latency.quantile_ms(evidence.slow_stretch, q) or 0.0
-    reference = tuple(a + b for a, b in zip(evidence.reference.recent, evidence.reference.earlier, strict=True))
-    stable = latency.quantile_ms(reference, q)
+    stable = latency.quantile_ms(evidence.reference.whole, q)
     end = f"{stretch.requests} successful requests in {_span(stretch.seconds)}, odds {_odds(odds)}"
     if stretch.bad > (1 - q) * stretch.requests:
         compared = f"; the old version has {stable:g} ms" if stable is not None else "; no old version to compare with"

@@ -5,6 +5,7 @@ from dataclasses import replace
 from agent_servicing.core.analysis import wealth
 from agent_servicing.core.analysis.answers import settled, watched
 from agent_servicing.core.analysis.blocks import Block, Cell
+from agent_servicing.core.analysis.dispersion import scattered
 from agent_servicing.core.analysis.events import Events, events_of
 from agent_servicing.core.analysis.evidence import (
     ALARM_FROM,
@@ -21,7 +22,7 @@ from agent_servicing.core.analysis.evidence import (
     Stretch,
 )
 from agent_servicing.core.analysis.policy import ERRORS, LATENCY, Limits, Policy, limits_of
-from agent_servicing.core.analysis.routes import absolute_odds, controlled, relative_odds
+from agent_servicing.core.analysis.routes import controlled, route_odds
 from agent_servicing.core.latency import EMPTY
 
 HORIZON_SECONDS = 3600.0
@@ -43,13 +44,12 @@ def apply(evidence: Evidence, block: Block, policy: Policy) -> Evidence:
     control, needed = controlled(counted), policy.needed_odds
     stake = wealth.HOURLY_STAKE * block.seconds / HORIZON_SECONDS + (wealth.STAGE_STAKE if moved else 0.0)
     slow, literally = evidence.slow_stretch, policy.common_cause == "rollback"
-    criteria = []
-    for criterion, limits in zip(evidence.criteria, limits_of(policy), strict=True):
-        events = events_of(limits, block, reference, policy)
+    criteria, judged = [], limits_of(policy)
+    for criterion, limits in zip(evidence.criteria, judged, strict=True):
+        events = events_of(limits, block, reference)
         alarms = _alarms(criterion, events, limits, control=control)
         after = _weighed(criterion, alarms, events, limits, moved=moved, stake=0.0 if block.warm_up else stake, literally=literally)
-        strongest = max(relative_odds(after, policy, needed), absolute_odds(after, policy, needed, control=control))
-        if events.total and strongest > QUIET_ODDS:
+        if events.total and max(route_odds(after, policy, needed, control=control)) > QUIET_ODDS:
             after = replace(after, stretch=_stretched(criterion.stretch, events, block))
         if limits.name == LATENCY:
             slow = _dense(slow, block.candidate_new, block.candidate_pinned) if after.stretch.requests else EMPTY
@@ -117,20 +117,23 @@ def _weighed(
     little could be found worse.
     """
     total, perhaps, doubtful = events.total, events.perhaps_over_promote, max(alarms[0]) > ALARM_FROM
-    rollback, promote = before.above_rollback, before.above_promote
+    rollback, promote, dispersion = before.above_rollback, before.above_promote, before.dispersion
+    bursts = dispersion.factor
     proof = NO_PROOF if moved else before.proof
     in_alarm = NO_PROOF if moved or (doubtful and not before.stable_doubtful) else before.proof_in_alarm
     worse, at_all = before.worse, before.worse_at_all
     if stake and total:
         if literally or max(alarms[1]) <= ALARM_FROM:
-            rollback = wealth.grown(rollback, stake, wealth.against_limit(events.over_rollback, total, limits.rollback))
-        promote = wealth.grown(promote, stake, wealth.against_limit(events.over_promote, total, limits.promote))
+            rollback = wealth.multiplied(rollback, stake, wealth.limit_factors(events.over_rollback, total, limits.rollback, bursts))
+        promote = wealth.multiplied(promote, stake, wealth.limit_factors(events.over_promote, total, limits.promote, bursts))
         if doubtful:
             in_alarm = wealth.proved(in_alarm, perhaps, total, limits.promote)
         else:
             proof = wealth.proved(proof, perhaps, total, limits.promote)
         if events.stable_total and events.comparisons:
-            worse, at_all = _compared(worse, at_all, events, limits, stake)
+            worse, at_all = _compared(worse, at_all, events, limits, stake, bursts)
+    if events.stable_total and limits.name != LATENCY:
+        dispersion = scattered(dispersion, events.stable_over_promote, events.stable_total)
     return Criterion(
         name=before.name,
         above_rollback=rollback,
@@ -142,20 +145,23 @@ def _weighed(
         stable_above_promote=alarms[0],
         stable_above_rollback=alarms[1],
         candidate_above_rollback=alarms[2],
+        dispersion=dispersion,
         stretch=AT_REST if total else before.stretch,
     )
 
 
 def _compared(
-    worse: tuple[wealth.Wealth, ...], at_all: wealth.Wealth, events: Events, limits: Limits, stake: float
+    worse: tuple[wealth.Wealth, ...], at_all: wealth.Wealth, events: Events, limits: Limits, stake: float, bursts: float
 ) -> tuple[tuple[wealth.Wealth, ...], wealth.Wealth]:
     after: list[wealth.Wealth] = []
     for n, (bets, strata) in enumerate(zip(worse, events.comparisons, strict=True)):
         if n and strata is events.comparisons[0] and bets == worse[0]:
             after.append(after[0])  # without running conversations both comparisons are the same
         else:
-            after.append(wealth.grown(bets, stake, wealth.against_stable(strata, limits.ratio)))
-    return tuple(after), wealth.grown(at_all, stake, wealth.against_stable(events.comparisons[0], 1.0)) if at_all else at_all
+            after.append(wealth.grown(bets, stake, wealth.against_stable(strata, limits.ratio), bursts))
+    if at_all:
+        at_all = wealth.grown(at_all, stake, wealth.against_stable(events.comparisons[0], 1.0), bursts)
+    return tuple(after), at_all
 
 
 def _stretched(before: Stretch, events: Events, block: Block) -> Stretch:
@@ -184,8 +190,8 @@ def _remembered(reference: Reference, block: Block) -> Reference:
     """Stable's latencies of this block become the reference for the next ones."""
     recent, seconds = _dense(reference.recent, block.stable_new, block.stable_pinned), reference.seconds + block.seconds
     if seconds >= REFERENCE_SECONDS:
-        return Reference(recent=EMPTY, earlier=recent, seconds=0.0)
-    return Reference(recent=recent, earlier=reference.earlier, seconds=seconds)
+        return Reference(recent=EMPTY, whole=recent, seconds=0.0)
+    return Reference(recent=recent, whole=_dense(reference.whole, block.stable_new, block.stable_pinned), seconds=seconds)
 
 
 def _dense(histogram: tuple[int, ...], *cells: Cell) -> tuple[int, ...]:

@@ -8,7 +8,7 @@ from agent_servicing.core.analysis.evidence import Criterion, Evidence
 from agent_servicing.core.analysis.judgement import EvidenceBar, Judgement
 from agent_servicing.core.analysis.missing import missing_requests
 from agent_servicing.core.analysis.policy import CUSTOM, ERRORS, Policy
-from agent_servicing.core.analysis.routes import CATASTROPHE_ODDS_FACTOR, absolute_odds, controlled, relative_odds
+from agent_servicing.core.analysis.routes import CATASTROPHE_ODDS_FACTOR, controlled, route_odds
 from agent_servicing.core.status import Verdict
 
 _LOG_MAX = 50.0
@@ -18,6 +18,9 @@ CALM_ODDS = 10.0
 
 NO_DATA_SECONDS = 60.0
 """A candidate that has answered nothing for this long is not judged by what it answered before."""
+
+_NEARLY = 0.9
+"""Nothing has fired below this; rounding is left to the exact comparison."""
 
 NO_ANSWERS, WARM_UP = "no_answers", "warm_up_errors"
 
@@ -32,16 +35,11 @@ def verdict(evidence: Evidence, policy: Policy) -> Judgement:
     bars = [bar for bar, _ in routes]
     proofs = [EvidenceBar(name=f"{c.name}_proof", odds=c.proof_odds, needed=proven) for c in evidence.criteria]
     failing_odds = max([bar.odds * needed / bar.needed for bar in bars])
-    shared = _Shared(
-        evidence=evidence,
-        policy=policy,
-        bars=(*bars, *proofs),
-        failing_odds=failing_odds,
-        suspicion=max([sum(c.above_promote) for c in evidence.criteria], default=0.0),
-    )
-    fired = next((route for route in routes if route[0].odds >= route[0].needed), None)
-    if fired is not None:
-        return _failing(shared, *fired)
+    shared = _Shared(evidence, policy, (*bars, *proofs), failing_odds, max([sum(c.above_promote) for c in evidence.criteria], default=0.0))
+    if failing_odds > _NEARLY * needed:
+        fired = next((route for route in routes if route[0].odds >= route[0].needed), None)
+        if fired is not None:
+            return _failing(shared, *fired)
     if not counted.carried_seconds or not (counted.requests or counted.warm_requests):
         return shared.say(Verdict.NO_DATA, sentences.no_requests(evidence))
     if counted.silent_seconds >= NO_DATA_SECONDS:
@@ -49,7 +47,7 @@ def verdict(evidence: Evidence, policy: Policy) -> Judgement:
     if evidence.warming:
         return shared.say(Verdict.INCONCLUSIVE, sentences.warming(evidence))
     enough = counted.stage_seconds >= policy.dwell_seconds and counted.requests >= policy.min_requests
-    if enough and failing_odds < CALM_ODDS and all(proof.odds >= proven for proof in proofs):
+    if enough and failing_odds < CALM_ODDS and min([proof.odds for proof in proofs], default=proven) >= proven:
         return shared.say(Verdict.PASSING, sentences.passing(evidence, policy))
     missing = missing_requests(evidence, policy)
     if policy.common_cause == "hold" and any(c.common_cause for c in evidence.criteria):
@@ -65,7 +63,7 @@ def _routes(evidence: Evidence, policy: Policy, needed: float) -> list[Route]:
         odds = sum([exp(min(c, _LOG_MAX)) for c in evidence.catastrophe]) / len(evidence.catastrophe)
         routes.append((EvidenceBar(name=WARM_UP, odds=odds, needed=CATASTROPHE_ODDS_FACTOR / policy.alpha), None))
     for c in evidence.criteria:
-        relative, absolute = relative_odds(c, policy, needed), absolute_odds(c, policy, needed, control=control)
+        relative, absolute = route_odds(c, policy, needed, control=control)
         routes.append((EvidenceBar(name=f"{c.name}_relative", odds=relative, needed=needed), c))
         routes.append((EvidenceBar(name=f"{c.name}_absolute", odds=absolute, needed=needed), c))
     answers = max(sum(evidence.answers.fewer), sum(evidence.answers.unanswered))
@@ -77,7 +75,7 @@ def _progress(bar: EvidenceBar) -> float:
     return bar.odds / bar.needed
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True)
 class _Shared:
     """What every judgement carries, whatever it says."""
 

@@ -6,8 +6,10 @@ inequality). A wealth is a tuple: the capital in each of seven alternatives, and
 Cash goes in over time, so that evidence of a change that begins late is not drowned by what was good before.
 """
 
+from collections.abc import Sequence
 from functools import lru_cache
 from math import exp, log
+from operator import add
 
 Wealth = tuple[float, ...]
 
@@ -33,11 +35,15 @@ _CEILING = 1e6
 
 _LOG_CEILING = 60.0
 
-_LOG_TIMES = tuple(log(times) for times in TIMES)
+_TIMES = tuple((times, log(times)) for times in TIMES)
 _ALTERNATIVES = len(WORSE)
 
 _NO_GAINS = [0.0] * _ALTERNATIVES
 """Of a block without events; recognised, because with healthy versions most blocks are like that."""
+
+Factors = tuple[float, ...]
+
+UNCHANGED: Factors = (1.0,) * _ALTERNATIVES
 
 Stratum = tuple[int, int, int, int]
 """Candidate's events, stable's events, candidate's requests, stable's requests."""
@@ -47,24 +53,46 @@ def odds(wealth: Wealth) -> float:
     return sum(wealth)
 
 
-def grown(wealth: Wealth, stake: float, gains: list[float]) -> Wealth:
+def grown(wealth: Wealth, stake: float, gains: Sequence[float], bursts: float = 1.0) -> Wealth:
     """The wealth after a block whose log-likelihood ratios are `gains`. The very first bet is the largest."""
-    cash = wealth[-1]
+    return multiplied(wealth, stake, factors(gains, bursts))
+
+
+def factors(gains: Sequence[float], bursts: float = 1.0) -> Factors:
+    """What each alternative's capital is multiplied by. `bursts`, at least 1, says by how much events scatter more than independent ones."""
+    if gains is _NO_GAINS:
+        return UNCHANGED
+    if bursts > 1:
+        gains = [gain / bursts for gain in gains]
+    if max(gains) > BLOCK_GAIN_MAX:
+        gains = [min(gain, BLOCK_GAIN_MAX) for gain in gains]
+    return tuple(map(exp, gains))
+
+
+def multiplied(wealth: Wealth, stake: float, by: Factors) -> Wealth:
+    """`grown`, written out: it is called eight times in each update."""
+    a, b, c, d, e, f, g, cash = wealth
     if cash == 1.0:
         stake = FIRST_STAKE
     elif stake > cash:
         stake = cash
     each = stake / _ALTERNATIVES
-    if gains is _NO_GAINS:
-        return (*[w + each for w in wealth[:-1]], cash - stake)
-    best = max(gains)
-    if best > BLOCK_GAIN_MAX:
-        gains = [min(gain, BLOCK_GAIN_MAX) for gain in gains]
-    after = [(w + each) * exp(gain) for w, gain in zip(wealth, gains, strict=False)]
-    if best > 0:
-        after = [min(w, _CEILING) for w in after] if max(after) > _CEILING else after
-    after.append(cash - stake)
-    return tuple(after)
+    if by is UNCHANGED:
+        return (a + each, b + each, c + each, d + each, e + each, f + each, g + each, cash - stake)
+    p, q, r, s, t, u, v = by
+    after = ((a + each) * p, (b + each) * q, (c + each) * r, (d + each) * s, (e + each) * t, (f + each) * u, (g + each) * v, cash - stake)
+    return after if max(after) <= _CEILING else tuple([min(w, _CEILING) for w in after])
+
+
+def limit_factors(bad: int, total: int, limit: float, bursts: float) -> Factors:
+    """Of `against_limit`."""
+    return _steady_factors(bad, total, limit) if bursts == 1 else factors(against_limit(bad, total, limit), bursts)
+
+
+@lru_cache(maxsize=2048)
+def _steady_factors(bad: int, total: int, limit: float) -> Factors:
+    """Kept, because the same few counts come again and again."""
+    return factors(against_limit(bad, total, limit))
 
 
 def against_limit(bad: int, total: int, limit: float, levels: tuple[float, ...] = WORSE) -> list[float]:
@@ -85,23 +113,27 @@ def against_stable(strata: list[Stratum], ratio: float) -> list[float]:
             continue
         expected = ratio * candidate
         whole = expected + stable
-        here = [
-            candidate_events * log_times + events * log(whole / (expected * times + stable))
-            for times, log_times in zip(TIMES, _LOG_TIMES, strict=True)
-        ]
+        here = [candidate_events * log_times + events * log(whole / (expected * times + stable)) for times, log_times in _TIMES]
         gains = here if gains is _NO_GAINS else [gain + more for gain, more in zip(gains, here, strict=True)]
     return gains
 
 
 def proved(proof: tuple[float, ...], bad: int, total: int, limit: float) -> tuple[float, ...]:
     """Log-likelihoods, one for each of `BETTER`, that the probability of a bad event is below `limit`; not capped, restarted by the caller."""
+    if not bad:
+        return tuple(map(add, proof, _all_good(total, limit)))
     return tuple([p + bad * event + total * request for p, (event, request) in zip(proof, _slopes(limit, BETTER), strict=True)])
+
+
+@lru_cache(maxsize=2048)
+def _all_good(total: int, limit: float) -> tuple[float, ...]:
+    return tuple([total * request for _, request in _slopes(limit, BETTER)])
 
 
 def proof_odds(proof: tuple[float, ...]) -> float:
     if max(proof) > _LOG_CEILING:
         proof = tuple([min(p, _LOG_CEILING) for p in proof])
-    return sum([exp(p) for p in proof]) / len(proof)
+    return sum(map(exp, proof)) / len(proof)
 
 
 def alarmed(alarm: tuple[float, ...], bad: int, total: int, limit: float, levels: tuple[float, ...], most: float) -> tuple[float, ...]:
