@@ -24,8 +24,12 @@ def retreat(
     threshold: float | None = None,
     window_seconds: float | None = None,
     requests: int | None = None,
+    note: str = "",
 ) -> None:
-    """Stop what is under way and send all traffic back; the numbers are those of the verdict that asked for it."""
+    """Stop what is under way and send all traffic back; the numbers are those of the verdict that asked for it.
+
+    `note` is what the stage under way keeps of it, where that is more than the reason.
+    """
     current = next((s for s in deployment.stages if s.status is StageStatus.IN_PROGRESS), None)
     trigger = RollbackTrigger(
         reason=reason,
@@ -39,7 +43,7 @@ def retreat(
         requests=requests,
         stage=current.stage.name if current else None,
     )
-    stages = tuple(_ended(draft, record, reason, auto=auto) for record in deployment.stages)
+    stages = tuple(_ended(draft, record, note or reason, auto=auto) for record in deployment.stages)
     back = tuple(StageRecord(stage=stage) for stage in abort_stages())
     changed = replace(
         deployment,
@@ -81,11 +85,11 @@ def describe(trigger: RollbackTrigger) -> dict[str, object]:
     }
 
 
-def _ended(draft: Draft, record: StageRecord, reason: str, *, auto: bool) -> StageRecord:
+def _ended(draft: Draft, record: StageRecord, note: str, *, auto: bool) -> StageRecord:
     match record.status:
         case StageStatus.IN_PROGRESS:
             status = StageStatus.FAILED if auto else StageStatus.SKIPPED
-            return replace(record, status=status, completed_at=draft.now, deadline_at=None, note=reason)
+            return replace(record, status=status, completed_at=draft.now, deadline_at=None, note=note)
         case StageStatus.PENDING:
             return replace(record, status=StageStatus.SKIPPED)
         case _:
