@@ -29,7 +29,7 @@ OPTIONS: dict[str, tuple[Any, ...]] = {
     "promote_early": (False, True),
     "verify": (False, False, True),
     "keep_warm_seconds": (0.0, 5.0, 30.0),
-    "hold_seconds": (0.0, 5.0, 20.0),
+    "hold_seconds": (0.0, 5.0, 60.0),
 }
 """Valid values of a specification's options; those that this version of the product does not know are left out."""
 
