@@ -247,7 +247,7 @@ CAUGHT_BY: Mapping[str, tuple[int, str]] = {
     "nobody watches those at rest": (9, "canary"),
     "found: waits last as long as the clock was set back": (24, "rolling"),
     "found: an orphan that ignores its signal stays": (31, "rolling"),
-    "found: the last that drains is let go": (83, "rolling"),
+    "found: the last that drains is let go": (82, "rolling"),
     "found: a paused rollback blocks the next": (121, "canary"),
     "found: two in one place for ever": (111, "blue-green"),
 }
