@@ -244,7 +244,7 @@ CAUGHT_BY: Mapping[str, tuple[int, str]] = {
     "freezes and locks hold nobody": (7, "canary"),
     "a missed start begins late": (25, "rolling"),
     "what waits is forgotten": (0, "blue-green"),
-    "nobody watches those at rest": (9, "canary"),
+    "nobody watches those at rest": (2, "rolling"),
     "found: waits last as long as the clock was set back": (24, "rolling"),
     "found: an orphan that ignores its signal stays": (31, "rolling"),
     "found: the last that drains is let go": (82, "rolling"),
