@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 ROLLBACK_BEGINS_SECONDS = 180.0
 """Calm seconds until a rollback is taken up: what stands before it must drain, give up measuring, and make room."""
 
-NOTICE_SLACK_SECONDS = 6.0
-"""Beyond the intervals: a turn that met a fault just before comes back after five seconds."""
+NOTICE_SLACK_SECONDS = 12.0
+"""Beyond the intervals: a turn that met a fault just before comes back after five seconds, and may meet another."""
 
 RETREAT_SECONDS = 120.0
 """Calm seconds until a deployment that is taken back has no traffic: at most its stable side grows back first."""

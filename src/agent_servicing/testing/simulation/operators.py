@@ -22,7 +22,7 @@ OPTIONS: dict[str, tuple[Any, ...]] = {
     "batch_percent": (None, 34.0, 50.0),
     "monitor_seconds": (0.0, 2.0, 2.0, 6.0),
     "pause_seconds": (0.0, 0.0, 2.0),
-    "bake_seconds": (0.0, 0.0, 20.0),
+    "bake_seconds": (0.0, 0.0, 3.0),
     "confirm_seconds": (None, None, None, 8.0),
     "control_percent": (0.0, 0.0, 5.0),
     "on_inconclusive": ("promote", "hold", "rollback"),
