@@ -140,9 +140,8 @@ def _unverified(draft: Draft, deployment: Deployment) -> bool:
     found = draft.world.verification
     if found is None or not deployment.being_verified or found.status is not VerificationStatus.FAILED:
         return False
-    retreat(
-        draft, deployment, reason=f"{deployment.to_version} failed its own tests at its production address: {_first_line(found.detail)}"
-    )
+    reason = f"{deployment.to_version} failed its own tests at its production address: {_first_line(found.detail)}"
+    retreat(draft, deployment, reason=reason, note=found.detail)
     return True
 
 

@@ -68,8 +68,11 @@ def _share(draft: Draft, candidate: int | None, stable: int | None) -> float:
 
 
 def _shrunk(draft: Draft, stable: int | None) -> bool:
+    """Was made smaller on purpose, and may still become whole: its time for that is not over, or an instance is just starting."""
     generation = draft.generations.get(stable or 0)
-    return generation is not None and generation.shrunk_until is not None and draft.now < generation.shrunk_until
+    if generation is None or generation.shrunk_until is None:
+        return False
+    return draft.now < generation.shrunk_until or (not generation.crash_looping and bool(draft.of(stable, InstanceStatus.STARTING)))
 
 
 def able(draft: Draft, generation: int | None) -> int:

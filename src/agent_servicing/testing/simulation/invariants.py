@@ -111,6 +111,8 @@ def what_is_busy_is_let_finish(world: "World", site: Site, stop: Stop) -> str | 
         return None  # by the wall clock, which may have been set forward meanwhile
     if body.drains_since is not None and world.seconds - body.drains_since >= budget - SLACK_SECONDS:
         return None
+    if body.drains_since is not None and world.jumped_since(body.drains_since, forward=True):
+        return None  # its budget was over by the wall clock, which may have been set back since
     return f"{stop.name} is stopped with work in progress"
 
 
