@@ -1,5 +1,6 @@
 """Hypothesis presses every verb in every state and lets it be as unlucky as it likes; the same world, the same laws, shrunk to the shortest story."""
 
+from dataclasses import replace
 from typing import Any
 
 from hypothesis import HealthCheck, settings
@@ -82,6 +83,9 @@ class Operated(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         if hasattr(self, "world") and self.world.breach is None:
+            # Peace is for versions too: while old and new fail alike, a watch rightly waits for longer than a story lasts.
+            tempers = self.world.runtime.behaviours
+            tempers.update({version: replace(temper, error_share=0.0) for version, temper in tempers.items()})
             self.run(self.story.peace)
             self.every_law_holds()
 

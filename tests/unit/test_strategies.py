@@ -308,3 +308,20 @@ async def test_a_bake_that_was_paused_bakes_again() -> None:
         await world.step()
     assert world.state.deployments[0].status is DeploymentStatus.BAKING
     assert (await world.outcome(name)).status is DeploymentStatus.COMPLETED
+
+
+async def test_a_paused_rollback_does_not_keep_another_rollback_waiting() -> None:
+    world, _ = await a_world(2)
+    world.after_step = None
+    for version in ("1.1.0", "1.2.0"):
+        done = await world.outcome(
+            world.request(DeploymentKind.UPGRADE, version, steps=(100.0,), monitor_seconds=0.0, keep_warm_seconds=0.0)
+        )
+        assert done.status is DeploymentStatus.COMPLETED
+    first = world.request(DeploymentKind.ROLLBACK, "1.1.0")
+    await world.run(lambda: any(d.deployment == first and d.active for d in world.state.deployments))
+    world.intend(Verb.PAUSE, first)
+    await world.step()
+    second = world.request(DeploymentKind.ROLLBACK, "1.0.0")
+    assert (await world.outcome(second)).status is DeploymentStatus.COMPLETED
+    assert world.state.agent.version == "1.0.0"
