@@ -1,6 +1,7 @@
 """Recent readings of the data plane's counters, kept in memory: two of them make a rate. Used by `Fleet`; a restart begins anew."""
 
 from collections import deque
+from dataclasses import replace
 from datetime import timedelta
 from typing import Final, Literal
 
@@ -10,7 +11,7 @@ from agent_servicing.core.model import AgentState
 from agent_servicing.services.views import GenerationMetrics, InstanceMetrics, MetricsView
 
 READINGS_KEPT: Final = 120
-"""Readings per agent; at one in five seconds they reach ten minutes back, and bound the memory at about 1 MB for each agent."""
+"""Readings per agent; at one in five seconds they reach ten minutes back, and bound the memory at about 1 MB for each agent with requests."""
 
 READING_EVERY_SECONDS: Final = 5.0
 """Readings closer together replace each other's place at the end instead of pushing old ones out."""
@@ -27,7 +28,7 @@ class Readings:
         if kept and reading.at < kept[-1].at:
             kept.clear()  # the clock was set back: spans across that moment would be wrong
         if not kept or (reading.at - kept[-1].at).total_seconds() >= READING_EVERY_SECONDS:
-            kept.append(reading)
+            kept.append(_sharing(reading, kept[-1]) if kept else reading)
 
     def before(self, agent: str, reading: Counters, window_seconds: float) -> Counters | None:
         """The latest reading that is at least so long before `reading`, else the oldest there is; None when none is earlier."""
@@ -39,6 +40,13 @@ class Readings:
     def keep_only(self, agents: set[str]) -> None:
         """Forget agents that are gone."""
         self._kept = {agent: kept for agent, kept in self._kept.items() if agent in agents}
+
+
+def _sharing(reading: Counters, last: Counters) -> Counters:
+    """The same reading; what did not change since `last` is held once, so that an agent without requests costs next to no memory."""
+    same = {n: last.generations[n] if last.generations.get(n) == counted else counted for n, counted in reading.generations.items()}
+    instances = last.instances if last.instances == reading.instances else reading.instances
+    return replace(reading, generations=same, instances=instances)
 
 
 def metrics_view(state: AgentState, reading: Counters, earlier: Counters | None) -> MetricsView:
