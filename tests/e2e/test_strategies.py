@@ -104,7 +104,7 @@ def test_a_server_killed_in_a_rolling_update_finishes_it_after_its_restart(serve
     with_versions(server, "Killed", 3)
     with Load(server.router_url, "Killed") as load:
         name = server.upgrade("1.1.0", agent="Killed", strategy="rolling", rolling={"batch_size": 1, "pause_seconds": 1})
-        wait_for("the second batch", lambda: server.deployment(name, agent="Killed")["current_stage"] >= "replace_batch_2_of_3")
+        server.stage(name, "replace_batch_2_of_3", "pause_after_batch_2", "replace_batch_3_of_3", agent="Killed")
         server.kill()
         server.start()
         done = server.outcome(name, agent="Killed")
