@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from agent_servicing.core.analysis import Tally
+from agent_servicing.core.config.layers import ConfigDocument
+from agent_servicing.core.config.report import ConfigReport
 from agent_servicing.core.draft import JudgedBlock
 from agent_servicing.core.events import Event
 from agent_servicing.core.manifest import Manifest
@@ -51,8 +53,11 @@ class Runtime(Protocol):
         """How far that installation is."""
         ...
 
-    async def start(self, release: Release, *, instance: str, generation: int) -> None:
-        """Start this instance unless it was started before, even when it has ended since."""
+    async def start(self, release: Release, *, instance: str, generation: int, config: str = "", revision: str = "") -> None:
+        """Start this instance unless it was started before, even when it has ended since.
+
+        `config` is the text of its configuration file, empty: the manifest's defaults; `revision` is that configuration's name.
+        """
         ...
 
     async def stop(self, agent: str, instance: str, *, kill: bool = False) -> None:
@@ -122,6 +127,74 @@ class InstanceTokens(Protocol):
 
     async def holder(self, token: str) -> tuple[str, Process] | None:
         """The agent and the running instance that was given this token; None for any other token, one of an ended instance included."""
+        ...
+
+
+@runtime_checkable
+class ConfiguresInstances(Protocol):
+    """A `Runtime` whose instances have a configuration file, can be signalled, and hold a token."""
+
+    async def write_config(self, agent: str, instance: str, text: str) -> None:
+        """Replace the instance's configuration file atomically. Raises `TemporaryError` (a full disk) and leaves the old one then."""
+        ...
+
+    async def read_config(self, agent: str, instance: str) -> str | None:
+        """What stands in the file now; None when there is none."""
+        ...
+
+    async def signal(self, agent: str, instance: str, name: str) -> None:
+        """Send this signal (HUP, USR1, USR2) to the instance's own process; one that has ended is fine."""
+        ...
+
+    async def token(self, agent: str, instance: str) -> str | None:
+        """The token it was started with; None for an unknown instance."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConfigTarget:
+    """One running instance and the document it is to have."""
+
+    agent: str
+    manifest: Manifest
+    process: Process
+    document: ConfigDocument
+
+
+class ConfigChannel(Protocol):
+    """Brings documents to instances and tells what these say of them. Nothing here waits for an instance: what was asked is observed later."""
+
+    async def render(self, agent: str, document: ConfigDocument) -> str:
+        """The text of the file for an instance that is about to start, secrets filled in. Raises `TemporaryError`, `PermanentError`."""
+        ...
+
+    async def prepare(self, targets: Sequence[ConfigTarget], *, deadline_seconds: float) -> None:
+        """Ask each whether it would accept its document; nothing is changed by it. Asking again while it is being asked is harmless."""
+        ...
+
+    async def commit(self, targets: Sequence[ConfigTarget], *, deadline_seconds: float) -> None:
+        """Have each use its document from now on."""
+        ...
+
+    async def abort(self, targets: Sequence[ConfigTarget]) -> None:
+        """Tell those that were asked that this document will not come."""
+        ...
+
+    async def reports(self, wanted: Sequence[ConfigTarget]) -> Mapping[str, ConfigReport]:
+        """What these instances say, by name; absent: nothing is known yet. `wanted` is what each is to have at this moment: an instance
+        that connects anew is given that."""
+        ...
+
+    async def forget(self, agent: str, instance: str) -> None:
+        """Drop what is known of an ended instance."""
+        ...
+
+
+class Secrets(Protocol):
+    """Reads secrets by the references that documents hold."""
+
+    async def resolve(self, agent: str, references: Collection[str]) -> Mapping[str, str]:
+        """The value of each reference (`name@version`). Raises `PermanentError` naming those that do not exist, never a value."""
         ...
 
 

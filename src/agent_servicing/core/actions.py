@@ -1,7 +1,9 @@
 """What the engine may do to the world. Each is idempotent: doing it again after a crash changes nothing."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+from agent_servicing.core.config.layers import ConfigDocument
 from agent_servicing.core.routing import Routing
 
 
@@ -16,10 +18,13 @@ class PrepareRelease:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StartInstance:
+    """`config` is what it starts with."""
+
     agent: str
     instance: str
     generation: int
     version: str
+    config: ConfigDocument
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +78,32 @@ class EndVerification:
     key: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PrepareConfig:
+    """Ask these instances (by name) whether they would accept these documents."""
+
+    agent: str
+    documents: Mapping[str, ConfigDocument]
+    deadline_seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommitConfig:
+    """Have these instances use these documents."""
+
+    agent: str
+    documents: Mapping[str, ConfigDocument]
+    deadline_seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AbortConfig:
+    """Tell instances that were asked that it will not come."""
+
+    agent: str
+    documents: Mapping[str, ConfigDocument]
+
+
 Action = (
     PrepareRelease
     | StartInstance
@@ -83,4 +114,7 @@ Action = (
     | CollectReleases
     | BeginVerification
     | EndVerification
+    | PrepareConfig
+    | CommitConfig
+    | AbortConfig
 )

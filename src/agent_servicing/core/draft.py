@@ -8,6 +8,9 @@ from operator import attrgetter
 from agent_servicing.core.actions import Action
 from agent_servicing.core.analysis import Block
 from agent_servicing.core.capacity import places
+from agent_servicing.core.config.layers import ConfigDocument
+from agent_servicing.core.config.patch import Patch
+from agent_servicing.core.config.wanted import document_of, revision_of
 from agent_servicing.core.events import SYSTEM, Event
 from agent_servicing.core.limits import Limits
 from agent_servicing.core.manifest import Manifest
@@ -58,6 +61,7 @@ class Draft:
         self.intents_done: list[int] = []
         self.blocks: list[JudgedBlock] = []
         self.wake_in_seconds = limits.idle_interval_seconds
+        self.patch: Patch | None = state.patch
         self.routed: tuple[tuple[object, ...], Routing] | None = None
 
     @property
@@ -82,6 +86,11 @@ class Draft:
     def manifest(self, version: str) -> Manifest:
         release = self.release(version)
         return release.manifest if release else self.agent.manifest
+
+    def document(self, instance: Instance, revision: str | None = None) -> ConfigDocument:
+        """The configuration it is to have, by the revision in force for it unless another one is named."""
+        name = revision_of(instance, self.generations, self.patch) if revision is None else revision
+        return document_of(replace(self.before, patch=self.patch or self.before.patch), instance, name)
 
     def of(self, generation: int | None, *statuses: InstanceStatus) -> list[Instance]:
         """The generation's instances in these statuses (all when none is named), by name."""
@@ -147,6 +156,7 @@ class Draft:
             instances=_ordered(self.instances.values()),
             deployments=deployments,
             intents=(),
+            patch=self.patch,
         )
         return Decision(
             state=state,

@@ -104,6 +104,7 @@ def _begin(draft: Draft) -> None:
                     instance=instance.instance,
                     generation=instance.generation,
                     version=instance.version,
+                    config=draft.document(instance),
                 )
             )
 

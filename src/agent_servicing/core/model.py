@@ -6,6 +6,9 @@ from datetime import datetime
 from typing import Literal
 
 from agent_servicing.core.analysis import Evidence, Judgement, Policy, Sample, Tally
+from agent_servicing.core.config.layers import Layers
+from agent_servicing.core.config.patch import Patch
+from agent_servicing.core.config.report import ConfigReport
 from agent_servicing.core.manifest import Manifest
 from agent_servicing.core.metrics import Counters
 from agent_servicing.core.routing import RoutingView
@@ -56,12 +59,14 @@ class Generation:
     """The instances of one version behind one agent. `number` counts up per agent and is never used again.
 
     `part` is the percentage of the agent's instances wanted of it, `desired` the number that follows. While `shrunk_until` lies ahead
-    it was made smaller on purpose and cannot carry everything: traffic comes back to it only as its instances do.
+    it was made smaller on purpose and cannot carry everything: traffic comes back to it only as its instances do. `config` is the
+    revision its instances have, empty for the one that nobody patched.
     """
 
     number: int
     version: str
     created_at: datetime
+    config: str = ""
     status: GenerationStatus = GenerationStatus.LIVE
     part: float = 100.0
     desired: int
@@ -165,7 +170,8 @@ class Deployment:
     `control_since`: the old version has a part of the traffic again, to compare. `replaced`: instances of the candidate that alone were bad.
     `overridden_by`: who took the decision from the analysis; it then still tells, but neither holds nor takes back.
     `edits` counts the changes that services made while it waited, `order` is where an operator moved it to (lower comes first),
-    `place_since` when it began to wait for a free place among all agents' deployments.
+    `place_since` when it began to wait for a free place among all agents' deployments. `config` is the configuration revision that its
+    new instances get, None for the one that is in force when it begins; `from_config` the one that the replaced generation had at its end.
     """
 
     deployment: str
@@ -204,6 +210,8 @@ class Deployment:
     trigger: RollbackTrigger | None = None
     impact: Impact = Impact()
     overridden_by: str | None = None
+    config: str | None = None
+    from_config: str | None = None
     message: str = ""
 
     @property
@@ -240,19 +248,24 @@ class Intent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Release:
-    """One installed or installable version. `ref` names the artifact for its source (a commit id, a package version, a folder)."""
+    """One installed or installable version. `ref` names the artifact for its source (a commit id, a package version, a folder).
+
+    `config_schema` is the text of its configuration's JSON Schema, where it has one.
+    """
 
     agent: str
     version: str
     manifest: Manifest
     ref: str
+    config_schema: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentState:
     """Everything the store knows about one agent that a decision may need. `rollback_points` are versions, newest first, at most five.
 
-    `line` and `places` are loaded only while something waits that they may hold.
+    `line` and `places` are loaded only while something waits that they may hold. `layers` are the contents of the configuration revisions
+    that generations and deployments name, `patch` the newest change of the configuration while the engine has something to do for it.
     """
 
     agent: Agent
@@ -265,6 +278,8 @@ class AgentState:
     line: Line = field(default_factory=Line)
     places: Places = field(default_factory=Places)
     lock: Lock | None = None
+    layers: Mapping[str, Layers] = field(default_factory=dict)
+    patch: Patch | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -328,6 +343,7 @@ class Observation:
     preparations: Mapping[str, Preparation] = field(default_factory=dict)
     verification: Verification | None = None
     reports: Mapping[int, Mapping[str, Tally]] | None = None
+    configs: Mapping[str, ConfigReport] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

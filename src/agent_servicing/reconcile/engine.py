@@ -14,17 +14,21 @@ import structlog
 
 from agent_servicing.calendars import CALENDAR
 from agent_servicing.core.actions import (
+    AbortConfig,
     Action,
     ApplyRouting,
     BeginVerification,
     CollectReleases,
+    CommitConfig,
     EndVerification,
     ForgetInstance,
+    PrepareConfig,
     PrepareRelease,
     RemoveRouting,
     StartInstance,
     StopInstance,
 )
+from agent_servicing.core.config.layers import ConfigDocument, text_of
 from agent_servicing.core.decide import decide
 from agent_servicing.core.draft import Decision
 from agent_servicing.core.errors import PermanentError, TemporaryError
@@ -33,8 +37,8 @@ from agent_servicing.core.model import AgentState, Snapshot
 from agent_servicing.core.rest import at_rest
 from agent_servicing.core.schedule import OPEN, gate
 from agent_servicing.core.status import WAITING
-from agent_servicing.ports import AgentClient, Clock, Commit, Lease, Metrics, Reports, Router, Runtime, Store, Verifier
-from agent_servicing.reconcile.observe import NOTHING_KNOWN, Observer
+from agent_servicing.ports import AgentClient, Clock, Commit, ConfigChannel, Lease, Metrics, Reports, Router, Runtime, Store, Verifier
+from agent_servicing.reconcile.observe import NOTHING_KNOWN, Observer, config_targets
 from agent_servicing.reconcile.pulse import Pulse
 
 log = structlog.get_logger(__name__)
@@ -60,6 +64,7 @@ class Engine:
     action_timeout_seconds: float
     verifier: Verifier | None = None
     reports: Reports | None = None
+    channel: ConfigChannel | None = None
     pulse: Pulse | None = None
 
     async def turn(self, lease: Lease) -> bool:
@@ -87,6 +92,7 @@ class Engine:
             clock=self.clock,
             verifier=self.verifier,
             reports=self.reports,
+            channel=self.channel,
         )
         known = self.pulse.rouse(lease.agent) if self.pulse else NOTHING_KNOWN
         world = await observer.observe(state, known)
@@ -130,7 +136,10 @@ class Engine:
                 await self.runtime.prepare(state.releases[action.version], again=action.again)
             case StartInstance():
                 release = state.releases[action.version]
-                await self.runtime.start(release, instance=action.instance, generation=action.generation)
+                config = await self._render(action.agent, action.config)
+                await self.runtime.start(
+                    release, instance=action.instance, generation=action.generation, config=config, revision=action.config.revision
+                )
             case StopInstance():
                 await self.runtime.stop(action.agent, action.instance, kill=action.kill)
             case ForgetInstance():
@@ -141,6 +150,8 @@ class Engine:
                 await self.runtime.collect(action.agent, keep=action.keep)
             case BeginVerification() | EndVerification():
                 await self._verify(state, action)
+            case PrepareConfig() | CommitConfig() | AbortConfig():
+                await self._configure(state, action)
             case _:
                 assert_never(action)
 
@@ -157,6 +168,21 @@ class Engine:
             await self.verifier.begin(state.releases[action.version], key=action.key)
         else:
             await self.verifier.forget(action.key)
+
+    async def _render(self, agent: str, document: ConfigDocument) -> str:
+        return text_of(document.values) if self.channel is None else await self.channel.render(agent, document)
+
+    async def _configure(self, state: AgentState, action: PrepareConfig | CommitConfig | AbortConfig) -> None:
+        if self.channel is None:
+            return
+        targets = config_targets(state, await self.runtime.observe(action.agent), action.documents)
+        match action:
+            case PrepareConfig():
+                await self.channel.prepare(targets, deadline_seconds=action.deadline_seconds)
+            case CommitConfig():
+                await self.channel.commit(targets, deadline_seconds=action.deadline_seconds)
+            case AbortConfig():
+                await self.channel.abort(targets)
 
     async def _give_back(self, lease: Lease, seconds: float) -> None:
         try:

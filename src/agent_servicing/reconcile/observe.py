@@ -10,11 +10,14 @@ import anyio
 import structlog
 
 from agent_servicing.core.analysis import Tally
+from agent_servicing.core.config.layers import ConfigDocument
+from agent_servicing.core.config.report import ConfigReport
+from agent_servicing.core.config.wanted import wanted
 from agent_servicing.core.errors import PermanentError, TemporaryError
 from agent_servicing.core.model import AgentState, Instance, Observation, Preparation, Probe, Process, Verification
 from agent_servicing.core.reports import Limit
 from agent_servicing.core.status import InstanceStatus, VerificationStatus
-from agent_servicing.ports import AgentClient, Clock, Metrics, Reports, Router, Runtime, Verifier
+from agent_servicing.ports import AgentClient, Clock, ConfigChannel, ConfigTarget, Metrics, Reports, Router, Runtime, Verifier
 
 log = structlog.get_logger(__name__)
 
@@ -29,6 +32,18 @@ NOTHING_KNOWN: Final[Mapping[str, Probe]] = MappingProxyType({})
 T = TypeVar("T")
 
 
+def config_targets(state: AgentState, processes: Mapping[str, Process], documents: Mapping[str, ConfigDocument]) -> list[ConfigTarget]:
+    """The running instances among `documents`, each with its own, of versions that can be given a configuration while they run."""
+    versions = {instance.instance: instance.version for instance in state.instances}
+    found = []
+    for name, document in documents.items():
+        process, release = processes.get(name), state.releases.get(versions.get(name, ""))
+        manifest = release.manifest if release else state.agent.manifest
+        if process is not None and process.alive and manifest.config.reload != "restart":
+            found.append(ConfigTarget(agent=state.agent.agent, manifest=manifest, process=process, document=document))
+    return found
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observer:
     """Reads the four sources for one agent."""
@@ -40,6 +55,7 @@ class Observer:
     clock: Clock
     verifier: Verifier | None = None
     reports: Reports | None = None
+    channel: ConfigChannel | None = None
 
     async def observe(self, state: AgentState, known: Mapping[str, Probe] = NOTHING_KNOWN) -> Observation:
         """`known` are health checks already made while the agent rested; those are not made again before their interval is over."""
@@ -63,7 +79,17 @@ class Observer:
             preparations=preparations,
             verification=await self._verification(state),
             reports=await self._reports(state),
+            configs=await self._configs(state, processes),
         )
+
+    async def _configs(self, state: AgentState, processes: Mapping[str, Process] | None) -> Mapping[str, ConfigReport] | None:
+        """What running instances say of their configuration; those of a version that only reads it at its start are not asked."""
+        if self.channel is None or processes is None:
+            return None
+        targets = config_targets(state, processes, wanted(state))
+        if not targets:
+            return {}
+        return await self._read("configs", state.agent.agent, partial(self.channel.reports, targets))
 
     async def _reports(self, state: AgentState) -> Mapping[int, Mapping[str, Tally]] | None:
         """What instances reported since the deployment under way began, where its policy asks for that."""

@@ -45,6 +45,8 @@ class MemoryRuntime:
     installed: dict[tuple[str, str], Preparation] = field(default_factory=dict)
     reachable: bool = True
     started: list[str] = field(default_factory=list)
+    configs: dict[str, tuple[str, str]] = field(default_factory=dict)
+    """Revision and text that each instance was started with."""
 
     def behaviour(self, version: str) -> Behaviour:
         if version not in self.behaviours:
@@ -62,7 +64,7 @@ class MemoryRuntime:
         self._check()
         return self.installed.get((agent, version), Preparation(status=PreparationStatus.ABSENT))
 
-    async def start(self, release: Release, *, instance: str, generation: int) -> None:
+    async def start(self, release: Release, *, instance: str, generation: int, config: str = "", revision: str = "") -> None:
         self._check()
         running = self.processes.setdefault(release.agent, {})
         if (await self.preparation(release.agent, release.version)).status is not PreparationStatus.READY:
@@ -70,6 +72,7 @@ class MemoryRuntime:
         if instance in running:
             return
         self.started.append(instance)
+        self.configs[instance] = (revision, config)
         crashed = self.behaviour(release.version).crashes
         running[instance] = Process(
             instance=instance,

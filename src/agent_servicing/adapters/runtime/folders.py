@@ -4,6 +4,7 @@ agents/<agent>/releases/<version>/               one installed version, immutabl
 agents/<agent>/releases/<version>.install.log    what installing it printed
 agents/<agent>/instances/<instance>/             record, configuration and output of one instance
 agents/<agent>/state/                            the agent's own state, shared by all of its versions
+agents/<agent>/config/                           what the agent itself keeps of its configuration, the last good one above all
 """
 
 import re
@@ -66,10 +67,14 @@ class Folders:
             return folder / "config.json"
         return folder / "config" / _inside(manifest.config.file, "config.file")
 
+    def config_cache(self, agent: str) -> Path:
+        """Shared by all instances of the agent, kept over restarts and versions."""
+        return self.agent(agent) / "config"
+
     def state(self, manifest: Manifest) -> Path:
         """The folder that all versions of the agent share."""
         name = _inside(manifest.state.directory or DEFAULT_STATE, "state.directory")
-        if name.parts[0] in {"releases", "instances"}:
+        if name.parts[0] in {"releases", "instances", "config"}:
             raise PermanentError(f"state.directory must not be {name.parts[0]!r}, which the runtime uses itself")
         return self.agent(manifest.agent) / name
 

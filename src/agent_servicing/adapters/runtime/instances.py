@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from functools import partial
 from hmac import compare_digest
+from pathlib import Path
 
 import anyio
 import anyio.lowlevel
@@ -89,7 +90,7 @@ class Instances:
 
     # --- starting ------------------------------------------------------------------------------------------------------------------
 
-    async def start(self, release: Release, *, instance: str, generation: int) -> None:
+    async def start(self, release: Release, *, instance: str, generation: int, config: str = "", revision: str = "") -> None:
         """Start it unless there is a record of it, ended or not. Raises `TemporaryError` (disk, limits, ports)."""
         async with self._locks[release.agent]:
             if instance in self._records[release.agent]:
@@ -103,6 +104,8 @@ class Instances:
                         release,
                         instance=instance,
                         generation=generation,
+                        config=config,
+                        revision=revision,
                         host=self._host,
                         port=port,
                         token=self._ids.token(),
@@ -164,6 +167,38 @@ class Instances:
                 write_atomically(self._folders.record(record.agent, record.instance), to_json(record))
             except OSError as error:  # a full disk must not hide from the engine that an instance ended; memory knows it
                 self._log.warning("instance_end_not_written", agent=record.agent, instance=record.instance, reason=sentence(error))
+
+    # --- configuration -------------------------------------------------------------------------------------------------------------
+
+    async def write_config(self, agent: str, instance: str, text: str) -> None:
+        """Into the file it was told of at its start; nothing for an instance that is not there any more. Raises `TemporaryError`."""
+        record = self._records[agent].get(instance)
+        if record is None:
+            return
+        try:
+            await to_thread.run_sync(write_atomically, Path(record.config_file), text)
+        except OSError as error:
+            raise storage_error(f"write the configuration of {agent}/{instance}", error) from error
+
+    async def read_config(self, agent: str, instance: str) -> str | None:
+        record = self._records[agent].get(instance)
+        if record is None:
+            return None
+        try:
+            return await to_thread.run_sync(lambda: Path(record.config_file).read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError):
+            return None
+
+    def signal(self, agent: str, instance: str, name: str) -> None:
+        """To the process we started, not to its group: workers hear of it from their leader."""
+        record = self._records[agent].get(instance)
+        if record is not None and record.identity is not None and _life(record) is Life.ALIVE:
+            with suppress(ProcessLookupError):  # ended meanwhile
+                os.kill(record.identity.pid, signal.Signals[f"SIG{name}"])
+
+    def token(self, agent: str, instance: str) -> str | None:
+        record = self._records[agent].get(instance)
+        return record.token if record is not None else None
 
     # --- ending --------------------------------------------------------------------------------------------------------------------
 

@@ -106,10 +106,10 @@ class ProcessRuntime:
     async def preparation(self, agent: str, version: str) -> Preparation:
         return self._releases.preparation(agent, version)
 
-    async def start(self, release: Release, *, instance: str, generation: int) -> None:
+    async def start(self, release: Release, *, instance: str, generation: int, config: str = "", revision: str = "") -> None:
         if not self._releases.is_installed(release.agent, release.version):
             raise TemporaryError(f"version {release.version} of {release.agent} is not installed")
-        await self._instances.start(release, instance=instance, generation=generation)
+        await self._instances.start(release, instance=instance, generation=generation, config=config, revision=revision)
 
     async def stop(self, agent: str, instance: str, *, kill: bool = False) -> None:
         await self._instances.stop(agent, instance, kill=kill)
@@ -137,6 +137,19 @@ class ProcessRuntime:
     async def holder(self, token: str) -> tuple[str, Process] | None:
         """Implements `InstanceTokens`."""
         return self._instances.holder(token)
+
+    async def write_config(self, agent: str, instance: str, text: str) -> None:
+        """Implements `ConfiguresInstances`, as the next three."""
+        await self._instances.write_config(agent, instance, text)
+
+    async def read_config(self, agent: str, instance: str) -> str | None:
+        return await self._instances.read_config(agent, instance)
+
+    async def signal(self, agent: str, instance: str, name: str) -> None:
+        self._instances.signal(agent, instance, name)
+
+    async def token(self, agent: str, instance: str) -> str | None:
+        return self._instances.token(agent, instance)
 
     async def stop_everything(self) -> Sequence[str]:
         """End every instance of this data directory (SIGTERM, grace, SIGKILL); returns them as `agent/instance`."""

@@ -3,7 +3,6 @@
 Runs in a worker thread, whole: whoever cancels waits until the record is written, so a started process is never unknown.
 """
 
-import json
 import os
 import signal
 import subprocess
@@ -19,6 +18,7 @@ from agent_servicing.adapters.runtime.files import sentence, storage_error, writ
 from agent_servicing.adapters.runtime.folders import Folders
 from agent_servicing.adapters.runtime.procfs import identify
 from agent_servicing.adapters.runtime.records import Record, to_json
+from agent_servicing.core.config.layers import text_of
 from agent_servicing.core.model import Release
 
 
@@ -31,13 +31,27 @@ class Spawner:
     server_url: str
     router_url: str = ""
 
-    def start(self, release: Release, *, instance: str, generation: int, host: str, port: int, token: str, now: datetime) -> Record:
+    def start(
+        self,
+        release: Release,
+        *,
+        instance: str,
+        generation: int,
+        config: str,
+        revision: str,
+        host: str,
+        port: int,
+        token: str,
+        now: datetime,
+    ) -> Record:
         """Start it and write its record. A command that cannot be run is recorded as an instance that ended with 127 or 126.
+
+        `config` is the text of its configuration file, empty: the manifest's defaults.
 
         Raises `TemporaryError` when the disk or the kernel refuses; nothing runs and nothing is recorded then.
         """
         manifest = release.manifest
-        config = self.folders.config(release.agent, instance, manifest)
+        file = self.folders.config(release.agent, instance, manifest)
         record = Record(
             agent=release.agent,
             instance=instance,
@@ -46,7 +60,7 @@ class Spawner:
             host=host,
             port=port,
             token=token,
-            config_file=str(config),
+            config_file=str(file),
             identity=None,
             started_at=now,
         )
@@ -54,9 +68,10 @@ class Spawner:
         values = self._placeholders(record, state)
         try:
             state.mkdir(parents=True, exist_ok=True)
-            config.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            write_atomically(config, json.dumps(manifest.config.defaults, indent=2, default=str) + "\n")
-            environment = self._environment(record, state, manifest.run.env, values)
+            file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self.folders.config_cache(release.agent).mkdir(parents=True, exist_ok=True, mode=0o700)
+            write_atomically(file, config or text_of(manifest.config.defaults))
+            environment = {**self._environment(record, state, manifest.run.env, values), "SERVICING_CONFIG_REVISION": revision}
             command = [fill(part, values) for part in manifest.run.command]
             record = self._run(record, command, environment)
             self._write(record)
@@ -88,6 +103,7 @@ class Spawner:
             "SERVICING_INSTANCE_TOKEN": record.token,
             "SERVICING_CONFIG_FILE": record.config_file,
             "SERVICING_STATE_DIR": str(state),
+            "SERVICING_CONFIG_DIR": str(self.folders.config_cache(record.agent)),
             "SERVICING_AGENT": record.agent,
             "SERVICING_VERSION": record.version,
             "SERVICING_INSTANCE": record.instance,

@@ -101,10 +101,10 @@ class SimRuntime(MemoryRuntime):
 
         self.later(temper.install, done)
 
-    async def start(self, release: Release, *, instance: str, generation: int) -> None:
+    async def start(self, release: Release, *, instance: str, generation: int, config: str = "", revision: str = "") -> None:
         if instance in self.processes.get(release.agent, {}):
             return
-        await super().start(release, instance=instance, generation=generation)
+        await super().start(release, instance=instance, generation=generation, config=config, revision=revision)
         temper, now = self.temper(release.version), self.clock.monotonic()
         body = Body(agent=release.agent, instance=instance, generation=generation, version=release.version, answers_at=now + temper.start)
         self.bodies[release.agent, instance] = body
