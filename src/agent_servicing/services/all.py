@@ -10,6 +10,8 @@ from agent_servicing.services.agent_queue import AgentQueue
 from agent_servicing.services.agent_upgrade import AgentUpgrade
 from agent_servicing.services.analysis import Analysis
 from agent_servicing.services.audit_logger import AuditLogger
+from agent_servicing.services.config_hotpatch import ConfigHotpatch
+from agent_servicing.services.config_reader import ConfigReader, Known
 from agent_servicing.services.events import EventLog
 from agent_servicing.services.fleet import Fleet
 from agent_servicing.services.idempotency import Idempotency
@@ -38,6 +40,8 @@ class Services:
     events: EventLog
     reports: AgentReports
     analysis: Analysis
+    hotpatch: ConfigHotpatch
+    config: ConfigReader
 
 
 def build_services(
@@ -50,9 +54,11 @@ def build_services(
     runtime: Runtime,
     metrics: Metrics,
     sources: Mapping[str, VersionSource],
+    configs: Known | None = None,
 ) -> Services:
     """Wire the services to one database and the drivers they read from."""
     versions = VersionManager(database=database, clock=clock, ids=ids, bus=bus, settings=settings, sources=sources)
+    hotpatch = ConfigHotpatch(database=database, clock=clock, ids=ids, bus=bus, settings=settings)
     return Services(
         fleet=Fleet(
             database=database, clock=clock, ids=ids, bus=bus, settings=settings, versions=versions, runtime=runtime, metrics=metrics
@@ -76,4 +82,6 @@ def build_services(
         events=EventLog(database=database),
         reports=AgentReports(database=database, clock=clock),
         analysis=Analysis(database=database),
+        hotpatch=hotpatch,
+        config=ConfigReader(database=database, clock=clock, hotpatch=hotpatch, known=configs),
     )

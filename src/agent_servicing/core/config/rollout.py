@@ -75,6 +75,8 @@ def _prepare(draft: Draft, patch: Patch) -> None:
     if overtaken:
         _refuse(draft, patch, f"the configuration is not {patch.parent or 'as it came'} any more")
         return
+    if patch.unserved is None and draft.world.counters is not None:
+        patch = replace(patch, unserved=draft.world.counters.unserved)
     targets = _targets(draft, patch)
     results = {i.instance: _asked(draft, patch, i) for i in targets}
     new = [i for i in targets if i.instance not in patch.results]
