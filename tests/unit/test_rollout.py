@@ -1,10 +1,11 @@
 """A change of the configuration on its way through the instances, seen from outside: what they get, what they say, what becomes of it."""
 
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
-from agent_servicing.core.config.layers import Layers
+from agent_servicing.core.config.layers import Layers, Override
 from agent_servicing.core.config.patch import PatchStatus
 from agent_servicing.core.manifest import ConfigSpec
 from agent_servicing.core.status import DeploymentKind, GenerationStatus, Verb
@@ -240,3 +241,18 @@ async def test_only_some_places_get_values_of_their_own() -> None:
     patch = await world.patched("cfg-1.0.0-p1")
     assert patch.status is PatchStatus.APPLIED
     assert values(world) == {"g1-1-1": 30, "g1-2-2": 5, "g1-3-3": 30}
+
+
+async def test_a_temporary_value_goes_back_by_itself_when_its_time_is_over() -> None:
+    world = await a_world()
+    world.patch("cfg-1.0.0-p1", {})
+    assert world.state.patch is not None
+    until = world.clock.now() + timedelta(seconds=120)
+    override = Override(values={"timeout_seconds": 5}, expires_at=until, reason="a test")
+    world.state = replace(world.state, patch=replace(world.state.patch, layers=Layers(overrides=(override,))))
+    await world.patched("cfg-1.0.0-p1")
+    assert set(values(world).values()) == {5}
+    patch = await world.patched("cfg-1.0.0-p1-x")
+    assert world.clock.now() >= until
+    assert (patch.status, patch.actor, patch.reason) == (PatchStatus.APPLIED, "system", "the time of timeout_seconds is over")
+    assert set(values(world).values()) == {30}
