@@ -102,14 +102,24 @@ def _candidate(draft: Draft, deployment: Deployment) -> Generation | None:
             and sum(not unhealthy(draft, i) for i in draft.ready(g.number)) >= min(g.desired, draft.agent.instances) > 0
         ]
         if running:
-            warm = replace(running[-1], status=GenerationStatus.LIVE, draining_since=None, conversations_moved=False, shrunk_until=None)
+            config = running[-1].config if deployment.config is None else deployment.config
+            warm = replace(
+                running[-1],
+                status=GenerationStatus.LIVE,
+                draining_since=None,
+                conversations_moved=False,
+                shrunk_until=None,
+                config=config,
+            )
             draft.put(warm, replace(draft.agent, redirects={k: v for k, v in draft.agent.redirects.items() if k != warm.number}))
             return warm
     if len(draft.generations) >= MAX_GENERATIONS:
         _make_room(draft)
         return None
     number = draft.agent.next_generation
-    created = Generation(number=number, version=deployment.to_version, created_at=draft.now, desired=0)
+    stable = draft.generations.get(draft.agent.stable or 0)
+    config = deployment.config if deployment.config is not None else stable.config if stable is not None else ""
+    created = Generation(number=number, version=deployment.to_version, created_at=draft.now, config=config, desired=0)
     draft.put(created, replace(draft.agent, next_generation=number + 1))
     return created
 

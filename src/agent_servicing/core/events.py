@@ -32,6 +32,10 @@ CRASH_LOOP: Final = "crash_loop"
 AGENT_REMOVED: Final = "agent_removed"
 SCALED: Final = "scaled"
 HELD: Final = "held"
+CONFIG_STARTED: Final = "config_started"
+CONFIG_APPLIED: Final = "config_applied"
+CONFIG_REFUSED: Final = "config_refused"
+CONFIG_REVERTED: Final = "config_reverted"
 SCHEDULE_MISSED: Final = "schedule_missed"
 
 # Audit types: one closing entry for each act, written with its outcome, and one for each request and verb.
@@ -40,6 +44,7 @@ AUDIT_ROLLBACK: Final = "rollback"
 AUDIT_INSTALL: Final = "install"
 AUDIT_RESTART: Final = "restart"
 AUDIT_REQUESTED: Final = "requested"
+AUDIT_CONFIG_PATCH: Final = "config_patch"
 
 EPHEMERAL: Final = frozenset({METRICS_UPDATE})
 """Events that are replayed to reconnecting viewers but are no part of the audit chain and are pruned after a while."""

@@ -3,6 +3,8 @@
 from dataclasses import replace
 
 from agent_servicing.core import events
+from agent_servicing.core.config.patch import PatchStatus
+from agent_servicing.core.config.rollout import take_back
 from agent_servicing.core.draft import Draft
 from agent_servicing.core.model import Deployment, Intent
 from agent_servicing.core.retreat import retreat
@@ -16,6 +18,9 @@ def intake(draft: Draft) -> None:
         match intent.verb:
             case Verb.SCALE:
                 _scale(draft, intent)
+            case Verb.REVERT_CONFIG:
+                if draft.patch is not None and draft.patch.open and draft.patch.status is not PatchStatus.REVERTING:
+                    take_back(draft, draft.patch, f"taken back by {intent.actor}: {intent.reason or 'no reason given'}")
             case Verb.REMOVE:
                 draft.put(replace(draft.agent, status=AgentStatus.REMOVING))
             case Verb.PAUSE | Verb.RESUME | Verb.PROMOTE | Verb.CANCEL | Verb.OVERRIDE:

@@ -88,8 +88,11 @@ def enter(draft: Draft, deployment: Deployment, stage: Stage) -> Deployment:
         case SetTraffic():
             _aim(draft, fresh, stage.percent, move_conversations=stage.move_conversations)
         case Retire():
-            leave = _hand_over if stage.target == "stable" else _dismiss
-            leave(draft, fresh)
+            if stage.target == "stable":
+                fresh = replace(fresh, from_config=old.config if (old := draft.generations.get(fresh.stable or 0)) else None)
+                _hand_over(draft, fresh)
+            else:
+                _dismiss(draft, fresh)
         case Replace():
             draft.want(fresh.candidate, stage.percent)
         case Analyse() if stage.bake and not stage.confirm and fresh.spec.control_percent > 0:

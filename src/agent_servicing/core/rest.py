@@ -39,6 +39,8 @@ def at_rest(snapshot: Snapshot, decision: Decision, limits: Limits) -> Rest | No
         return None
     if state.agent.status is not AgentStatus.ACTIVE or state.agent.candidate is not None:
         return None
+    if state.patch is not None and state.patch.live:
+        return None
     if (state.agent, state.generations) != (before.agent, before.generations) or not _quiet(state, world.processes):
         return None
     warm = (g.warm_until for g in state.generations if g.status is GenerationStatus.WARM)

@@ -96,5 +96,6 @@ class Verb(StrEnum):
     PROMOTE = "promote"
     CANCEL = "cancel"
     OVERRIDE = "override"
+    REVERT_CONFIG = "revert_config"
     SCALE = "scale"
     REMOVE = "remove"

@@ -43,6 +43,11 @@ class VersionRow:
     moved_ref: str | None = None
     problem: str = ""
 
+    @property
+    def config_schema(self) -> str | None:
+        """The text of its configuration's schema."""
+        return self.body.files.get(self.manifest.config.schema or "")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
@@ -158,6 +163,7 @@ async def save_version(connection: AsyncConnection, agent: str, row: VersionRow)
         "critical": row.critical,
         "moved_ref": row.moved_ref,
         "problem": row.problem,
+        "config_schema": row.config_schema,
     }
     statement = update(versions).where(versions.c.agent == agent, versions.c.version == row.version).values(**values)
     if (await connection.execute(statement)).rowcount == 0:

@@ -15,6 +15,7 @@ from agent_servicing.ports import Commit, Ids, Lease
 from agent_servicing.store import codec
 from agent_servicing.store.blocks import append_blocks
 from agent_servicing.store.codec import AgentBody
+from agent_servicing.store.config import patch_overtaken, save_patch
 from agent_servicing.store.database import Database
 from agent_servicing.store.deployments import cancel_open, overtaken, save_deployment, starting
 from agent_servicing.store.event_log import append
@@ -105,7 +106,8 @@ class SqlStore:
             if connection.dialect.name != "sqlite":  # whose writers come one by one
                 # A service that is just finishing a deployment holds the row; its word is then read below.
                 await connection.execute(select(agents.c.agent).where(agents.c.agent == lease.agent).with_for_update())
-            if await overtaken(connection, commit.state.deployments):
+            state = commit.state
+            if await overtaken(connection, state.deployments) or await patch_overtaken(connection, lease.agent, state.patch):
                 await connection.execute(_give_back(lease, next_at=now))
                 return False
             if not await self._place_free(connection, lease, commit):
@@ -178,6 +180,8 @@ class SqlStore:
         for deployment in commit.state.deployments:
             await save_deployment(connection, deployment)
         await append_blocks(connection, commit.blocks)
+        if commit.state.patch is not None:
+            await save_patch(connection, agent.agent, commit.state.patch)
         if commit.intents_done:
             await connection.execute(delete(intents).where(intents.c.intent.in_(list(commit.intents_done))))
         if commit.events:

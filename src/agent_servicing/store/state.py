@@ -7,12 +7,14 @@ from datetime import datetime
 from sqlalchemy import ColumnElement, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from agent_servicing.core.config.patch import Patch
 from agent_servicing.core.model import AgentState, Deployment, Intent, Release
 from agent_servicing.core.schedule import Line, Places
 from agent_servicing.core.status import TERMINAL, WAITING, DeploymentKind, DeploymentStatus, Verb
 from agent_servicing.core.versions import RollbackPoint, rollback_points
 from agent_servicing.store import codec
 from agent_servicing.store.codec import AgentBody
+from agent_servicing.store.config import layers_named, live_patches
 from agent_servicing.store.line import load_line, load_places, lock_of
 from agent_servicing.store.tables import agents, deployments, intents, locks, versions
 
@@ -34,6 +36,9 @@ async def load_states(connection: AsyncConnection, only: Sequence[str] | None = 
     releases = await _releases(connection, wanted)
     held_by = {row.agent: lock_of(row) for row in rows if row.holder is not None}
     line, places = await _calendar(connection, open_, default_limit)
+    patches = await live_patches(connection, list(bodies))
+    named = {name: _revisions(body, open_.get(name, ()), patches.get(name)) for name, body in bodies.items()}
+    layers = await layers_named(connection, named)
     states = []
     for name, body in bodies.items():
         points = await load_rollback_points(connection, body)
@@ -49,6 +54,8 @@ async def load_states(connection: AsyncConnection, only: Sequence[str] | None = 
                 line=line if name in places else Line(),
                 places=places.get(name, Places()),
                 lock=held_by.get(name),
+                layers=layers.get(name, {}),
+                patch=patches.get(name),
             )
         )
     return states
@@ -122,17 +129,28 @@ def _versions_in_use(body: AgentBody, open_: Sequence[Deployment]) -> set[str]:
     return running | moving | ({body.agent.version} if body.agent.version else set())
 
 
+def _revisions(body: AgentBody, open_: Sequence[Deployment], patch: Patch | None) -> set[str]:
+    """The configurations that instances have or are about to get."""
+    had = {patch.parent, *patch.before.values()} if patch is not None else set()
+    return {generation.config for generation in body.generations} | {d.config for d in open_ if d.config is not None} | had
+
+
 async def _releases(connection: AsyncConnection, wanted: Mapping[str, set[str]]) -> Mapping[str, dict[str, Release]]:
     names = set().union(*wanted.values())
     if not names:
         return {}
-    query = select(versions.c.agent, versions.c.version, versions.c.ref, versions.c.manifest).where(
-        versions.c.agent.in_(sorted(wanted)), versions.c.version.in_(sorted(names))
-    )
+    columns = (versions.c.agent, versions.c.version, versions.c.ref, versions.c.manifest, versions.c.config_schema)
+    query = select(*columns).where(versions.c.agent.in_(sorted(wanted)), versions.c.version.in_(sorted(names)))
     found: dict[str, dict[str, Release]] = defaultdict(dict)
     for row in (await connection.execute(query)).all():
         if row.version in wanted[row.agent]:
-            release = Release(agent=row.agent, version=row.version, manifest=codec.decode_manifest(row.manifest), ref=row.ref)
+            release = Release(
+                agent=row.agent,
+                version=row.version,
+                manifest=codec.decode_manifest(row.manifest),
+                ref=row.ref,
+                config_schema=row.config_schema,
+            )
             found[row.agent][row.version] = release
     return found
 

@@ -23,6 +23,7 @@ from sqlalchemy import (
     Table,
     Text,
     TypeDecorator,
+    UniqueConstraint,
     false,
     text,
 )
@@ -137,6 +138,7 @@ versions = Table(
     Column("critical", Boolean, nullable=False, server_default=false()),
     Column("moved_ref", Text),
     Column("problem", Text, nullable=False, server_default=""),
+    Column("config_schema", Text),
 )
 """`manifest` is complete: the agent's with the version's own on top. `moved_ref` is what the source has under this name now, where it differs."""
 
@@ -202,6 +204,22 @@ idempotency = Table(
     Column("status", Integer),
     Column("body", LargeBinary),
 )
+
+config_revisions = Table(
+    "config_revisions",
+    metadata,
+    Column("number", _Number, primary_key=True, autoincrement=True),
+    Column("agent", _Name, ForeignKey("agents.agent", ondelete="CASCADE"), nullable=False),
+    Column("revision", _Name, nullable=False),
+    Column("version", _Name, nullable=False),
+    Column("status", String(20), nullable=False),
+    Column("live", Boolean, nullable=False),
+    Column("deployment", _Name),
+    Column("body", Text, nullable=False),
+    UniqueConstraint("agent", "revision", name="config_revisions_name"),
+    sqlite_autoincrement=True,
+)
+"""Every change of a configuration, the refused ones too. `version` served when it was asked for. `live`: the engine has something to do for it."""
 
 reports = Table(
     "reports",

@@ -5,6 +5,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
+from agent_servicing.core.config.patch import Patch
 from agent_servicing.core.draft import JudgedBlock
 from agent_servicing.core.errors import PermanentError
 from agent_servicing.core.events import Event
@@ -26,6 +27,7 @@ class Row:
     woken: bool = False
     intents: list[Intent] = field(default_factory=list)
     waiting: list[Deployment] = field(default_factory=list)
+    asked: Patch | None = None
 
     @property
     def free_at(self) -> datetime:
@@ -42,6 +44,8 @@ class MemoryStore:
     events: list[Event] = field(default_factory=list)
     history: dict[str, Deployment] = field(default_factory=dict)
     blocks: dict[str, list[JudgedBlock]] = field(default_factory=dict)
+    patches: dict[tuple[str, str], Patch] = field(default_factory=dict)
+    """Every change of a configuration as it was last committed, by agent and revision."""
     line: Line = field(default_factory=Line)
     locks: dict[str, Lock] = field(default_factory=dict)
     max_concurrent_deployments: int = 0
@@ -64,6 +68,11 @@ class MemoryStore:
         self.rows[intent.agent].intents.append(intent)
         self._wake(intent.agent, now)
 
+    def patch(self, agent: str, patch: Patch, now: datetime) -> None:
+        """Ask for a change of the configuration; the newest one counts."""
+        self.rows[agent].asked = patch
+        self._wake(agent, now)
+
     async def claim(self, now: datetime, *, lease_seconds: float, limit: int) -> Sequence[Lease]:
         leases: list[Lease] = []
         while len(leases) < limit and (free_at := self._next()) is not None and free_at <= now:
@@ -79,6 +88,8 @@ class MemoryStore:
         row = self.rows.get(agent)
         if row is None:
             raise PermanentError(f"there is no agent {agent}")
+        if row.asked is not None:
+            row.state, row.asked = replace(row.state, patch=row.asked), None
         return replace(
             row.state,
             deployments=(*row.state.deployments, *row.waiting),
@@ -104,7 +115,20 @@ class MemoryStore:
             self._history_of.setdefault(lease.agent, {}).update(ended)
         running = tuple(d for d in commit.state.deployments if not d.terminal)
         # Releases are the services' to write; one may have come since this state was loaded.
-        row.state = replace(commit.state, deployments=running, intents=(), releases=row.state.releases)
+        patch = commit.state.patch
+        layers = {**row.state.layers, **({patch.revision: patch.layers} if patch is not None else {})}
+        row.state = replace(
+            commit.state,
+            deployments=running,
+            intents=(),
+            releases=row.state.releases,
+            layers=layers,
+            patch=patch if patch is not None and patch.live else None,
+        )
+        if patch is not None:
+            self.patches[lease.agent, patch.revision] = patch
+        if row.asked is not None:
+            row.state, row.asked = replace(row.state, patch=row.asked), None
         if row.waiting:
             row.waiting = [d for d in row.waiting if d.deployment not in known]
         if row.intents:

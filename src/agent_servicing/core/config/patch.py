@@ -6,6 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Final, Literal
 
+from agent_servicing.core.analysis import Evidence
 from agent_servicing.core.config.layers import Layers
 from agent_servicing.core.config.report import Level, Problem
 
@@ -47,8 +48,9 @@ class PatchResult:
 class Patch:
     """`revision` is the one it brings, `before` the revision of each generation it changes. Times in seconds.
 
-    `first` are the instances that have it before the others. `since`: when the present status began. `watched_until`: so long after it
-    was applied two exits take it back.
+    `first` are the instances that have it before the others, `evidence` is what comparing them with the others has shown. `since`: when
+    the present status began. `watched_until`: so long after it was applied two exits take it back. `undo`: the revision whose content it
+    brings back, for the change of an operator who wants an earlier one. `live`: there is still something to do for it.
     """
 
     revision: str
@@ -69,6 +71,11 @@ class Patch:
     applied_at: datetime | None = None
     watched_until: datetime | None = None
     exits: int = 0
+    counted: Mapping[str, tuple[int, int]] | None = None
+    counted_at: datetime | None = None
+    evidence: Evidence | None = None
+    undo: str | None = None
+    live: bool = True
     message: str = ""
 
     @property

@@ -23,8 +23,9 @@ class Problem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
-    """The last document an instance tried: `key` as in `ConfigDocument.key`."""
+    """The last document an instance tried: the revision that brought it, and `key` as in `ConfigDocument.key`."""
 
+    revision: str
     key: str
     result: Attempted
     at: datetime
