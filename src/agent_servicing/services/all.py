@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from agent_servicing.ports import Clock, EventBus, Ids, InstanceTokens, Metrics, Runtime, VersionSource
+from agent_servicing.ports import Cipher, Clock, EventBus, Ids, InstanceTokens, Metrics, Runtime, VersionSource
 from agent_servicing.services.access import Access
 from agent_servicing.services.agent_lock import AgentLock
 from agent_servicing.services.agent_queue import AgentQueue
@@ -13,9 +13,11 @@ from agent_servicing.services.audit_logger import AuditLogger
 from agent_servicing.services.events import EventLog
 from agent_servicing.services.fleet import Fleet
 from agent_servicing.services.idempotency import Idempotency
+from agent_servicing.services.redaction import Redactor
 from agent_servicing.services.reports import AgentReports
 from agent_servicing.services.rollback import Rollback
 from agent_servicing.services.schedule import Schedule
+from agent_servicing.services.secrets import Secrets
 from agent_servicing.services.upcoming import Preview
 from agent_servicing.services.version_manager import VersionManager
 from agent_servicing.settings import Settings
@@ -38,6 +40,7 @@ class Services:
     events: EventLog
     reports: AgentReports
     analysis: Analysis
+    secrets: Secrets
 
 
 def build_services(
@@ -50,12 +53,22 @@ def build_services(
     runtime: Runtime,
     metrics: Metrics,
     sources: Mapping[str, VersionSource],
+    cipher: Cipher,
+    redactor: Redactor,
 ) -> Services:
-    """Wire the services to one database and the drivers they read from."""
+    """Wire the services to one database and the drivers they read from. `redactor` is told every secret; the engine and the log use it too."""
     versions = VersionManager(database=database, clock=clock, ids=ids, bus=bus, settings=settings, sources=sources)
     return Services(
         fleet=Fleet(
-            database=database, clock=clock, ids=ids, bus=bus, settings=settings, versions=versions, runtime=runtime, metrics=metrics
+            database=database,
+            clock=clock,
+            ids=ids,
+            bus=bus,
+            settings=settings,
+            versions=versions,
+            runtime=runtime,
+            metrics=metrics,
+            masker=redactor,
         ),
         versions=versions,
         upgrades=AgentUpgrade(database=database, clock=clock, ids=ids, bus=bus, settings=settings),
@@ -76,4 +89,5 @@ def build_services(
         events=EventLog(database=database),
         reports=AgentReports(database=database, clock=clock),
         analysis=Analysis(database=database),
+        secrets=Secrets(database=database, clock=clock, ids=ids, settings=settings, cipher=cipher, redactor=redactor),
     )
