@@ -84,9 +84,7 @@ class HasLife(Protocol):
 
 @asynccontextmanager
 async def open_app(settings: Settings, *, api_url: str, redactor: Redactor | None = None) -> AsyncIterator[App]:
-    """Adopt or start everything below the API. `api_url` is where instances will reach this server; `redactor` is told every secret, so
-    that the log can be masked with it.
-    """
+    """Adopt or start everything below the API. `api_url` is where instances will reach this server; `redactor` is told every secret."""
     redactor = redactor or Redactor()
     async with AsyncExitStack() as stack:
         clock, ids = SystemClock(), RandomIds()
@@ -110,18 +108,8 @@ async def open_app(settings: Settings, *, api_url: str, redactor: Redactor | Non
         # The database is ours alone: whoever held a lease was killed, and its agents need not wait for the lease to run out.
         if settings.database_url is None or ownership is not None:
             await store.drop_leases()
-        services = build_services(
-            database=database,
-            clock=clock,
-            ids=ids,
-            bus=bus,
-            settings=settings,
-            runtime=runtime,
-            metrics=metrics,
-            sources=sources,
-            cipher=_vault(settings),
-            redactor=redactor,
-        )
+        drivers = {"database": database, "clock": clock, "ids": ids, "bus": bus, "runtime": runtime, "metrics": metrics, "sources": sources}
+        services = build_services(**drivers, settings=settings, cipher=_vault(settings), redactor=redactor)
         await services.secrets.load()
         engine = _engine(
             settings,
