@@ -12,6 +12,7 @@ from fastapi import FastAPI
 
 from agent_servicing.adapters.events.local import LocalEventBus
 from agent_servicing.adapters.system import RandomIds
+from agent_servicing.adapters.vault import Vault
 from agent_servicing.core.events import Event
 from agent_servicing.core.limits import Limits
 from agent_servicing.core.manifest import Manifest
@@ -19,6 +20,7 @@ from agent_servicing.core.versions import Change, SourceVersion
 from agent_servicing.reconcile.engine import Engine
 from agent_servicing.services.access import Role
 from agent_servicing.services.all import Services, build_services
+from agent_servicing.services.redaction import Redactor
 from agent_servicing.settings import Settings
 from agent_servicing.store.database import Database
 from agent_servicing.store.event_log import append
@@ -76,6 +78,7 @@ class ApiWorld:
     store: SqlStore
     engine: Engine
     bus: LocalEventBus
+    redactor: Redactor
     requests_per_second: int = 100
     tokens: dict[str, str] = field(default_factory=dict)
 
@@ -134,7 +137,7 @@ class ApiWorld:
 
 @asynccontextmanager
 async def open_world(folder: Path) -> AsyncIterator[ApiWorld]:
-    clock, ids, bus = VirtualClock(), RandomIds(), LocalEventBus()
+    clock, ids, bus, redactor = VirtualClock(), RandomIds(), LocalEventBus(), Redactor()
     settings = Settings(data_dir=folder)
     runtime, router = MemoryRuntime(clock), MemoryRouter()
     metrics, source = MemoryMetrics(clock, router, runtime), MemorySource()
@@ -148,6 +151,8 @@ async def open_world(folder: Path) -> AsyncIterator[ApiWorld]:
             runtime=runtime,
             metrics=metrics,
             sources={"path": source, "git": source},
+            cipher=Vault(data_dir=folder),
+            redactor=redactor,
         )
         store = SqlStore(database=database, ids=ids, event_retention_count=100_000)
         engine = Engine(
@@ -159,6 +164,7 @@ async def open_world(folder: Path) -> AsyncIterator[ApiWorld]:
             clock=clock,
             limits=Limits(),
             action_timeout_seconds=5,
+            masker=redactor,
         )
         yield ApiWorld(
             services=services,
@@ -172,6 +178,7 @@ async def open_world(folder: Path) -> AsyncIterator[ApiWorld]:
             store=store,
             engine=engine,
             bus=bus,
+            redactor=redactor,
         )
 
 

@@ -12,14 +12,16 @@ from fastapi import FastAPI
 from agent_servicing.adapters.agent_http import HttpAgentClient
 from agent_servicing.adapters.registry import installed_drivers, load_driver
 from agent_servicing.adapters.system import RandomIds, SystemClock
+from agent_servicing.adapters.vault import Vault
 from agent_servicing.adapters.verification.verifier import ProcessVerifier
 from agent_servicing.core.errors import PermanentError, ServicingError, TemporaryError, Unavailable
 from agent_servicing.core.limits import Limits
-from agent_servicing.ports import AgentClient, Clock, Ids, Metrics, Reports, Router, Runtime, Store, Verifier, VersionSource
+from agent_servicing.ports import AgentClient, Clock, Ids, Masker, Metrics, Reports, Router, Runtime, Store, Verifier, VersionSource
 from agent_servicing.reconcile.engine import Engine
 from agent_servicing.reconcile.pulse import Pulse
 from agent_servicing.reconcile.supervisor import Supervisor
 from agent_servicing.services.all import Services, build_services
+from agent_servicing.services.redaction import Redactor
 from agent_servicing.settings import Settings
 from agent_servicing.store.database import Database
 from agent_servicing.store.ownership import Ownership, sole_server
@@ -81,8 +83,9 @@ class HasLife(Protocol):
 
 
 @asynccontextmanager
-async def open_app(settings: Settings, *, api_url: str) -> AsyncIterator[App]:
-    """Adopt or start everything below the API. `api_url` is where instances will reach this server."""
+async def open_app(settings: Settings, *, api_url: str, redactor: Redactor | None = None) -> AsyncIterator[App]:
+    """Adopt or start everything below the API. `api_url` is where instances will reach this server; `redactor` is told every secret."""
+    redactor = redactor or Redactor()
     async with AsyncExitStack() as stack:
         clock, ids = SystemClock(), RandomIds()
         # Before the schema is touched: another server may be working with the one there is.
@@ -105,9 +108,9 @@ async def open_app(settings: Settings, *, api_url: str) -> AsyncIterator[App]:
         # The database is ours alone: whoever held a lease was killed, and its agents need not wait for the lease to run out.
         if settings.database_url is None or ownership is not None:
             await store.drop_leases()
-        services = build_services(
-            database=database, clock=clock, ids=ids, bus=bus, settings=settings, runtime=runtime, metrics=metrics, sources=sources
-        )
+        drivers = {"database": database, "clock": clock, "ids": ids, "bus": bus, "runtime": runtime, "metrics": metrics, "sources": sources}
+        services = build_services(**drivers, settings=settings, cipher=_vault(settings), redactor=redactor)
+        await services.secrets.load()
         engine = _engine(
             settings,
             store=store,
@@ -118,6 +121,7 @@ async def open_app(settings: Settings, *, api_url: str) -> AsyncIterator[App]:
             clock=clock,
             verifier=verifier,
             reports=SqlReports(database=database),
+            masker=redactor,
         )
         supervisor = Supervisor(
             engine=engine,
@@ -149,6 +153,10 @@ async def open_app(settings: Settings, *, api_url: str) -> AsyncIterator[App]:
         )
 
 
+def _vault(settings: Settings) -> Vault:
+    return Vault(data_dir=settings.data_dir, given=settings.secrets_key.get_secret_value() if settings.secrets_key else None)
+
+
 def _store(database: Database, ids: Ids, settings: Settings, *, may_work: Callable[[], Awaitable[None]] | None) -> SqlStore:
     return SqlStore(
         database=database,
@@ -170,6 +178,7 @@ def _engine(
     clock: Clock,
     verifier: Verifier,
     reports: Reports,
+    masker: Masker,
 ) -> Engine:
     interval_seconds = settings.reconcile_interval_seconds
     return Engine(
@@ -187,6 +196,7 @@ def _engine(
         action_timeout_seconds=settings.action_timeout_seconds,
         verifier=verifier,
         reports=reports,
+        masker=masker,
         pulse=Pulse.of(runtime=runtime, router=router, client=client, store=store, clock=clock, interval_seconds=interval_seconds),
     )
 

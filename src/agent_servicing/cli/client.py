@@ -190,6 +190,15 @@ class Api:
     def revoke_token(self, token_id: str) -> Json:
         return self.send("DELETE", _path("tokens", token_id))
 
+    def secrets(self) -> list[Json]:
+        return list(self.pages(f"{PREFIX}/secrets", key="secrets"))
+
+    def set_secret(self, name: str, body: Json) -> Json:
+        return self.send("PUT", _path("secrets", name), body)
+
+    def remove_secret(self, name: str) -> Json:
+        return self.send("DELETE", _path("secrets", name))
+
     def ready(self) -> tuple[bool, str, str | None]:
         """Whether the server says it is ready, its words, and its `Date` header."""
         answer = self._attempt("GET", "/readyz", None, None, {})

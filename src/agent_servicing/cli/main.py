@@ -17,6 +17,7 @@ from agent_servicing.cli import (
     doctor,
     logs,
     schedule,
+    secrets,
     server,
     status,
     tokens,
@@ -90,6 +91,11 @@ def _token(_: typer.Context) -> None:
     """Make, list and revoke access tokens."""
 
 
+@group
+def _secret(_: typer.Context) -> None:
+    """Set, list and remove secrets of agents."""
+
+
 def _typer(**more: Any) -> typer.Typer:
     names = {"help_option_names": ["-h", "--help"]}
     return typer.Typer(pretty_exceptions_enable=False, rich_markup_mode="rich", context_settings=names, **more)
@@ -119,6 +125,7 @@ def _build() -> typer.Typer:
     _add(made, TURN, {"queue": turns.queue, "move": turns.move, "reschedule": turns.reschedule, "lock": turns.lock, "unlock": turns.unlock})
     made.add_typer(_audit(), name="audit", rich_help_panel=ACCESS)
     made.add_typer(_group(_token, TOKEN), name="token", rich_help_panel=ACCESS)
+    made.add_typer(_group(_secret, SECRET), name="secret", rich_help_panel=ACCESS)
     return made
 
 
@@ -132,7 +139,7 @@ AGENT: dict[str, Callable[..., None]] = {
 }
 CONFIG: dict[str, Callable[..., None]] = {"show": config.show, "history": config.history, "rollback": config.rollback}
 TOKEN: dict[str, Callable[..., None]] = {"create": tokens.create, "list": tokens.list_tokens, "revoke": tokens.revoke}
-
+SECRET: dict[str, Callable[..., None]] = {"set": secrets.set_secret, "list": secrets.list_secrets, "remove": secrets.remove}
 
 SCHEDULE: dict[str, Callable[..., None]] = {
     "list": schedule.show,

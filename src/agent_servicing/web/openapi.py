@@ -24,6 +24,7 @@ TAGS: Final = [
     {"name": "Upgrades and rollbacks", "description": "Deployments and the verbs that steer them"},
     {"name": "Configuration", "description": "What agents run with: show, patch while they run, history, back"},
     {"name": "Schedule", "description": "When things may begin, and in which order: freezes, windows, stop, limit, queue, lock"},
+    {"name": "Secrets", "description": "Values that go in and never come out: passwords, keys, tokens of agents"},
     {"name": "Audit", "description": "Who did what, when, why, with what outcome"},
     {"name": "Access", "description": "Tokens and roles: viewer reads, operator acts, admin manages access and removes agents"},
     {"name": "Health", "description": "For machines that watch the server"},
