@@ -180,6 +180,10 @@ class ConfigChannel(Protocol):
         """Tell those that were asked that this document will not come."""
         ...
 
+    async def known(self, agent: str) -> Mapping[str, ConfigReport]:
+        """What the instances of this agent said last; nobody is asked."""
+        ...
+
     async def reports(self, wanted: Sequence[ConfigTarget]) -> Mapping[str, ConfigReport]:
         """What these instances say, by name; absent: nothing is known yet. `wanted` is what each is to have at this moment: an instance
         that connects anew is given that."""

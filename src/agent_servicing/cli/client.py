@@ -125,6 +125,21 @@ class Api:
     def try_limits(self, agent: str, deployment: str, limits: Json) -> Json:
         return self.send("POST", _path("agents", agent, "upgrades", deployment, "analysis"), limits)
 
+    # --- configuration ---------------------------------------------------------------------------------------------
+
+    def config(self, agent: str) -> Json:
+        return self.get(_path("agents", agent, "config"))
+
+    def patch_config(self, agent: str, body: Json) -> Json:
+        return self.send("PATCH", _path("agents", agent, "config"), body)
+
+    def config_revisions(self, agent: str, limit: int) -> list[Json]:
+        """Newest first."""
+        return _list(self.get(_path("agents", agent, "config", "revisions"), {"limit": str(limit)}), "revisions")
+
+    def roll_back_config(self, agent: str, body: Json) -> Json:
+        return self.send("POST", _path("agents", agent, "config", "rollback"), body)
+
     # --- schedule, queue, lock --------------------------------------------------------------------------------------
 
     def schedule(self) -> Json:

@@ -10,6 +10,8 @@ from agent_servicing.services.agent_queue import AgentQueue
 from agent_servicing.services.agent_upgrade import AgentUpgrade
 from agent_servicing.services.analysis import Analysis
 from agent_servicing.services.audit_logger import AuditLogger
+from agent_servicing.services.config_hotpatch import ConfigHotpatch
+from agent_servicing.services.config_reader import ConfigReader, Known
 from agent_servicing.services.events import EventLog
 from agent_servicing.services.fleet import Fleet
 from agent_servicing.services.idempotency import Idempotency
@@ -40,6 +42,8 @@ class Services:
     events: EventLog
     reports: AgentReports
     analysis: Analysis
+    hotpatch: ConfigHotpatch
+    config: ConfigReader
     secrets: Secrets
 
 
@@ -55,9 +59,12 @@ def build_services(
     sources: Mapping[str, VersionSource],
     cipher: Cipher,
     redactor: Redactor,
+    configs: Known | None = None,
 ) -> Services:
     """Wire the services to one database and the drivers they read from. `redactor` is told every secret; the engine and the log use it too."""
     versions = VersionManager(database=database, clock=clock, ids=ids, bus=bus, settings=settings, sources=sources)
+    secrets = Secrets(database=database, clock=clock, ids=ids, settings=settings, cipher=cipher, redactor=redactor)
+    hotpatch = ConfigHotpatch(database=database, clock=clock, ids=ids, bus=bus, settings=settings, secrets=secrets)
     return Services(
         fleet=Fleet(
             database=database,
@@ -89,5 +96,7 @@ def build_services(
         events=EventLog(database=database),
         reports=AgentReports(database=database, clock=clock),
         analysis=Analysis(database=database),
-        secrets=Secrets(database=database, clock=clock, ids=ids, settings=settings, cipher=cipher, redactor=redactor),
+        hotpatch=hotpatch,
+        config=ConfigReader(database=database, clock=clock, hotpatch=hotpatch, known=configs),
+        secrets=secrets,
     )

@@ -18,7 +18,20 @@ from agent_servicing.web.middleware import BodyLimitMiddleware, ObserveMiddlewar
 from agent_servicing.web.openapi import describe
 from agent_servicing.web.problems import add_problem_handlers
 from agent_servicing.web.prometheus import Exporter
-from agent_servicing.web.routes import access, agents, analysis, audit, health, queue, reports, schedule, secrets, upgrades, versions
+from agent_servicing.web.routes import (
+    access,
+    agents,
+    analysis,
+    audit,
+    config,
+    health,
+    queue,
+    reports,
+    schedule,
+    secrets,
+    upgrades,
+    versions,
+)
 
 PREFIX: Final = "/api/platform"
 
@@ -66,7 +79,7 @@ def create_app(
     app.state.context, app.state.exporter, app.state.live = context, Exporter(context), live.LiveCount()
     add_problem_handlers(app)
     api = APIRouter(prefix=PREFIX)
-    for module in (agents, versions, upgrades, analysis, queue, schedule, reports, secrets, audit, access):
+    for module in (agents, versions, upgrades, analysis, config, queue, schedule, reports, secrets, audit, access):
         api.include_router(module.router)
     for router in (api, health.router, pages.router, live.router):
         app.include_router(router)

@@ -8,19 +8,20 @@ from agent_servicing.core.config.layers import changed_keys, effective, flat, is
 from agent_servicing.core.config.patch import Patch, PatchStatus
 from agent_servicing.core.config.wanted import layers_of
 from agent_servicing.core.draft import Draft
+from agent_servicing.core.events import SYSTEM
 from agent_servicing.core.model import AgentState
 
 
 def applied(draft: Draft, patch: Patch) -> Patch:
     """Everybody has it."""
-    ended = replace(patch, status=PatchStatus.APPLIED, applied_at=draft.now)
+    ended = _measured(draft, replace(patch, status=PatchStatus.APPLIED, applied_at=draft.now))
     _tell(draft, ended, events.CONFIG_APPLIED, "success")
     return ended
 
 
 def refused(draft: Draft, patch: Patch, why: str) -> Patch:
     """Nobody ever had it."""
-    ended = replace(patch, status=PatchStatus.REFUSED, since=draft.now, message=why, live=False)
+    ended = replace(patch, status=PatchStatus.REFUSED, since=draft.now, message=why, live=patch.actor == SYSTEM)
     _tell(draft, ended, events.CONFIG_REFUSED, "refused")
     return ended
 
@@ -28,7 +29,9 @@ def refused(draft: Draft, patch: Patch, why: str) -> Patch:
 def reverted(draft: Draft, patch: Patch, *, stragglers: Sequence[str]) -> Patch:
     """Everybody has back what they had, but for the stragglers."""
     more = f"; not confirmed by {', '.join(stragglers)}" if stragglers else ""
-    ended = replace(patch, status=PatchStatus.REVERTED, since=draft.now, message=patch.message + more, live=False)
+    ended = _measured(
+        draft, replace(patch, status=PatchStatus.REVERTED, since=draft.now, message=patch.message + more, live=patch.actor == SYSTEM)
+    )
     _tell(draft, ended, events.CONFIG_REVERTED, "reverted")
     return ended
 
@@ -53,6 +56,15 @@ def plain(value: object) -> object:
     return [plain(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 
+def _measured(draft: Draft, patch: Patch) -> Patch:
+    """Whether anybody found nobody meanwhile: then it may have lasted as long as the change."""
+    counters = draft.world.counters
+    if counters is None or patch.unserved is None:
+        return patch
+    seconds = max(0.0, (draft.now - patch.requested_at).total_seconds()) if counters.unserved > patch.unserved else 0.0
+    return replace(patch, downtime_seconds=round(seconds, 3))
+
+
 def _tell(draft: Draft, patch: Patch, live: str, status: str) -> None:
     duration = round((draft.now - patch.requested_at).total_seconds(), 3)
     data: dict[str, object] = {
@@ -61,6 +73,7 @@ def _tell(draft: Draft, patch: Patch, live: str, status: str) -> None:
         "profile": patch.profile,
         "status": status,
         "duration_seconds": max(0.0, duration),
+        "downtime_seconds": patch.downtime_seconds,
         "config_changes": changes(draft.before, patch),
         "instances": {name: result.result for name, result in sorted(patch.results.items())},
         "message": patch.message,

@@ -50,7 +50,8 @@ class Patch:
 
     `first` are the instances that have it before the others, `evidence` is what comparing them with the others has shown. `since`: when
     the present status began. `watched_until`: so long after it was applied two exits take it back. `undo`: the revision whose content it
-    brings back, for the change of an operator who wants an earlier one. `live`: there is still something to do for it.
+    brings back, for the change of an operator who wants an earlier one. `live`: there is still something to do for it. `unserved`:
+    requests that had found nobody when it began; `downtime_seconds` is measured from that at its end, None when it could not be read.
     """
 
     revision: str
@@ -70,6 +71,8 @@ class Patch:
     results: Mapping[str, PatchResult] = field(default_factory=dict)
     applied_at: datetime | None = None
     watched_until: datetime | None = None
+    unserved: int | None = None
+    downtime_seconds: float | None = None
     exits: int = 0
     counted: Mapping[str, tuple[int, int]] | None = None
     counted_at: datetime | None = None
