@@ -9,6 +9,8 @@ import structlog
 
 Mask = Callable[[str], str]
 
+_LEFT_ALONE = frozenset({"event", "level", "timestamp", "exc_info"})
+
 
 def configure(*, form: Literal["text", "json"], level_name: str, stream: TextIO | None = None, mask: Mask = str) -> None:
     """Set up structlog once per process, before anything else logs. Goes to stderr unless told; stdout belongs to the commands.
@@ -28,7 +30,8 @@ def configure(*, form: Literal["text", "json"], level_name: str, stream: TextIO 
         final: list[structlog.typing.Processor] = [tracebacks, _masking(mask), structlog.processors.JSONRenderer()]
     else:
         console = structlog.dev.ConsoleRenderer(colors=stream.isatty(), exception_formatter=structlog.dev.plain_traceback)
-        final = [lambda logger, name, event: mask(console(logger, name, event))]
+        # Once more after the console, which writes tracebacks itself; before it, because it escapes what it shows.
+        final = [_masking(mask), lambda logger, name, event: mask(console(logger, name, event))]
     structlog.configure(
         processors=[*shared, *final],
         wrapper_class=structlog.make_filtering_bound_logger(level),
@@ -41,7 +44,7 @@ def configure(*, form: Literal["text", "json"], level_name: str, stream: TextIO 
 
 
 def _masking(mask: Mask) -> structlog.typing.Processor:
-    """Every text in the event, but for its name and its time, which are ours."""
+    """Every text in the event, but for its name and its time, which are ours, and an exception that is still to be rendered."""
 
     def masked(value: object) -> object:
         if isinstance(value, str):
@@ -53,7 +56,7 @@ def _masking(mask: Mask) -> structlog.typing.Processor:
         return value if value is None or isinstance(value, bool | int | float) else mask(str(value))
 
     def process(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
-        return {key: value if key in {"event", "level", "timestamp"} else masked(value) for key, value in event.items()}
+        return {key: value if key in _LEFT_ALONE else masked(value) for key, value in event.items()}
 
     return process
 

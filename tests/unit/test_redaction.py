@@ -31,6 +31,7 @@ def redactor(value: str = VALUE, *, name: str = "db", agent: str | None = "A") -
         VALUE,
         json.dumps(VALUE)[1:-1],
         json.dumps(VALUE, ensure_ascii=False)[1:-1],
+        json.dumps(json.dumps(VALUE)[1:-1])[1:-1],
         repr(VALUE)[1:-1],
         quote(VALUE),
         quote(VALUE, safe=""),

@@ -119,6 +119,7 @@ def _forms(value: str) -> Iterator[str]:
     whole = value.strip()
     plain = [whole] if len(lines) == 1 else [line for line in lines if len(line) >= LINE_CHARACTERS]
     escaped = [json.dumps(whole)[1:-1], json.dumps(whole, ensure_ascii=False)[1:-1], repr(whole)[1:-1]]
+    escaped += [json.dumps(escaped[0])[1:-1], json.dumps(escaped[1], ensure_ascii=False)[1:-1]]  # JSON within JSON
     in_urls = [quote(whole), quote(whole, safe=""), quote_plus(whole)]
     for form in dict.fromkeys([*plain, *escaped, *in_urls, *_in_base64(whole)]):
         if len(form) >= MASKABLE_CHARACTERS and "\n" not in form:

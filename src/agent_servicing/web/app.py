@@ -24,6 +24,7 @@ from agent_servicing.web.routes import (
     analysis,
     audit,
     config,
+    flags,
     health,
     queue,
     reports,
@@ -81,6 +82,6 @@ def create_app(
     api = APIRouter(prefix=PREFIX)
     for module in (agents, versions, upgrades, analysis, config, queue, schedule, reports, secrets, audit, access):
         api.include_router(module.router)
-    for router in (api, health.router, pages.router, live.router):
+    for router in (api, flags.router, health.router, pages.router, live.router):
         app.include_router(router)
     return app

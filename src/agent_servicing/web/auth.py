@@ -25,8 +25,8 @@ PUBLIC_PREFIX: Final = "/assets/"
 AGENT_ID: Final = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,62}")
 """What an id can be; anything else is not looked up."""
 
-REPORTS_PATH: Final = re.compile(r"/api/platform/agents/[^/]+/reports")
-"""Where instances report to with the token they were started with; the only place that knows such tokens."""
+INSTANCE_PATHS: Final = re.compile(r"/api/platform/agents/[^/]+/reports|/ofrep/v1/evaluate/flags(/[^/]+)?")
+"""Where instances report to and read their flags with the token they were started with; the only places that know such tokens."""
 
 CHALLENGE: Final = 'Bearer realm="agent-servicing"'
 
@@ -89,7 +89,7 @@ class AuthMiddleware:
 
     async def _principal(self, scope: Scope, token: str) -> Principal | None:
         principal = await self._access.authenticate(token)
-        if principal is None and scope["method"] == "POST" and REPORTS_PATH.fullmatch(scope["path"]):
+        if principal is None and scope["method"] == "POST" and INSTANCE_PATHS.fullmatch(scope["path"]):
             principal = await self._access.authenticate_instance(token)
         return principal
 
@@ -119,7 +119,7 @@ def _checked(role: Role, *, instances: bool) -> dict[str, Any]:
         if caller.instance is None:
             require_role(caller, role)
         elif not instances:
-            raise Denied("An instance may only report on itself.", code="denied")
+            raise Denied("An instance may only report on itself and read its own flags.", code="denied")
         agent = request.path_params.get("agent_id")
         if agent is None:
             return

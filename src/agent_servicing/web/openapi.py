@@ -23,6 +23,7 @@ TAGS: Final = [
     {"name": "Versions", "description": "What there is, and what changed"},
     {"name": "Upgrades and rollbacks", "description": "Deployments and the verbs that steer them"},
     {"name": "Configuration", "description": "What agents run with: show, patch while they run, history, back"},
+    {"name": "Feature flags", "description": "OpenFeature Remote Evaluation Protocol: flags of an agent for any OpenFeature client"},
     {"name": "Schedule", "description": "When things may begin, and in which order: freezes, windows, stop, limit, queue, lock"},
     {"name": "Secrets", "description": "Values that go in and never come out: passwords, keys, tokens of agents"},
     {"name": "Audit", "description": "Who did what, when, why, with what outcome"},
