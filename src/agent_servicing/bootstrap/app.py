@@ -10,12 +10,27 @@ import structlog
 from fastapi import FastAPI
 
 from agent_servicing.adapters.agent_http import HttpAgentClient
+from agent_servicing.adapters.config.channel import InstanceChannel
 from agent_servicing.adapters.registry import installed_drivers, load_driver
 from agent_servicing.adapters.system import RandomIds, SystemClock
 from agent_servicing.adapters.verification.verifier import ProcessVerifier
 from agent_servicing.core.errors import PermanentError, ServicingError, TemporaryError, Unavailable
 from agent_servicing.core.limits import Limits
-from agent_servicing.ports import AgentClient, Clock, Ids, Metrics, Reports, Router, Runtime, Store, Verifier, VersionSource
+from agent_servicing.ports import (
+    AgentClient,
+    Clock,
+    ConfigChannel,
+    ConfiguresInstances,
+    Ids,
+    Metrics,
+    Reports,
+    Router,
+    Runtime,
+    Secrets,
+    Store,
+    Verifier,
+    VersionSource,
+)
 from agent_servicing.reconcile.engine import Engine
 from agent_servicing.reconcile.pulse import Pulse
 from agent_servicing.reconcile.supervisor import Supervisor
@@ -48,6 +63,12 @@ class App:
     router_url: str
     settings: Settings
     clock: Clock
+    channel: InstanceChannel | None = None
+
+    def stop_streams(self) -> None:
+        """Before the HTTP server is told to end: it waits for answers under way, and subscriptions have no end of their own."""
+        if self.channel is not None:
+            self.channel.link.close()
 
     async def run_loops(self) -> None:
         """The engine and the timers, until cancelled."""
@@ -98,6 +119,7 @@ async def open_app(settings: Settings, *, api_url: str) -> AsyncIterator[App]:
             )
         )
         client = await stack.enter_async_context(HttpAgentClient(clock=clock))
+        channel = await _channel(stack, runtime, clock, secrets=None)
         verifier = await stack.enter_async_context(ProcessVerifier(data_dir=settings.data_dir, router_url=router.url, clock=clock, ids=ids))
         bus = load_driver("events", "local")()
         may_work = ownership.confirm if ownership is not None else None
@@ -106,7 +128,15 @@ async def open_app(settings: Settings, *, api_url: str) -> AsyncIterator[App]:
         if settings.database_url is None or ownership is not None:
             await store.drop_leases()
         services = build_services(
-            database=database, clock=clock, ids=ids, bus=bus, settings=settings, runtime=runtime, metrics=metrics, sources=sources
+            database=database,
+            clock=clock,
+            ids=ids,
+            bus=bus,
+            settings=settings,
+            runtime=runtime,
+            metrics=metrics,
+            sources=sources,
+            configs=channel,
         )
         engine = _engine(
             settings,
@@ -118,15 +148,10 @@ async def open_app(settings: Settings, *, api_url: str) -> AsyncIterator[App]:
             clock=clock,
             verifier=verifier,
             reports=SqlReports(database=database),
+            channel=channel,
         )
-        supervisor = Supervisor(
-            engine=engine,
-            store=store,
-            bus=bus,
-            clock=clock,
-            lease_seconds=settings.lease_seconds,
-            concurrency=settings.max_concurrent_reconciles,
-        )
+        lease_seconds, concurrency = settings.lease_seconds, settings.max_concurrent_reconciles
+        supervisor = Supervisor(engine=engine, store=store, bus=bus, clock=clock, lease_seconds=lease_seconds, concurrency=concurrency)
         asgi = create_app(
             services,
             settings=settings,
@@ -134,9 +159,8 @@ async def open_app(settings: Settings, *, api_url: str) -> AsyncIterator[App]:
             ids=ids,
             bus=bus,
             readiness={"engine": _alive(supervisor, clock), "router": _routing(router), "database": _reachable(store, ownership)},
-            engine=lambda: EngineStats(
-                reconciles=supervisor.turns, failures=supervisor.failures, reconcile_seconds=supervisor.seconds_in_turns
-            ),
+            engine=lambda: _stats(supervisor),
+            instance_link=channel.link if channel is not None else None,
         )
         yield App(
             asgi=asgi,
@@ -146,7 +170,19 @@ async def open_app(settings: Settings, *, api_url: str) -> AsyncIterator[App]:
             router_url=router.url,
             settings=settings,
             clock=clock,
+            channel=channel,
         )
+
+
+def _stats(supervisor: Supervisor) -> EngineStats:
+    return EngineStats(reconciles=supervisor.turns, failures=supervisor.failures, reconcile_seconds=supervisor.seconds_in_turns)
+
+
+async def _channel(stack: AsyncExitStack, runtime: Runtime, clock: Clock, *, secrets: Secrets | None) -> InstanceChannel | None:
+    """None with a runtime whose instances cannot be given a configuration while they run."""
+    if not isinstance(runtime, ConfiguresInstances):
+        return None
+    return await stack.enter_async_context(InstanceChannel(runtime=runtime, clock=clock, secrets=secrets))
 
 
 def _store(database: Database, ids: Ids, settings: Settings, *, may_work: Callable[[], Awaitable[None]] | None) -> SqlStore:
@@ -170,6 +206,7 @@ def _engine(
     clock: Clock,
     verifier: Verifier,
     reports: Reports,
+    channel: ConfigChannel | None,
 ) -> Engine:
     interval_seconds = settings.reconcile_interval_seconds
     return Engine(
@@ -187,6 +224,7 @@ def _engine(
         action_timeout_seconds=settings.action_timeout_seconds,
         verifier=verifier,
         reports=reports,
+        channel=channel,
         pulse=Pulse.of(runtime=runtime, router=router, client=client, store=store, clock=clock, interval_seconds=interval_seconds),
     )
 

@@ -7,7 +7,7 @@ from fastapi import APIRouter, FastAPI
 from starlette.middleware import Middleware
 
 from agent_servicing import __version__
-from agent_servicing.ports import Clock, EventBus, Ids
+from agent_servicing.ports import Clock, EventBus, Ids, InstanceLink
 from agent_servicing.services.all import Services
 from agent_servicing.settings import Settings
 from agent_servicing.web import live, pages
@@ -18,7 +18,7 @@ from agent_servicing.web.middleware import BodyLimitMiddleware, ObserveMiddlewar
 from agent_servicing.web.openapi import describe
 from agent_servicing.web.problems import add_problem_handlers
 from agent_servicing.web.prometheus import Exporter
-from agent_servicing.web.routes import access, agents, analysis, audit, config, health, queue, reports, schedule, upgrades, versions
+from agent_servicing.web.routes import access, agents, analysis, audit, config, health, link, queue, reports, schedule, upgrades, versions
 
 PREFIX: Final = "/api/platform"
 
@@ -41,12 +41,22 @@ def create_app(
     bus: EventBus,
     readiness: Mapping[str, Check] | None = None,
     engine: Callable[[], EngineStats] | None = None,
+    instance_link: InstanceLink | None = None,
 ) -> FastAPI:
     """The application over these services. `readiness` maps a part's name to a check that raises while it is not alive; `engine` gives
-    its numbers for `/metrics`. Opens and closes nothing: the services live as long as their maker wants.
+    its numbers for `/metrics`; `instance_link` is where instances connect to. Opens and closes nothing: the services live as long as
+    their maker wants.
     """
     context = WebContext(
-        services=services, settings=settings, clock=clock, ids=ids, bus=bus, version=__version__, readiness=readiness or {}, engine=engine
+        services=services,
+        settings=settings,
+        clock=clock,
+        ids=ids,
+        bus=bus,
+        version=__version__,
+        readiness=readiness or {},
+        engine=engine,
+        link=instance_link,
     )
     app = ServicingApi(
         title="Agent Servicing",
@@ -66,7 +76,7 @@ def create_app(
     app.state.context, app.state.exporter, app.state.live = context, Exporter(context), live.LiveCount()
     add_problem_handlers(app)
     api = APIRouter(prefix=PREFIX)
-    for module in (agents, versions, upgrades, analysis, config, queue, schedule, reports, audit, access):
+    for module in (agents, versions, upgrades, analysis, config, queue, schedule, reports, link, audit, access):
         api.include_router(module.router)
     for router in (api, health.router, pages.router, live.router):
         app.include_router(router)
