@@ -1,7 +1,7 @@
 """The composition root: settings in, the whole server out, everything it opened closed again in reverse order."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -22,6 +22,7 @@ from agent_servicing.ports import (
     Clock,
     ConfigChannel,
     ConfiguresInstances,
+    EventBus,
     Ids,
     Masker,
     Metrics,
@@ -126,7 +127,7 @@ async def open_app(settings: Settings, *, api_url: str, redactor: Redactor | Non
         secrets = Secrets(database=database, clock=clock, ids=ids, settings=settings, cipher=_vault(settings), redactor=redactor)
         channel = await _channel(stack, runtime, clock, secrets=secrets)
         verifier = await stack.enter_async_context(ProcessVerifier(data_dir=settings.data_dir, router_url=router.url, clock=clock, ids=ids))
-        bus = load_driver("events", "local")()
+        bus = await stack.enter_async_context(_bus(settings))
         may_work = ownership.confirm if ownership is not None else None
         store = _store(database, ids, settings, may_work=may_work)
         # The database is ours alone: whoever held a lease was killed, and its agents need not wait for the lease to run out.
@@ -156,7 +157,11 @@ async def open_app(settings: Settings, *, api_url: str, redactor: Redactor | Non
             clock=clock,
             ids=ids,
             bus=bus,
-            readiness={"engine": _alive(supervisor, clock), "router": _routing(router), "database": _reachable(store, ownership)},
+            readiness={
+                "engine": _alive(supervisor, clock),
+                "router": _routing(router),
+                "database": _reachable(store, ownership),
+            },
             engine=lambda: _stats(supervisor),
             instance_link=channel.link if channel is not None else None,
         )
@@ -240,6 +245,15 @@ def open_sources(settings: Settings) -> dict[str, VersionSource]:
 
 def database_url(settings: Settings) -> str:
     return settings.database_url or f"sqlite:///{(settings.data_dir / 'servicing.db').resolve()}"
+
+
+def _bus(settings: Settings) -> AbstractAsyncContextManager[EventBus]:
+    """A driver by its name, or by the scheme of its URL."""
+    chosen = settings.event_bus
+    name = "nats" if "://" in chosen else chosen
+    url = chosen if "://" in chosen else database_url(settings)
+    opened: AbstractAsyncContextManager[EventBus] = load_driver("events", name)(url)
+    return opened
 
 
 def _routing(router: HasLife) -> Callable[[], Awaitable[None]]:
