@@ -4,7 +4,8 @@ Every method is asynchronous and idempotent. A driver raises `TemporaryError` or
 """
 
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -12,6 +13,7 @@ from typing import Protocol, runtime_checkable
 from agent_servicing.core.analysis import Tally
 from agent_servicing.core.config.layers import ConfigDocument
 from agent_servicing.core.config.report import ConfigReport
+from agent_servicing.core.config.said import Held, Said
 from agent_servicing.core.draft import JudgedBlock
 from agent_servicing.core.events import Event
 from agent_servicing.core.manifest import Manifest
@@ -191,6 +193,41 @@ class ConfigChannel(Protocol):
 
     async def forget(self, agent: str, instance: str) -> None:
         """Drop what is known of an ended instance."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinkEvent:
+    """One message to an instance: its name, and its content as JSON."""
+
+    event: str
+    data: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinkDocument:
+    """The text of the configuration file an instance is to have, secrets filled in. Never to be logged."""
+
+    held: Held
+    text: str = field(repr=False)
+
+
+class InstanceLink(Protocol):
+    """What instances connect to: they are told what they are to have, and say what they have. For instances that proved who they are."""
+
+    def subscribe(self, agent: str, instance: str) -> AbstractAsyncContextManager[AsyncIterator[LinkEvent | None]]:
+        """What the instance is to have, now and whenever it changes; None is a sign of life. Of two subscriptions the newer one lives on.
+
+        Raises Unavailable `too_many_subscribers`, `stopping`.
+        """
+        ...
+
+    async def document(self, agent: str, instance: str, *, has: str | None, wait_seconds: float) -> LinkDocument | None:
+        """What it is to have, as soon as that is not the text with the hash `has`; None when that takes longer."""
+        ...
+
+    async def report(self, agent: str, instance: str, said: Said) -> Held | None:
+        """Take in what it says; returns what it is to have, None while that is not known yet."""
         ...
 
 

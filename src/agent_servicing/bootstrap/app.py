@@ -10,18 +10,34 @@ import structlog
 from fastapi import FastAPI
 
 from agent_servicing.adapters.agent_http import HttpAgentClient
+from agent_servicing.adapters.config.channel import InstanceChannel
 from agent_servicing.adapters.registry import installed_drivers, load_driver
 from agent_servicing.adapters.system import RandomIds, SystemClock
 from agent_servicing.adapters.vault import Vault
 from agent_servicing.adapters.verification.verifier import ProcessVerifier
 from agent_servicing.core.errors import PermanentError, ServicingError, TemporaryError, Unavailable
 from agent_servicing.core.limits import Limits
-from agent_servicing.ports import AgentClient, Clock, Ids, Masker, Metrics, Reports, Router, Runtime, Store, Verifier, VersionSource
+from agent_servicing.ports import (
+    AgentClient,
+    Clock,
+    ConfigChannel,
+    ConfiguresInstances,
+    Ids,
+    Masker,
+    Metrics,
+    Reports,
+    Router,
+    Runtime,
+    Store,
+    Verifier,
+    VersionSource,
+)
 from agent_servicing.reconcile.engine import Engine
 from agent_servicing.reconcile.pulse import Pulse
 from agent_servicing.reconcile.supervisor import Supervisor
 from agent_servicing.services.all import Services, build_services
 from agent_servicing.services.redaction import Redactor
+from agent_servicing.services.secrets import Secrets
 from agent_servicing.settings import Settings
 from agent_servicing.store.database import Database
 from agent_servicing.store.ownership import Ownership, sole_server
@@ -50,6 +66,12 @@ class App:
     router_url: str
     settings: Settings
     clock: Clock
+    channel: InstanceChannel | None = None
+
+    def stop_streams(self) -> None:
+        """Before the HTTP server is told to end: it waits for answers under way, and subscriptions have no end of their own."""
+        if self.channel is not None:
+            self.channel.link.close()
 
     async def run_loops(self) -> None:
         """The engine and the timers, until cancelled."""
@@ -101,6 +123,8 @@ async def open_app(settings: Settings, *, api_url: str, redactor: Redactor | Non
             )
         )
         client = await stack.enter_async_context(HttpAgentClient(clock=clock))
+        secrets = Secrets(database=database, clock=clock, ids=ids, settings=settings, cipher=_vault(settings), redactor=redactor)
+        channel = await _channel(stack, runtime, clock, secrets=secrets)
         verifier = await stack.enter_async_context(ProcessVerifier(data_dir=settings.data_dir, router_url=router.url, clock=clock, ids=ids))
         bus = load_driver("events", "local")()
         may_work = ownership.confirm if ownership is not None else None
@@ -109,8 +133,8 @@ async def open_app(settings: Settings, *, api_url: str, redactor: Redactor | Non
         if settings.database_url is None or ownership is not None:
             await store.drop_leases()
         drivers = {"database": database, "clock": clock, "ids": ids, "bus": bus, "runtime": runtime, "metrics": metrics, "sources": sources}
-        services = build_services(**drivers, settings=settings, cipher=_vault(settings), redactor=redactor)
-        await services.secrets.load()
+        services = build_services(**drivers, settings=settings, secrets=secrets, redactor=redactor, configs=channel)
+        await secrets.load()
         engine = _engine(
             settings,
             store=store,
@@ -122,15 +146,10 @@ async def open_app(settings: Settings, *, api_url: str, redactor: Redactor | Non
             verifier=verifier,
             reports=SqlReports(database=database),
             masker=redactor,
+            channel=channel,
         )
-        supervisor = Supervisor(
-            engine=engine,
-            store=store,
-            bus=bus,
-            clock=clock,
-            lease_seconds=settings.lease_seconds,
-            concurrency=settings.max_concurrent_reconciles,
-        )
+        lease_seconds, concurrency = settings.lease_seconds, settings.max_concurrent_reconciles
+        supervisor = Supervisor(engine=engine, store=store, bus=bus, clock=clock, lease_seconds=lease_seconds, concurrency=concurrency)
         asgi = create_app(
             services,
             settings=settings,
@@ -138,9 +157,8 @@ async def open_app(settings: Settings, *, api_url: str, redactor: Redactor | Non
             ids=ids,
             bus=bus,
             readiness={"engine": _alive(supervisor, clock), "router": _routing(router), "database": _reachable(store, ownership)},
-            engine=lambda: EngineStats(
-                reconciles=supervisor.turns, failures=supervisor.failures, reconcile_seconds=supervisor.seconds_in_turns
-            ),
+            engine=lambda: _stats(supervisor),
+            instance_link=channel.link if channel is not None else None,
         )
         yield App(
             asgi=asgi,
@@ -150,11 +168,23 @@ async def open_app(settings: Settings, *, api_url: str, redactor: Redactor | Non
             router_url=router.url,
             settings=settings,
             clock=clock,
+            channel=channel,
         )
 
 
 def _vault(settings: Settings) -> Vault:
     return Vault(data_dir=settings.data_dir, given=settings.secrets_key.get_secret_value() if settings.secrets_key else None)
+
+
+def _stats(supervisor: Supervisor) -> EngineStats:
+    return EngineStats(reconciles=supervisor.turns, failures=supervisor.failures, reconcile_seconds=supervisor.seconds_in_turns)
+
+
+async def _channel(stack: AsyncExitStack, runtime: Runtime, clock: Clock, *, secrets: Secrets) -> InstanceChannel | None:
+    """None with a runtime whose instances cannot be given a configuration while they run."""
+    if not isinstance(runtime, ConfiguresInstances):
+        return None
+    return await stack.enter_async_context(InstanceChannel(runtime=runtime, clock=clock, secrets=secrets))
 
 
 def _store(database: Database, ids: Ids, settings: Settings, *, may_work: Callable[[], Awaitable[None]] | None) -> SqlStore:
@@ -179,6 +209,7 @@ def _engine(
     verifier: Verifier,
     reports: Reports,
     masker: Masker,
+    channel: ConfigChannel | None,
 ) -> Engine:
     interval_seconds = settings.reconcile_interval_seconds
     return Engine(
@@ -197,6 +228,7 @@ def _engine(
         verifier=verifier,
         reports=reports,
         masker=masker,
+        channel=channel,
         pulse=Pulse.of(runtime=runtime, router=router, client=client, store=store, clock=clock, interval_seconds=interval_seconds),
     )
 

@@ -87,10 +87,14 @@ async def _answering(app: App, listener: socket.socket) -> AsyncIterator[anyio.E
         await server.serve(sockets=[listener])
         finished.set()
 
+    def end() -> None:
+        app.stop_streams()
+        server.should_exit = True
+
     async def on_signal() -> None:
         with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
             async for _ in signals:
-                server.should_exit = True
+                end()
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(on_signal)
@@ -98,7 +102,7 @@ async def _answering(app: App, listener: socket.socket) -> AsyncIterator[anyio.E
         while not server.started and not finished.is_set():
             await app.clock.sleep(0.005)
         yield finished
-        server.should_exit = True
+        end()
         await finished.wait()
         tasks.cancel_scope.cancel()
 

@@ -162,6 +162,8 @@ class Engine:
                 await self.runtime.stop(action.agent, action.instance, kill=action.kill)
             case ForgetInstance():
                 await self.runtime.forget(action.agent, action.instance)
+                if self.channel is not None:
+                    await self.channel.forget(action.agent, action.instance)
             case ApplyRouting() | RemoveRouting():
                 await self._route(action)
             case CollectReleases():

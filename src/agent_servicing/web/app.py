@@ -7,7 +7,7 @@ from fastapi import APIRouter, FastAPI
 from starlette.middleware import Middleware
 
 from agent_servicing import __version__
-from agent_servicing.ports import Clock, EventBus, Ids
+from agent_servicing.ports import Clock, EventBus, Ids, InstanceLink
 from agent_servicing.services.all import Services
 from agent_servicing.settings import Settings
 from agent_servicing.web import live, pages
@@ -26,6 +26,7 @@ from agent_servicing.web.routes import (
     config,
     flags,
     health,
+    link,
     queue,
     reports,
     schedule,
@@ -55,12 +56,22 @@ def create_app(
     bus: EventBus,
     readiness: Mapping[str, Check] | None = None,
     engine: Callable[[], EngineStats] | None = None,
+    instance_link: InstanceLink | None = None,
 ) -> FastAPI:
     """The application over these services. `readiness` maps a part's name to a check that raises while it is not alive; `engine` gives
-    its numbers for `/metrics`. Opens and closes nothing: the services live as long as their maker wants.
+    its numbers for `/metrics`; `instance_link` is where instances connect to. Opens and closes nothing: the services live as long as
+    their maker wants.
     """
     context = WebContext(
-        services=services, settings=settings, clock=clock, ids=ids, bus=bus, version=__version__, readiness=readiness or {}, engine=engine
+        services=services,
+        settings=settings,
+        clock=clock,
+        ids=ids,
+        bus=bus,
+        version=__version__,
+        readiness=readiness or {},
+        engine=engine,
+        link=instance_link,
     )
     app = ServicingApi(
         title="Agent Servicing",
@@ -80,7 +91,7 @@ def create_app(
     app.state.context, app.state.exporter, app.state.live = context, Exporter(context), live.LiveCount()
     add_problem_handlers(app)
     api = APIRouter(prefix=PREFIX)
-    for module in (agents, versions, upgrades, analysis, config, queue, schedule, reports, secrets, audit, access):
+    for module in (agents, versions, upgrades, analysis, config, queue, schedule, reports, link, secrets, audit, access):
         api.include_router(module.router)
     for router in (api, flags.router, health.router, pages.router, live.router):
         app.include_router(router)

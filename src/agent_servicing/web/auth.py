@@ -28,6 +28,12 @@ AGENT_ID: Final = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,62}")
 INSTANCE_PATHS: Final = re.compile(r"/api/platform/agents/[^/]+/reports|/ofrep/v1/evaluate/flags(/[^/]+)?")
 """Where instances report to and read their flags with the token they were started with; the only places that know such tokens."""
 
+LINK_PATH: Final = re.compile(r"/api/platform/agents/[^/]+/link(?:/config)?")
+"""Where instances are told what they are to have, with that token and no other. Nowhere else are such tokens known."""
+
+INSTANCE: Final = "instance"
+"""What `x-required-role` says of an operation that is for instances alone."""
+
 CHALLENGE: Final = 'Bearer realm="agent-servicing"'
 
 
@@ -88,6 +94,9 @@ class AuthMiddleware:
         await self._app(scope, receive, send)
 
     async def _principal(self, scope: Scope, token: str) -> Principal | None:
+        if LINK_PATH.fullmatch(scope["path"]):
+            # The instance first: a thousand of them report every ten seconds, and looking their tokens up needs no database.
+            return await self._access.authenticate_instance(token) or await self._access.authenticate(token)
         principal = await self._access.authenticate(token)
         if principal is None and scope["method"] == "POST" and INSTANCE_PATHS.fullmatch(scope["path"]):
             principal = await self._access.authenticate_instance(token)
@@ -113,6 +122,19 @@ def needs_role_or_instance(role: Role) -> dict[str, Any]:
     return _checked(role, instances=True)
 
 
+def needs_instance() -> dict[str, Any]:
+    """Like `needs`, for operations that only an instance of the agent in the path may use."""
+
+    def check(request: Request) -> None:
+        caller = caller_of(request)
+        if caller.instance is None:
+            hint = "Use SERVICING_INSTANCE_TOKEN of its environment; GET .../config shows what instances have."
+            raise Denied("This is for the agent's own instances.", code="instances_only", hint=hint)
+        _check_agent(request, caller)
+
+    return {"dependencies": [Depends(check)], "openapi_extra": {"x-required-role": INSTANCE}}
+
+
 def _checked(role: Role, *, instances: bool) -> dict[str, Any]:
     def check(request: Request) -> None:
         caller = caller_of(request)
@@ -120,13 +142,15 @@ def _checked(role: Role, *, instances: bool) -> dict[str, Any]:
             require_role(caller, role)
         elif not instances:
             raise Denied("An instance may only report on itself and read its own flags.", code="denied")
-        agent = request.path_params.get("agent_id")
-        if agent is None:
-            return
-        if not AGENT_ID.fullmatch(agent):
-            raise NotFound(
-                f"There is no agent {agent!r}.", code="unknown_agent", hint="An id is a letter, then letters, digits or hyphens."
-            )
-        require_agent(caller, agent)
+        _check_agent(request, caller)
 
     return {"dependencies": [Depends(check)], "openapi_extra": {"x-required-role": role.value}}
+
+
+def _check_agent(request: Request, caller: Principal) -> None:
+    agent = request.path_params.get("agent_id")
+    if agent is None:
+        return
+    if not AGENT_ID.fullmatch(agent):
+        raise NotFound(f"There is no agent {agent!r}.", code="unknown_agent", hint="An id is a letter, then letters, digits or hyphens.")
+    require_agent(caller, agent)

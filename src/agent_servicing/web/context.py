@@ -7,7 +7,7 @@ from typing import Annotated, cast
 from fastapi import Depends
 from starlette.requests import HTTPConnection
 
-from agent_servicing.ports import Clock, EventBus, Ids
+from agent_servicing.ports import Clock, EventBus, Ids, InstanceLink
 from agent_servicing.services.all import Services
 from agent_servicing.settings import Settings
 
@@ -34,6 +34,7 @@ class WebContext:
     version: str
     readiness: Mapping[str, Check] = field(default_factory=dict)
     engine: Callable[[], EngineStats] | None = None
+    link: InstanceLink | None = None
 
 
 def context_of(connection: HTTPConnection) -> WebContext:

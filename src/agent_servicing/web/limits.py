@@ -52,3 +52,12 @@ LIVE_HEARTBEAT_SECONDS: Final = 15.0
 
 LIVE_SNAPSHOT_ATTEMPTS: Final = 5
 """How often a snapshot is read again when events arrived meanwhile, before the older position is used."""
+
+LINK_WAIT_SECONDS_MAX: Final = 60.0
+"""Longest wait of one poll for a configuration; proxies on the way give up on longer ones."""
+
+LINK_PROBLEMS_MAX: Final = 1_000
+"""Reasons and pending keys that are read of one report; far fewer are kept."""
+
+LINK_SEND_TIMEOUT_SECONDS: Final = 20.0
+"""A subscriber that does not take one message within this is cut off; it connects anew and gets the whole state."""

@@ -5,7 +5,7 @@ from typing import Any, Final
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from agent_servicing.web.auth import PUBLIC_PATHS
+from agent_servicing.web.auth import INSTANCE, PUBLIC_PATHS
 from agent_servicing.web.idempotency import HEADER, METHODS
 from agent_servicing.web.problems import MEDIA_TYPE, Problem
 
@@ -24,6 +24,7 @@ TAGS: Final = [
     {"name": "Upgrades and rollbacks", "description": "Deployments and the verbs that steer them"},
     {"name": "Configuration", "description": "What agents run with: show, patch while they run, history, back"},
     {"name": "Feature flags", "description": "OpenFeature Remote Evaluation Protocol: flags of an agent for any OpenFeature client"},
+    {"name": "Instances", "description": "What running instances themselves use: the link over which configurations reach them"},
     {"name": "Schedule", "description": "When things may begin, and in which order: freezes, windows, stop, limit, queue, lock"},
     {"name": "Secrets", "description": "Values that go in and never come out: passwords, keys, tokens of agents"},
     {"name": "Audit", "description": "Who did what, when, why, with what outcome"},
@@ -80,7 +81,7 @@ def _complete(path: str, method: str, operation: dict[str, Any]) -> None:
     for status in sorted(possible):
         if status == "422" or status not in responses:
             responses[status] = _problem(_PROBLEMS[status])
-    if method.upper() in METHODS:
+    if method.upper() in METHODS and operation.get("x-required-role") != INSTANCE:
         operation.setdefault("parameters", []).append(_KEY_PARAMETER)
 
 

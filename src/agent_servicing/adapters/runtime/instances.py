@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
-from hmac import compare_digest
+from hashlib import sha256
 from pathlib import Path
 
 import anyio
@@ -57,6 +57,7 @@ class Instances:
         self._ids = ids
         self._host = host
         self._records: dict[str, dict[str, Record]] = defaultdict(dict)
+        self._tokens: dict[bytes, tuple[str, str]] = {}
         self._ports_starting: set[int] = set()
         self._locks: dict[str, anyio.Lock] = defaultdict(anyio.Lock)
         self._log = structlog.get_logger(__name__)
@@ -74,7 +75,7 @@ class Instances:
                     path.replace(path.with_suffix(".unreadable"))
                 continue
             ended = record.ended_at is not None
-            self._records[record.agent][record.instance] = replace(record, last_output=self._last_output(record)) if ended else record
+            self._keep(replace(record, last_output=self._last_output(record)) if ended else record)
         for stray in sorted(strays, key=lambda stray: stray.identity.start_ticks):
             self._adopt(stray)
 
@@ -87,7 +88,7 @@ class Instances:
         except (ValueError, PermanentError, OSError) as error:
             self._log.warning("stray_not_adopted", pid=stray.identity.pid, reason=str(error))
             return
-        self._records[record.agent][record.instance] = record
+        self._keep(record)
         self._log.info("stray_adopted", agent=record.agent, instance=record.instance, pid=stray.identity.pid)
 
     # --- starting ------------------------------------------------------------------------------------------------------------------
@@ -114,7 +115,7 @@ class Instances:
                         now=self._clock.now(),
                     )
                 )
-                self._records[release.agent][instance] = record
+                self._keep(record)
             finally:
                 self._ports_starting.discard(port)
 
@@ -143,8 +144,8 @@ class Instances:
 
     def holder(self, token: str) -> tuple[str, Process] | None:
         """The agent and the instance that was given this token and runs at this moment."""
-        given = token.encode()
-        found = next((record for record in self._all() if compare_digest(record.token.encode(), given)), None)
+        agent, instance = self._tokens.get(_digest(token), ("", ""))
+        found = self._records.get(agent, {}).get(instance)
         if found is None or found.ended_at is not None or _life(found) is not Life.ALIVE:
             return None
         return found.agent, found.process()
@@ -227,6 +228,7 @@ class Instances:
         _reap(record)
         await to_thread.run_sync(self._erase, record)
         self._records[agent].pop(instance, None)
+        self._tokens.pop(_digest(record.token), None)
 
     def _erase(self, record: Record) -> None:
         _kill_session(record)
@@ -257,11 +259,20 @@ class Instances:
         left = {(record.agent, record.instance) for record in self.alive()}
         return [f"{record.agent}/{record.instance}" for record in running if (record.agent, record.instance) not in left]
 
+    def _keep(self, record: Record) -> None:
+        self._records[record.agent][record.instance] = record
+        self._tokens[_digest(record.token)] = (record.agent, record.instance)
+
     def _of(self, agent: str) -> Iterator[Record]:
         return iter(self._records.get(agent, {}).values())
 
     def _all(self) -> Iterator[Record]:
         return (record for records in self._records.values() for record in records.values())
+
+
+def _digest(token: str) -> bytes:
+    """What tokens are looked up by: how long that takes says nothing about the token itself."""
+    return sha256(token.encode(errors="surrogatepass")).digest()
 
 
 def _life(record: Record) -> Life:
