@@ -239,6 +239,40 @@ class Secrets(Protocol):
         ...
 
 
+class Cipher(Protocol):
+    """Makes secrets unreadable at rest. Not asynchronous: it only computes. While there is no usable key everything but `begin` raises
+    `PermanentError`, whose message says what to do about it.
+    """
+
+    def begin(self) -> None:
+        """Make a key unless there is one. For the very first secret only: a key that was lost must not be replaced in silence."""
+        ...
+
+    def seal(self, label: str, value: str) -> bytes:
+        """`value`, readable only with the key and only under this label."""
+        ...
+
+    def open(self, label: str, sealed: bytes) -> str:
+        """Raises `PermanentError` when the key is another or the label is."""
+        ...
+
+    def seal_anew(self, label: str, sealed: bytes) -> bytes | None:
+        """The same with the newest key; None when that sealed it."""
+        ...
+
+    def fingerprint(self, name: str, value: str) -> str:
+        """Eight characters that are equal for equal values under this name and say nothing about them without the key."""
+        ...
+
+
+class Masker(Protocol):
+    """Takes secrets out of texts that come from outside."""
+
+    def mask(self, agent: str, text: str) -> str:
+        """`text` without the values of secrets that this agent can be given."""
+        ...
+
+
 class Verifier(Protocol):
     """Asks a deployed version, at its production address, what its developer wrote down to ask it. `key` names one such verification."""
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -34,6 +34,9 @@ class Settings(BaseSettings):
 
     database_url: str | None = None
     """`sqlite:///…` or `postgresql://…`; unset means SQLite in the data directory."""
+
+    secrets_key: SecretStr | None = None
+    """Keys that encrypt secrets at rest: each 32 bytes in base64, the newest first. Unset: `secrets.key` in the data directory."""
 
     log_format: Literal["text", "json"] = "text"
     """`text` for people, `json` for a log collector."""

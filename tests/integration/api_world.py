@@ -12,6 +12,7 @@ from fastapi import FastAPI
 
 from agent_servicing.adapters.events.local import LocalEventBus
 from agent_servicing.adapters.system import RandomIds
+from agent_servicing.adapters.vault import Vault
 from agent_servicing.core.events import Event
 from agent_servicing.core.limits import Limits
 from agent_servicing.core.manifest import Manifest
@@ -19,10 +20,12 @@ from agent_servicing.core.versions import Change, SourceVersion
 from agent_servicing.reconcile.engine import Engine
 from agent_servicing.services.access import Role
 from agent_servicing.services.all import Services, build_services
+from agent_servicing.services.redaction import Redactor
 from agent_servicing.settings import Settings
 from agent_servicing.store.database import Database
 from agent_servicing.store.event_log import append
 from agent_servicing.store.sql import SqlStore
+from agent_servicing.testing.channel import MemoryChannel
 from agent_servicing.testing.clock import VirtualClock
 from agent_servicing.testing.memory import MemoryClient, MemoryMetrics, MemoryRouter, MemoryRuntime
 from agent_servicing.web.app import PREFIX, create_app
@@ -51,10 +54,22 @@ class MemorySource:
 
     def __init__(self) -> None:
         self.names = ["1.2.4", "1.2.5"]
+        self.schemas: dict[str, str] = {}
+        self.manifest_text: str | None = None
 
     async def versions(self, manifest: Manifest) -> Sequence[SourceVersion]:
         change = Change(kind="fixed", text="Workflow timeout handling")
-        return [SourceVersion(version=name, ref=f"ref-{name}", author="Release team", changes=(change,)) for name in self.names]
+        return [
+            SourceVersion(
+                version=name,
+                ref=f"ref-{name}",
+                author="Release team",
+                changes=(change,),
+                manifest_text=self.manifest_text,
+                files={"config.schema.json": self.schemas[name]} if name in self.schemas else {},
+            )
+            for name in self.names
+        ]
 
     async def fetch(self, manifest: Manifest, version: str, ref: str, folder: Path) -> None:
         raise AssertionError("the memory runtime fetches nothing")
@@ -76,6 +91,8 @@ class ApiWorld:
     store: SqlStore
     engine: Engine
     bus: LocalEventBus
+    redactor: Redactor
+    channel: MemoryChannel
     requests_per_second: int = 100
     tokens: dict[str, str] = field(default_factory=dict)
 
@@ -112,7 +129,8 @@ class ApiWorld:
 
     async def add(self, client: httpx.AsyncClient, version: str = "1.2.5") -> dict[str, Any]:
         """The agent, added and serving."""
-        answer = await client.post(f"{PREFIX}/agents", json={"manifest": MANIFEST, "version": version})
+        manifest = self.source.manifest_text or MANIFEST
+        answer = await client.post(f"{PREFIX}/agents", json={"manifest": manifest, "version": version})
         assert answer.status_code == 201, answer.text
         await self.until(client, answer.json()["upgrade_id"], "completed")
         return dict(answer.json())
@@ -134,10 +152,10 @@ class ApiWorld:
 
 @asynccontextmanager
 async def open_world(folder: Path) -> AsyncIterator[ApiWorld]:
-    clock, ids, bus = VirtualClock(), RandomIds(), LocalEventBus()
+    clock, ids, bus, redactor = VirtualClock(), RandomIds(), LocalEventBus(), Redactor()
     settings = Settings(data_dir=folder)
     runtime, router = MemoryRuntime(clock), MemoryRouter()
-    metrics, source = MemoryMetrics(clock, router, runtime), MemorySource()
+    metrics, source, channel = MemoryMetrics(clock, router, runtime), MemorySource(), MemoryChannel(clock)
     async with Database.open(f"sqlite:///{folder / 'test.db'}") as database:
         services = build_services(
             database=database,
@@ -148,6 +166,9 @@ async def open_world(folder: Path) -> AsyncIterator[ApiWorld]:
             runtime=runtime,
             metrics=metrics,
             sources={"path": source, "git": source},
+            cipher=Vault(data_dir=folder),
+            redactor=redactor,
+            configs=channel,
         )
         store = SqlStore(database=database, ids=ids, event_retention_count=100_000)
         engine = Engine(
@@ -159,6 +180,8 @@ async def open_world(folder: Path) -> AsyncIterator[ApiWorld]:
             clock=clock,
             limits=Limits(),
             action_timeout_seconds=5,
+            masker=redactor,
+            channel=channel,
         )
         yield ApiWorld(
             services=services,
@@ -172,6 +195,8 @@ async def open_world(folder: Path) -> AsyncIterator[ApiWorld]:
             store=store,
             engine=engine,
             bus=bus,
+            redactor=redactor,
+            channel=channel,
         )
 
 

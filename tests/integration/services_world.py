@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from agent_servicing.adapters.vault import Vault
 from agent_servicing.core.events import Event
 from agent_servicing.core.manifest import Manifest
 from agent_servicing.core.model import AgentState, Deployment, Generation, Instance
@@ -14,6 +15,7 @@ from agent_servicing.core.versions import Change, SourceVersion
 from agent_servicing.ports import Commit
 from agent_servicing.services.agent_upgrade import UpgradeRequest
 from agent_servicing.services.all import Services, build_services
+from agent_servicing.services.redaction import Redactor
 from agent_servicing.settings import Settings
 from agent_servicing.store import queries
 from agent_servicing.store.database import Database
@@ -193,7 +195,16 @@ async def open_world(folder: Path) -> AsyncIterator[World]:
     settings = Settings(data_dir=folder)
     async with Database.open(f"sqlite:///{folder / 'test.db'}") as database:
         services = build_services(
-            database=database, clock=clock, ids=ids, bus=bus, settings=settings, runtime=runtime, metrics=metrics, sources={"git": source}
+            database=database,
+            clock=clock,
+            ids=ids,
+            bus=bus,
+            settings=settings,
+            runtime=runtime,
+            metrics=metrics,
+            sources={"git": source},
+            cipher=Vault(data_dir=settings.data_dir),
+            redactor=Redactor(),
         )
         store = SqlStore(database=database, ids=ids, event_retention_count=settings.event_retention_count)
         yield World(services=services, database=database, store=store, clock=clock, bus=bus, source=source, metrics=metrics)

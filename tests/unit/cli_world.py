@@ -182,7 +182,7 @@ class World:
     environ: dict[str, str] = field(default_factory=lambda: {"SERVICING_SERVER": "http://servicing.test", "SERVICING_TOKEN": "secret"})
     pause: Callable[[float], None] | None = None
 
-    def run(self, *words: str) -> Result:
+    def run(self, *words: str, piped: str | None = None) -> Result:
         around = Surroundings(
             environ=self.environ,
             folder=self.folder,
@@ -192,7 +192,7 @@ class World:
             connect=self.connect,
             transport=httpx.MockTransport(self.server),
         )
-        return CliRunner().invoke(app, list(words), obj=around, prog_name="servicing")
+        return CliRunner().invoke(app, list(words), obj=around, prog_name="servicing", input=piped)
 
     def connect(self, url: str, headers: Mapping[str, str]) -> Socket:
         self.connections.append((url, headers))

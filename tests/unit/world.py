@@ -4,6 +4,8 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from agent_servicing.calendars import CALENDAR
+from agent_servicing.core.config.layers import Layers
+from agent_servicing.core.config.patch import Patch, Profile
 from agent_servicing.core.decide import decide
 from agent_servicing.core.draft import Decision
 from agent_servicing.core.events import Event
@@ -14,6 +16,7 @@ from agent_servicing.core.schedule import gate
 from agent_servicing.core.status import DeploymentKind, DeploymentStatus, Verb
 from agent_servicing.reconcile.engine import Engine
 from agent_servicing.reconcile.observe import Observer
+from agent_servicing.testing.channel import MemoryChannel
 from agent_servicing.testing.clock import VirtualClock
 from agent_servicing.testing.memory import MemoryClient, MemoryMetrics, MemoryReports, MemoryRouter, MemoryRuntime, MemoryVerifier
 
@@ -42,6 +45,8 @@ class World:
         self.metrics = MemoryMetrics(self.clock, self.router, self.runtime)
         self.verifier = MemoryVerifier(self.clock, self.runtime)
         self.reports = MemoryReports(self.clock)
+        self.channel = MemoryChannel(self.clock)
+        self.patches: dict[str, Patch] = {}
         self.limits = Limits()
         self.requests_per_second = requests_per_second
         self.events: list[Event] = []
@@ -73,6 +78,24 @@ class World:
         self.state = replace(self.state, deployments=(*self.state.deployments, deployment), releases=releases)
         return name
 
+    def patch(self, revision: str, values: dict[str, object], *, profile: Profile = "fast", **more: object) -> str:
+        """What the service would write: these values on top of what is in force."""
+        stable = next((g for g in self.state.generations if g.number == self.state.agent.stable), None)
+        parent = stable.config if stable is not None else ""
+        before = self.state.layers.get(parent, Layers())
+        now = self.clock.now()
+        patch = Patch(
+            revision=revision, parent=parent, layers=replace(before, agent={**before.agent, **values}), profile=profile,
+            actor="tester", reason="a test", requested_at=now, since=now, **more,
+        )  # fmt: skip
+        self.state = replace(self.state, patch=patch)
+        return revision
+
+    async def patched(self, revision: str) -> Patch:
+        """The change once it is settled."""
+        await self.run(lambda: revision in self.patches and not self.patches[revision].open)
+        return self.patches[revision]
+
     def intend(self, verb: Verb, deployment: str | None = None, value: int = 0) -> None:
         self._ids += 1
         intent = Intent(intent=self._ids, agent=AGENT, verb=verb, actor="tester", at=self.clock.now(), deployment=deployment, value=value)
@@ -88,6 +111,7 @@ class World:
             clock=self.clock,
             verifier=self.verifier,
             reports=self.reports,
+            channel=self.channel,
         )
         world = await observer.observe(self.state)
         calendar = gate(self.state.line, AGENT, world.at, CALENDAR)
@@ -102,6 +126,7 @@ class World:
             limits=self.limits,
             action_timeout_seconds=5,
             verifier=self.verifier,
+            channel=self.channel,
         )
         for action in decision.actions:
             await engine._do(self.state, action)
@@ -109,10 +134,15 @@ class World:
         ended = {d.deployment: d for d in decision.state.deployments if d.terminal}
         self.finished |= ended
         running = tuple(d for d in decision.state.deployments if not d.terminal)
-        self.state = replace(decision.state, deployments=running, intents=())
+        patch = decision.state.patch
+        if patch is not None:
+            self.patches[patch.revision] = patch
+        layers = {**self.state.layers, **({patch.revision: patch.layers} if patch is not None else {})}
+        live = patch if patch is not None and patch.live else None
+        self.state = replace(decision.state, deployments=running, intents=(), layers=layers, patch=live)
         if self.after_step is not None:
             self.after_step(self)
-        self._pass(max(0.05, decision.next_in_seconds))
+        self._pass(max(0.02, decision.next_in_seconds))
         return decision
 
     def _pass(self, seconds: float) -> None:

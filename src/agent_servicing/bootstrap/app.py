@@ -13,6 +13,7 @@ from agent_servicing.adapters.agent_http import HttpAgentClient
 from agent_servicing.adapters.config.channel import InstanceChannel
 from agent_servicing.adapters.registry import installed_drivers, load_driver
 from agent_servicing.adapters.system import RandomIds, SystemClock
+from agent_servicing.adapters.vault import Vault
 from agent_servicing.adapters.verification.verifier import ProcessVerifier
 from agent_servicing.core.errors import PermanentError, ServicingError, TemporaryError, Unavailable
 from agent_servicing.core.limits import Limits
@@ -22,11 +23,11 @@ from agent_servicing.ports import (
     ConfigChannel,
     ConfiguresInstances,
     Ids,
+    Masker,
     Metrics,
     Reports,
     Router,
     Runtime,
-    Secrets,
     Store,
     Verifier,
     VersionSource,
@@ -35,6 +36,7 @@ from agent_servicing.reconcile.engine import Engine
 from agent_servicing.reconcile.pulse import Pulse
 from agent_servicing.reconcile.supervisor import Supervisor
 from agent_servicing.services.all import Services, build_services
+from agent_servicing.services.redaction import Redactor
 from agent_servicing.settings import Settings
 from agent_servicing.store.database import Database
 from agent_servicing.store.ownership import Ownership, sole_server
@@ -102,8 +104,9 @@ class HasLife(Protocol):
 
 
 @asynccontextmanager
-async def open_app(settings: Settings, *, api_url: str) -> AsyncIterator[App]:
-    """Adopt or start everything below the API. `api_url` is where instances will reach this server."""
+async def open_app(settings: Settings, *, api_url: str, redactor: Redactor | None = None) -> AsyncIterator[App]:
+    """Adopt or start everything below the API. `api_url` is where instances will reach this server; `redactor` is told every secret."""
+    redactor = redactor or Redactor()
     async with AsyncExitStack() as stack:
         clock, ids = SystemClock(), RandomIds()
         # Before the schema is touched: another server may be working with the one there is.
@@ -119,7 +122,7 @@ async def open_app(settings: Settings, *, api_url: str) -> AsyncIterator[App]:
             )
         )
         client = await stack.enter_async_context(HttpAgentClient(clock=clock))
-        channel = await _channel(stack, runtime, clock, secrets=None)
+        channel = await _channel(stack, runtime, clock)
         verifier = await stack.enter_async_context(ProcessVerifier(data_dir=settings.data_dir, router_url=router.url, clock=clock, ids=ids))
         bus = load_driver("events", "local")()
         may_work = ownership.confirm if ownership is not None else None
@@ -127,17 +130,11 @@ async def open_app(settings: Settings, *, api_url: str) -> AsyncIterator[App]:
         # The database is ours alone: whoever held a lease was killed, and its agents need not wait for the lease to run out.
         if settings.database_url is None or ownership is not None:
             await store.drop_leases()
-        services = build_services(
-            database=database,
-            clock=clock,
-            ids=ids,
-            bus=bus,
-            settings=settings,
-            runtime=runtime,
-            metrics=metrics,
-            sources=sources,
-            configs=channel,
-        )
+        drivers = {"database": database, "clock": clock, "ids": ids, "bus": bus, "runtime": runtime, "metrics": metrics, "sources": sources}
+        services = build_services(**drivers, settings=settings, cipher=_vault(settings), redactor=redactor, configs=channel)
+        await services.secrets.load()
+        if channel is not None:
+            channel.use_secrets(services.secrets)
         engine = _engine(
             settings,
             store=store,
@@ -149,6 +146,7 @@ async def open_app(settings: Settings, *, api_url: str) -> AsyncIterator[App]:
             verifier=verifier,
             reports=SqlReports(database=database),
             channel=channel,
+            masker=redactor,
         )
         lease_seconds, concurrency = settings.lease_seconds, settings.max_concurrent_reconciles
         supervisor = Supervisor(engine=engine, store=store, bus=bus, clock=clock, lease_seconds=lease_seconds, concurrency=concurrency)
@@ -178,11 +176,15 @@ def _stats(supervisor: Supervisor) -> EngineStats:
     return EngineStats(reconciles=supervisor.turns, failures=supervisor.failures, reconcile_seconds=supervisor.seconds_in_turns)
 
 
-async def _channel(stack: AsyncExitStack, runtime: Runtime, clock: Clock, *, secrets: Secrets | None) -> InstanceChannel | None:
+async def _channel(stack: AsyncExitStack, runtime: Runtime, clock: Clock) -> InstanceChannel | None:
     """None with a runtime whose instances cannot be given a configuration while they run."""
     if not isinstance(runtime, ConfiguresInstances):
         return None
-    return await stack.enter_async_context(InstanceChannel(runtime=runtime, clock=clock, secrets=secrets))
+    return await stack.enter_async_context(InstanceChannel(runtime=runtime, clock=clock))
+
+
+def _vault(settings: Settings) -> Vault:
+    return Vault(data_dir=settings.data_dir, given=settings.secrets_key.get_secret_value() if settings.secrets_key else None)
 
 
 def _store(database: Database, ids: Ids, settings: Settings, *, may_work: Callable[[], Awaitable[None]] | None) -> SqlStore:
@@ -207,6 +209,7 @@ def _engine(
     verifier: Verifier,
     reports: Reports,
     channel: ConfigChannel | None,
+    masker: Masker,
 ) -> Engine:
     interval_seconds = settings.reconcile_interval_seconds
     return Engine(
@@ -225,6 +228,7 @@ def _engine(
         verifier=verifier,
         reports=reports,
         channel=channel,
+        masker=masker,
         pulse=Pulse.of(runtime=runtime, router=router, client=client, store=store, clock=clock, interval_seconds=interval_seconds),
     )
 

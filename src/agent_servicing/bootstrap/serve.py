@@ -17,6 +17,7 @@ from agent_servicing.adapters.system import RandomIds, SystemClock
 from agent_servicing.bootstrap import datadir
 from agent_servicing.bootstrap.app import App, open_app
 from agent_servicing.core.errors import PermanentError, TemporaryError, Unavailable
+from agent_servicing.services.redaction import Redactor
 from agent_servicing.settings import Settings
 from agent_servicing.web.server import uvicorn_config
 
@@ -34,9 +35,10 @@ def serve(
 
     Raises ServicingError when it cannot start.
     """
-    log.configure(form=settings.log_format, level_name=settings.log_level, stream=log_stream)
+    redactor = Redactor()
+    log.configure(form=settings.log_format, level_name=settings.log_level, stream=log_stream, mask=redactor.mask_all)
     with datadir.owned(settings.data_dir), _said_plainly():
-        anyio.run(_serve, settings, beside, ready)
+        anyio.run(_serve, settings, beside, ready, redactor)
 
 
 def stop(settings: Settings, *, everything: bool, log_stream: TextIO | None = None) -> list[str]:
@@ -54,12 +56,12 @@ def _said_plainly() -> Iterator[None]:
         raise Unavailable(str(error)) from error
 
 
-async def _serve(settings: Settings, beside: Beside | None, ready: Callable[[App, str], None] | None) -> None:
+async def _serve(settings: Settings, beside: Beside | None, ready: Callable[[App, str], None] | None, redactor: Redactor) -> None:
     listener = listen(settings.host, settings.port)
     host, port = listener.getsockname()[:2]
     api_url = f"http://{host if ':' not in host else f'[{host}]'}:{port}"
     try:
-        async with open_app(settings, api_url=api_url) as app, _answering(app, listener) as finished:
+        async with open_app(settings, api_url=api_url, redactor=redactor) as app, _answering(app, listener) as finished:
             datadir.announce(settings.data_dir, api_url=api_url, router_url=app.router_url, version=__version__)
             structlog.get_logger(__name__).info("serving", api=api_url, router=app.router_url, data_dir=str(settings.data_dir))
             if ready is not None:

@@ -125,6 +125,21 @@ class Api:
     def try_limits(self, agent: str, deployment: str, limits: Json) -> Json:
         return self.send("POST", _path("agents", agent, "upgrades", deployment, "analysis"), limits)
 
+    # --- configuration ---------------------------------------------------------------------------------------------
+
+    def config(self, agent: str) -> Json:
+        return self.get(_path("agents", agent, "config"))
+
+    def patch_config(self, agent: str, body: Json) -> Json:
+        return self.send("PATCH", _path("agents", agent, "config"), body)
+
+    def config_revisions(self, agent: str, limit: int) -> list[Json]:
+        """Newest first."""
+        return _list(self.get(_path("agents", agent, "config", "revisions"), {"limit": str(limit)}), "revisions")
+
+    def roll_back_config(self, agent: str, body: Json) -> Json:
+        return self.send("POST", _path("agents", agent, "config", "rollback"), body)
+
     # --- schedule, queue, lock --------------------------------------------------------------------------------------
 
     def schedule(self) -> Json:
@@ -174,6 +189,15 @@ class Api:
 
     def revoke_token(self, token_id: str) -> Json:
         return self.send("DELETE", _path("tokens", token_id))
+
+    def secrets(self) -> list[Json]:
+        return list(self.pages(f"{PREFIX}/secrets", key="secrets"))
+
+    def set_secret(self, name: str, body: Json) -> Json:
+        return self.send("PUT", _path("secrets", name), body)
+
+    def remove_secret(self, name: str) -> Json:
+        return self.send("DELETE", _path("secrets", name))
 
     def ready(self) -> tuple[bool, str, str | None]:
         """Whether the server says it is ready, its words, and its `Date` header."""

@@ -23,10 +23,11 @@ def rollback(
     reason: options.Reason,
     version: Annotated[str | None, typer.Argument(help="A rollback point; omitted: the previous version", metavar="[VERSION]")] = None,
     watch: options.Watch = False,
+    keep_config: Annotated[bool, typer.Option("--keep-config", help="Leave the configuration as it is now")] = False,
     if_version: IfVersion = None,
 ) -> None:
     """Take AGENT back to an earlier version, at once: a running upgrade is aborted for it."""
-    body = {"reason": reason, **given(target_version=version, if_version=if_version)}
+    body = {"reason": reason, **given(target_version=version, if_version=if_version, config="keep" if keep_config else None)}
     started(session, session.api.rollback(agent, body), agent=agent, watching=watch)
 
 

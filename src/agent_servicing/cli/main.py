@@ -12,10 +12,12 @@ from agent_servicing.cli import (
     agents,
     analysis,
     audit,
+    config,
     deployments,
     doctor,
     logs,
     schedule,
+    secrets,
     server,
     status,
     tokens,
@@ -38,9 +40,12 @@ servicing upgrade WowMemory 1.3.0 --reason "faster recall" --watch — upgrade i
 
 servicing rollback WowMemory --reason "answers look odd" --watch — take it back
 
+servicing patch WowMemory timeout_seconds=60 --reason "slow disk" — change it while it runs
+
 Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 the deployment ended rolled back."""
 
-RUN, LOOK, ACT, TURN, ACCESS = "Run it", "Agents and their state", "Deployments", "When and in which order", "History and access"
+RUN, LOOK, ACT, CONFIGURE = "Run it", "Agents and their state", "Deployments", "Configuration"
+TURN, ACCESS = "When and in which order", "History and access"
 
 
 def main() -> NoReturn:
@@ -77,8 +82,18 @@ def _agent(_: typer.Context) -> None:
 
 
 @group
+def _config(_: typer.Context) -> None:
+    """Show, list and roll back the configuration of agents; `servicing patch` changes it."""
+
+
+@group
 def _token(_: typer.Context) -> None:
     """Make, list and revoke access tokens."""
+
+
+@group
+def _secret(_: typer.Context) -> None:
+    """Set, list and remove secrets of agents."""
 
 
 def _typer(**more: Any) -> typer.Typer:
@@ -104,10 +119,13 @@ def _build() -> typer.Typer:
             "analysis": analysis.analysis,
         },
     )
+    _add(made, CONFIGURE, {"patch": config.patch})
+    made.add_typer(_group(_config, CONFIG), name="config", rich_help_panel=CONFIGURE)
     made.add_typer(_schedule(), name="schedule", rich_help_panel=TURN)
     _add(made, TURN, {"queue": turns.queue, "move": turns.move, "reschedule": turns.reschedule, "lock": turns.lock, "unlock": turns.unlock})
     made.add_typer(_audit(), name="audit", rich_help_panel=ACCESS)
     made.add_typer(_group(_token, TOKEN), name="token", rich_help_panel=ACCESS)
+    made.add_typer(_group(_secret, SECRET), name="secret", rich_help_panel=ACCESS)
     return made
 
 
@@ -119,8 +137,9 @@ AGENT: dict[str, Callable[..., None]] = {
     "restart": agents.restart,
     "remove": agents.remove,
 }
+CONFIG: dict[str, Callable[..., None]] = {"show": config.show, "history": config.history, "rollback": config.rollback}
 TOKEN: dict[str, Callable[..., None]] = {"create": tokens.create, "list": tokens.list_tokens, "revoke": tokens.revoke}
-
+SECRET: dict[str, Callable[..., None]] = {"set": secrets.set_secret, "list": secrets.list_secrets, "remove": secrets.remove}
 
 SCHEDULE: dict[str, Callable[..., None]] = {
     "list": schedule.show,

@@ -44,7 +44,8 @@ def at_rest(snapshot: Snapshot, decision: Decision, limits: Limits) -> Rest | No
     if (state.agent, state.generations) != (before.agent, before.generations) or not _quiet(state, world.processes):
         return None
     warm = (g.warm_until for g in state.generations if g.status is GenerationStatus.WARM)
-    times = [at for at in (*(d.scheduled_at for d in state.deployments), *warm) if at is not None]
+    expiring = (o.expires_at for layers in state.layers.values() for o in layers.overrides)
+    times = [at for at in (*(d.scheduled_at for d in state.deployments), *warm, *expiring) if at is not None]
     if any(at <= world.at for at in times):
         return None
     probed = [i.probed_at for i in state.instances]

@@ -7,6 +7,7 @@ state is committed in one transaction guarded by the lease, and the next turn be
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import partial
 from typing import assert_never
 
 import anyio
@@ -37,7 +38,21 @@ from agent_servicing.core.model import AgentState, Snapshot
 from agent_servicing.core.rest import at_rest
 from agent_servicing.core.schedule import OPEN, gate
 from agent_servicing.core.status import WAITING
-from agent_servicing.ports import AgentClient, Clock, Commit, ConfigChannel, Lease, Metrics, Reports, Router, Runtime, Store, Verifier
+from agent_servicing.ports import (
+    AgentClient,
+    Clock,
+    Commit,
+    ConfigChannel,
+    Lease,
+    Masker,
+    Metrics,
+    Reports,
+    Router,
+    Runtime,
+    Store,
+    Verifier,
+)
+from agent_servicing.reconcile.masking import Mask, masked
 from agent_servicing.reconcile.observe import NOTHING_KNOWN, Observer, config_targets
 from agent_servicing.reconcile.pulse import Pulse
 
@@ -65,6 +80,7 @@ class Engine:
     verifier: Verifier | None = None
     reports: Reports | None = None
     channel: ConfigChannel | None = None
+    masker: Masker | None = None
     pulse: Pulse | None = None
 
     async def turn(self, lease: Lease) -> bool:
@@ -95,12 +111,14 @@ class Engine:
             channel=self.channel,
         )
         known = self.pulse.rouse(lease.agent) if self.pulse else NOTHING_KNOWN
-        world = await observer.observe(state, known)
+        mask: Mask = partial(self.masker.mask, lease.agent) if self.masker else str
+        world = masked(await observer.observe(state, known), mask)
         waits = any(d.status in WAITING for d in state.deployments)
         calendar = gate(state.line, state.agent.agent, world.at, CALENDAR) if waits else OPEN
         snapshot = Snapshot(state=state, world=world, gate=calendar)
         decision = decide(snapshot, self.limits)
         problem = await self._act(lease, state, decision.actions, until)
+        problem = replace(problem, sentence=mask(problem.sentence)) if problem else None
         commit = _commit(decision, problem, self.clock)
         rest = at_rest(snapshot, decision, self.limits) if self.pulse and problem is None else None
         if self.pulse and rest:

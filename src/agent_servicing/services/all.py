@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from agent_servicing.ports import Clock, EventBus, Ids, InstanceTokens, Metrics, Runtime, VersionSource
+from agent_servicing.ports import Cipher, Clock, EventBus, Ids, InstanceTokens, Metrics, Runtime, VersionSource
 from agent_servicing.services.access import Access
 from agent_servicing.services.agent_lock import AgentLock
 from agent_servicing.services.agent_queue import AgentQueue
@@ -15,9 +15,11 @@ from agent_servicing.services.config_reader import ConfigReader, Known
 from agent_servicing.services.events import EventLog
 from agent_servicing.services.fleet import Fleet
 from agent_servicing.services.idempotency import Idempotency
+from agent_servicing.services.redaction import Redactor
 from agent_servicing.services.reports import AgentReports
 from agent_servicing.services.rollback import Rollback
 from agent_servicing.services.schedule import Schedule
+from agent_servicing.services.secrets import Secrets
 from agent_servicing.services.upcoming import Preview
 from agent_servicing.services.version_manager import VersionManager
 from agent_servicing.settings import Settings
@@ -42,6 +44,7 @@ class Services:
     analysis: Analysis
     hotpatch: ConfigHotpatch
     config: ConfigReader
+    secrets: Secrets
 
 
 def build_services(
@@ -54,14 +57,25 @@ def build_services(
     runtime: Runtime,
     metrics: Metrics,
     sources: Mapping[str, VersionSource],
+    cipher: Cipher,
+    redactor: Redactor,
     configs: Known | None = None,
 ) -> Services:
-    """Wire the services to one database and the drivers they read from."""
+    """Wire the services to one database and the drivers they read from. `redactor` is told every secret; the engine and the log use it too."""
     versions = VersionManager(database=database, clock=clock, ids=ids, bus=bus, settings=settings, sources=sources)
-    hotpatch = ConfigHotpatch(database=database, clock=clock, ids=ids, bus=bus, settings=settings)
+    secrets = Secrets(database=database, clock=clock, ids=ids, settings=settings, cipher=cipher, redactor=redactor)
+    hotpatch = ConfigHotpatch(database=database, clock=clock, ids=ids, bus=bus, settings=settings, secrets=secrets)
     return Services(
         fleet=Fleet(
-            database=database, clock=clock, ids=ids, bus=bus, settings=settings, versions=versions, runtime=runtime, metrics=metrics
+            database=database,
+            clock=clock,
+            ids=ids,
+            bus=bus,
+            settings=settings,
+            versions=versions,
+            runtime=runtime,
+            metrics=metrics,
+            masker=redactor,
         ),
         versions=versions,
         upgrades=AgentUpgrade(database=database, clock=clock, ids=ids, bus=bus, settings=settings),
@@ -84,4 +98,5 @@ def build_services(
         analysis=Analysis(database=database),
         hotpatch=hotpatch,
         config=ConfigReader(database=database, clock=clock, hotpatch=hotpatch, known=configs),
+        secrets=secrets,
     )

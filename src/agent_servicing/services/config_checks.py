@@ -24,6 +24,9 @@ ERRORS_MAX: Final = 100
 
 MESSAGE_CHARACTERS_MAX: Final = 300
 
+VALUE_CHARACTERS_MAX: Final = 60
+"""Longer values are not repeated in messages."""
+
 RESERVED_SCHEMA: Final = json.dumps(
     {
         "type": "object",
@@ -82,7 +85,7 @@ def check_schema(schema: str, version: str) -> None:
 
 
 def _against(schema: str, values: object, *, hint: bool) -> Iterator[FieldError]:
-    masked = bool(secret_keys(schema)) or _holds_secret(values)
+    hidden = secret_keys(schema)
     for error in _validator(schema, "").iter_errors(_plain(values)):
         path = ".".join(str(part) for part in error.instance_path)
         kind = error.kind
@@ -91,15 +94,23 @@ def _against(schema: str, values: object, *, hint: bool) -> Iterator[FieldError]
                 yield FieldError(path=_joined(path, name), message=_unknown(schema, _joined(path, name), name, hint=hint))
         elif isinstance(kind, jsonschema_rs.ValidationErrorKind.Required):
             yield FieldError(path=_joined(path, str(kind.property)), message="is missing and has no default")
-        else:
-            message = error.message.replace(MASKED, "the value") if masked else _shown(error)
-            yield FieldError(path=path, message=message[:MESSAGE_CHARACTERS_MAX])
+        elif not is_secret(_at(values, error.instance_path)):
+            yield FieldError(path=path, message=_shown(error, masked=path in hidden)[:MESSAGE_CHARACTERS_MAX])
 
 
-def _shown(error: jsonschema_rs.ValidationError) -> str:
-    """The message with the value itself in it, where that is short enough to help."""
+def _at(values: object, path: list[str | int]) -> object:
+    """What a reference stands for is not looked at: it was checked when it was taken in, if it was meant for this key."""
+    for part in path:
+        inside = isinstance(values, Mapping) or (isinstance(values, list | tuple) and isinstance(part, int))
+        values = values[part] if inside else None  # type: ignore[index]
+    return values
+
+
+def _shown(error: jsonschema_rs.ValidationError, *, masked: bool) -> str:
+    """The message with the value itself in it, where that is a short one that everybody may see."""
     value = json.dumps(error.instance, ensure_ascii=False)
-    return error.message.replace(MASKED, value if len(value) <= 60 else "the value")
+    plain = not masked and not isinstance(error.instance, dict | list) and len(value) <= VALUE_CHARACTERS_MAX
+    return error.message.replace(MASKED, value if plain else "the value")
 
 
 def _unknown(schema: str, path: str, name: str, *, hint: bool) -> str:
@@ -136,12 +147,6 @@ def _plain(value: object) -> object:
     if isinstance(value, Mapping):
         return {str(key): _plain(inner) for key, inner in value.items()}
     return [_plain(inner) for inner in value] if isinstance(value, list | tuple) else value
-
-
-def _holds_secret(value: object) -> bool:
-    if isinstance(value, Mapping):
-        return is_secret(value) or any(_holds_secret(inner) for inner in value.values())
-    return isinstance(value, list | tuple) and any(_holds_secret(inner) for inner in value)
 
 
 def _depth(value: object) -> int:

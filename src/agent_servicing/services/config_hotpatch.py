@@ -23,8 +23,9 @@ from agent_servicing.services.agent_lock import require_free
 from agent_servicing.services.agent_upgrade import requested
 from agent_servicing.services.config_checks import check_change
 from agent_servicing.services.config_planning import Change, Planned, changed_layers, check_options, failure, look_seconds, plan_layers
-from agent_servicing.services.config_secrets import NO_SECRETS, SecretKeeper, kept_secrets, refer
+from agent_servicing.services.config_secrets import put_away, refer
 from agent_servicing.services.config_views import RevisionView, config_of, layers_in_force, revision_view, spec_of
+from agent_servicing.services.secrets import Secrets
 from agent_servicing.services.transaction import TOPIC, checked_reason, record, require_state, shown
 from agent_servicing.settings import Settings
 from agent_servicing.store import queries
@@ -71,7 +72,7 @@ class ConfigHotpatch:
         ids: Ids,
         bus: EventBus,
         settings: Settings,
-        secrets: SecretKeeper = NO_SECRETS,
+        secrets: Secrets,
     ) -> None:
         self._database, self._clock, self._ids, self._bus, self._settings = database, clock, ids, bus, settings
         self._secrets = secrets
@@ -91,6 +92,7 @@ class ConfigHotpatch:
         reason; nothing was applied), `config_reverted` (it was applied to some and taken back).
         """
         checked_reason(change.reason, needed=True)
+        change = await self._without_plain(agent, change, actor)
         async with self._database.write() as connection:
             state = await require_free(connection, agent, actor, self._clock.now())
             planned = await self._plan(connection, state, change)
@@ -134,10 +136,21 @@ class ConfigHotpatch:
         if change.parent is not None and change.parent not in (name, in_force):
             raise await self._changed_meanwhile(connection, state, change.parent, name)
         _, schema = spec_of(state, state.agent.version)
-        referred = await refer(self._secrets, connection, state.agent.agent, change.updates, schema)
+        referred = await refer(self._secrets, state.agent.agent, change.updates, schema)
         layers = changed_layers(layers_in_force(state), change, referred.values, self._clock.now())
         rows = await queries.version_rows(connection, state.agent.agent)
-        return replace(plan_layers(state, rows, layers, change, plain=referred.plain), secrets=referred.plain)
+        return plan_layers(state, rows, layers, change, plain=referred.plain)
+
+    async def _without_plain(self, agent: str, change: Change, actor: str) -> Change:
+        """Secrets are put away before anything of the change is written, but only for a change that could be made."""
+        async with self._database.read() as connection:
+            state = await require_state(connection, agent)
+            _, schema = spec_of(state, state.agent.version)
+            referred = await refer(self._secrets, agent, change.updates, schema)
+            if not referred.plain:
+                return change
+            await self._plan(connection, state, change)
+        return replace(change, updates=await put_away(self._secrets, agent, referred, actor))
 
     async def _changed_meanwhile(self, connection: AsyncConnection, state: AgentState, seen: str, name: str) -> Conflict:
         """With what became different since the operator looked."""
@@ -176,13 +189,12 @@ class ConfigHotpatch:
     ) -> str:
         agent, version = state.agent.agent, state.agent.version or "none"
         now = self._clock.now()
-        layers = await kept_secrets(self._secrets, connection, agent, planned.layers, planned.secrets, actor)
         name = f"cfg-{version}-p{await patches_of_version(connection, agent, version) + 1}"
         restart = planned.by == "rolling_restart"
         patch = Patch(
             revision=name,
             parent=planned.parent,
-            layers=layers,
+            layers=planned.layers,
             profile=change.profile,
             actor=actor,
             reason=change.reason.strip(),

@@ -4,7 +4,7 @@ Agents that read their configuration only at their start, and keys that do, get 
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, Literal
 
@@ -53,14 +53,13 @@ class Change:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Planned:
-    """A change that passed every check. `secrets`: plain values by dotted key, which are put away when it is written."""
+    """A change that passed every check."""
 
     layers: Layers
     parent: str
     by: Literal["hot_patch", "rolling_restart"]
     changes: Mapping[str, Mapping[str, object]]
     warnings: Sequence[str]
-    secrets: Mapping[str, str] = field(default_factory=dict)
 
 
 def plan_layers(state: AgentState, rows: Sequence[VersionRow], layers: Layers, change: Change, *, plain: Mapping[str, str]) -> Planned:

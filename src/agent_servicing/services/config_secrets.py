@@ -2,35 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
-from agent_servicing.core.config.layers import SECRET, Layers, Override, Values, flat, is_secret, secret_keys
+from agent_servicing.core.config.layers import SECRET, Values, is_secret, secret_keys
+from agent_servicing.core.config.references import reference
 from agent_servicing.core.errors import FieldError, Invalid
-
-
-class SecretKeeper(Protocol):
-    """What the service of secrets does for configurations. Both work inside the caller's transaction."""
-
-    async def newest(self, connection: AsyncConnection, agent: str, name: str) -> int | None:
-        """The newest version of a secret that this agent may use; None when there is none."""
-        ...
-
-    async def keep(self, connection: AsyncConnection, agent: str, key: str, value: str, actor: str) -> Mapping[str, object]:
-        """Put a plain value away and return the reference to it; the same value again gives the same reference."""
-        ...
-
-
-class _NoSecrets:
-    async def newest(self, connection: AsyncConnection, agent: str, name: str) -> int | None:  # noqa: ARG002 (there are none)
-        return None
-
-    async def keep(self, connection: AsyncConnection, agent: str, key: str, value: str, actor: str) -> Mapping[str, object]:  # noqa: ARG002
-        raise Invalid("This server keeps no secrets.", code="secrets_unavailable")
-
-
-NO_SECRETS: Final = _NoSecrets()
+from agent_servicing.services.secrets import Secrets
 
 PLAIN: Final = "$plain"
 """Stands for a plain secret between the check of a change and its writing; never stored."""
@@ -44,7 +21,7 @@ class Referred:
     plain: Mapping[str, str]
 
 
-async def refer(keeper: SecretKeeper, connection: AsyncConnection, agent: str, updates: Values, schema: str | None) -> Referred:
+async def refer(secrets: Secrets, agent: str, updates: Values, schema: str | None) -> Referred:
     """References get the newest version of what they name. Raises Invalid `unknown_secret`, `bad_value`."""
     hidden, plain, errors = secret_keys(schema), dict[str, str](), list[FieldError]()
 
@@ -68,10 +45,12 @@ async def refer(keeper: SecretKeeper, connection: AsyncConnection, agent: str, u
         if not isinstance(name, str) or set(value) - {SECRET, "version"}:
             errors.append(FieldError(path=path, message='a reference is {"$secret": "name"} and nothing else'))
             return value
-        version = await keeper.newest(connection, agent, name)
-        if version is None:
+        wanted, info = value.get("version"), await secrets.find(name)
+        usable = info is not None and info.agent in (None, agent)
+        if info is None or not usable or wanted not in (None, *(each.version for each in info.versions)):
             errors.append(FieldError(path=path, message=f"there is no secret {name} that {agent} may use"))
-        return {SECRET: name, "version": version}
+            return value
+        return reference(name, wanted if isinstance(wanted, int) else info.newest.version)
 
     values = await walk(updates, "")
     if errors:
@@ -85,24 +64,10 @@ def filled(values: Values, plain: Mapping[str, str]) -> Values:
     return {key: _filled(value, plain) for key, value in values.items()}
 
 
-async def kept_secrets(
-    keeper: SecretKeeper, connection: AsyncConnection, agent: str, layers: Layers, plain: Mapping[str, str], actor: str
-) -> Layers:
-    """The layers as they are stored: every plain secret put away."""
-    if not plain:
-        return layers
-    references = {key: await keeper.keep(connection, agent, key, value, actor) for key, value in plain.items()}
-    return Layers(
-        agent=_stored(layers.agent, references),
-        places={place: _stored(values, references) for place, values in layers.places.items()},
-        overrides=tuple(Override(values=_stored(o.values, references), expires_at=o.expires_at, reason=o.reason) for o in layers.overrides),
-    )
-
-
-def plain_left(layers: Layers) -> bool:
-    """Whether a plain secret's place is still in there; stored layers never have one."""
-    every = (layers.agent, *layers.places.values(), *(override.values for override in layers.overrides))
-    return any(_is_plain(value) for values in every for _, value in flat(values))
+async def put_away(secrets: Secrets, agent: str, referred: Referred, actor: str) -> Values:
+    """The change as it may be stored. Its own transactions: what is put away stays, even if the change then comes to nothing."""
+    references = {key: await secrets.keep(agent, key, value, actor=actor) for key, value in referred.plain.items()}
+    return _stored(referred.values, references)
 
 
 def _filled(value: object, plain: Mapping[str, str]) -> object:

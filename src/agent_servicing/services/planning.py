@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from agent_servicing.calendars import CALENDAR
+from agent_servicing.core.config.layers import effective
 from agent_servicing.core.errors import Conflict, Denied, FieldError, Invalid, NotFound, ServicingError
 from agent_servicing.core.manifest import Tests
 from agent_servicing.core.model import AgentState, Deployment, DeploymentSpec
@@ -15,6 +16,8 @@ from agent_servicing.core.status import DeploymentKind, DeploymentStatus
 from agent_servicing.core.strategies import STRATEGIES, UPGRADES
 from agent_servicing.core.versions import check_upgrade, try_parse
 from agent_servicing.services import catalogue
+from agent_servicing.services.config_checks import problems as problems_of
+from agent_servicing.services.config_views import layers_in_force
 from agent_servicing.services.requests import UpgradeRequest
 from agent_servicing.services.rights import Asker, calendar_warnings, right_refusals
 from agent_servicing.services.specs import problems, spec_of
@@ -63,6 +66,7 @@ def make_plan(
         *_input_refusals(request, now),
         *right_refusals(state, request, asker, now),
         *_version_refusals(state, rows, row, target, request),
+        *_config_refusals(state, row),
         *_busy_refusals(state, target, request, start),
     )
     compiles = request.strategy in UPGRADES and not any(r.code == "bad_value" for r in refusals)
@@ -181,6 +185,28 @@ def _version_refusals(
     acknowledged = request.acknowledge_breaking
     for against in check_upgrade(state.agent.version, target, from_range, notes, acknowledged=acknowledged, available=known):
         yield Refusal(family="conflict", code=against.code, message=_sentence(against.sentence), hint=_sentence(against.hint))
+
+
+def _config_refusals(state: AgentState, row: VersionRow | None) -> Iterator[Refusal]:
+    """What operators set goes along to the new version, which must be able to use it."""
+    if row is None or row.problem:
+        return
+    layers = layers_in_force(state)
+    try:
+        found = problems_of(row.config_schema, effective(row.manifest.config, row.config_schema, layers))
+    except Invalid as error:
+        yield Refusal(family="conflict", code=error.code, message=error.message, hint=error.hint)
+        return
+    if found:
+        what = "; ".join(f"{e.path} {e.message}" if e.path else e.message for e in found[:5])
+        agent = state.agent.agent
+        hint = f"Patch it first (servicing patch {agent} KEY=VALUE, or KEY=null to leave it to the version)."
+        yield Refusal(
+            family="conflict",
+            code="config_incompatible",
+            message=f"{row.version} could not use the configuration in force: {what}.",
+            hint=hint,
+        )
 
 
 def _busy_refusals(state: AgentState, target: str, request: UpgradeRequest, start: datetime | None) -> Iterator[Refusal]:

@@ -15,7 +15,7 @@ from agent_servicing.services.transaction import TOPIC, check_agent, checked_rea
 from agent_servicing.settings import Settings
 from agent_servicing.store import queries
 from agent_servicing.store.database import Database
-from agent_servicing.store.deployments import insert_deployment
+from agent_servicing.store.deployments import insert_deployment, left_with
 from agent_servicing.store.queries import VersionRow
 
 
@@ -33,12 +33,14 @@ class Rollback:
         reason: str,
         actor: str,
         state: Literal["keep", "restore"] = "keep",
+        config: Literal["keep", "restore"] = "restore",
         if_state: str | None = None,
         if_version: str | None = None,
     ) -> Deployment:
         """Queue a rollback (`rbk-…`) to `target_version`; the engine puts it before everything else.
 
-        `target_version` None is the previous version or, while an upgrade is under way, the one it would replace.
+        `target_version` None is the previous version or, while an upgrade is under way, the one it would replace. `config`: whether the
+        version gets the configuration back that it had, or the one that is in force now.
         Raises NotFound `unknown_version` and Conflict `not_a_rollback_point` / `no_rollback_point`, each naming the valid points;
         Conflict `already_requested` when a rollback goes there already, `state_mismatch` and `version_mismatch` when the agent is not as the
         caller saw it (`if_version` is the version that serves); Invalid `reason_missing`, `state_restore_unavailable`.
@@ -66,9 +68,10 @@ class Rollback:
                 actor=actor,
                 requested_at=self._clock.now(),
                 status=DeploymentStatus.QUEUED,
+                config=await left_with(connection, agent, target) if config == "restore" and target != held.agent.version else None,
             )
             await insert_deployment(connection, deployment)
-            event = requested(deployment, "rollback_requested", state=state, state_door=_door(rows, deployment))
+            event = requested(deployment, "rollback_requested", state=state, config=config, state_door=_door(rows, deployment))
             await record(connection, self._ids, self._settings, event)
             await queries.wake(connection, agent, now=deployment.requested_at)
         await self._bus.publish(TOPIC)

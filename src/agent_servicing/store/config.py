@@ -98,5 +98,10 @@ async def patches_of_version(connection: AsyncConnection, agent: str, version: s
     return int((await connection.execute(query)).scalar_one())
 
 
+def decoded_layers(body: str) -> Layers:
+    """What the revision with this body consists of."""
+    return _patch.validate_json(body).layers
+
+
 def _changing(patch: Patch) -> dict[str, object]:
     return {"status": patch.status, "live": patch.live, "body": _patch.dump_json(patch).decode()}

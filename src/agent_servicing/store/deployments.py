@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
+from typing import Final
 
 from sqlalchemy import insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -11,6 +12,9 @@ from agent_servicing.core.model import Deployment
 from agent_servicing.core.status import PLACED, TERMINAL, WAITING, DeploymentStatus
 from agent_servicing.store import codec
 from agent_servicing.store.tables import deployments
+
+LEFT_READ: Final = 50
+"""Deployments looked through for the one that replaced a rollback point; five points are among far fewer."""
 
 
 async def insert_deployment(connection: AsyncConnection, deployment: Deployment) -> None:
@@ -43,6 +47,21 @@ async def overtaken(connection: AsyncConnection, held: Sequence[Deployment]) -> 
     here = {d.deployment: d for d in held}
     query = select(deployments.c.deployment, deployments.c.status, deployments.c.edits).where(deployments.c.deployment.in_(sorted(here)))
     return any(row.status in TERMINAL or row.edits != here[row.deployment].edits for row in (await connection.execute(query)).all())
+
+
+async def left_with(connection: AsyncConnection, agent: str, version: str) -> str | None:
+    """The configuration revision that this version had when another one last took its place; None when that is not known any more."""
+    query = (
+        select(deployments.c.body)
+        .where(deployments.c.agent == agent, deployments.c.status == DeploymentStatus.COMPLETED)
+        .order_by(deployments.c.number.desc())
+        .limit(LEFT_READ)
+    )
+    for row in (await connection.execute(query)).all():
+        done = codec.decode_deployment(row.body)
+        if done.from_version == version and done.to_version != version:
+            return done.from_config
+    return None
 
 
 async def starting(connection: AsyncConnection, held: Sequence[Deployment]) -> list[str]:

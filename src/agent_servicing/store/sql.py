@@ -20,6 +20,7 @@ from agent_servicing.store.database import Database
 from agent_servicing.store.deployments import cancel_open, overtaken, save_deployment, starting
 from agent_servicing.store.event_log import append
 from agent_servicing.store.line import load_line, under_way
+from agent_servicing.store.secrets import secrets_of_removed_agent
 from agent_servicing.store.state import load_states
 from agent_servicing.store.tables import agents, intents
 
@@ -188,6 +189,7 @@ class SqlStore:
             await append(connection, self._ids, commit.events, keep=self._retention)
         if agent.status is AgentStatus.REMOVED:
             await cancel_open(connection, agent.agent, message="The agent was removed.", now=now)
+            await secrets_of_removed_agent(connection, agent.agent)
             # Its intents and versions go with the row.
             await connection.execute(delete(agents).where(agents.c.agent == agent.agent))
 

@@ -221,6 +221,24 @@ config_revisions = Table(
 )
 """Every change of a configuration, the refused ones too. `version` served when it was asked for. `live`: the engine has something to do for it."""
 
+secrets = Table(
+    "secrets",
+    metadata,
+    Column("number", _Number, primary_key=True, autoincrement=True),
+    Column("name", _Name, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("agent", _Name),
+    Column("sealed", LargeBinary, nullable=False),
+    Column("fingerprint", String(16), nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("created_by", _Name, nullable=False),
+    Column("removed_at", UtcDateTime),
+    UniqueConstraint("name", "version", name="secrets_version"),
+    sqlite_autoincrement=True,
+)
+"""Values that nobody may read, encrypted. `agent` null: all agents may be given it. A removed one is emptied; its row keeps its version from
+being given out again."""
+
 reports = Table(
     "reports",
     metadata,

@@ -18,7 +18,22 @@ from agent_servicing.web.middleware import BodyLimitMiddleware, ObserveMiddlewar
 from agent_servicing.web.openapi import describe
 from agent_servicing.web.problems import add_problem_handlers
 from agent_servicing.web.prometheus import Exporter
-from agent_servicing.web.routes import access, agents, analysis, audit, config, health, link, queue, reports, schedule, upgrades, versions
+from agent_servicing.web.routes import (
+    access,
+    agents,
+    analysis,
+    audit,
+    config,
+    flags,
+    health,
+    link,
+    queue,
+    reports,
+    schedule,
+    secrets,
+    upgrades,
+    versions,
+)
 
 PREFIX: Final = "/api/platform"
 
@@ -76,8 +91,8 @@ def create_app(
     app.state.context, app.state.exporter, app.state.live = context, Exporter(context), live.LiveCount()
     add_problem_handlers(app)
     api = APIRouter(prefix=PREFIX)
-    for module in (agents, versions, upgrades, analysis, config, queue, schedule, reports, link, audit, access):
+    for module in (agents, versions, upgrades, analysis, config, queue, schedule, reports, link, secrets, audit, access):
         api.include_router(module.router)
-    for router in (api, health.router, pages.router, live.router):
+    for router in (api, flags.router, health.router, pages.router, live.router):
         app.include_router(router)
     return app

@@ -25,10 +25,10 @@ PUBLIC_PREFIX: Final = "/assets/"
 AGENT_ID: Final = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,62}")
 """What an id can be; anything else is not looked up."""
 
-REPORTS_PATH: Final = re.compile(r"/api/platform/agents/[^/]+/reports")
-"""Where instances may report metrics to with the token they were started with, like an operator."""
+INSTANCE_PATHS: Final = re.compile(r"/api/platform/agents/[^/]+/reports|/ofrep/v1/evaluate/flags(/[^/]+)?")
+"""Where instances report metrics to and read their flags with the token they were started with, as people may too."""
 
-LINK_PATH: Final = re.compile(r"/api/platform/agents/[^/]+/link(?:/config)?")
+LINK_PATHS: Final = re.compile(r"/api/platform/agents/[^/]+/link(/config)?")
 """Where instances are told what they are to have, with that token and no other. Nowhere else are such tokens known."""
 
 INSTANCE: Final = "instance"
@@ -94,11 +94,11 @@ class AuthMiddleware:
         await self._app(scope, receive, send)
 
     async def _principal(self, scope: Scope, token: str) -> Principal | None:
-        if LINK_PATH.fullmatch(scope["path"]):
+        if LINK_PATHS.fullmatch(scope["path"]):
             # The instance first: a thousand of them report every ten seconds, and looking their tokens up needs no database.
             return await self._access.authenticate_instance(token) or await self._access.authenticate(token)
         principal = await self._access.authenticate(token)
-        if principal is None and scope["method"] == "POST" and REPORTS_PATH.fullmatch(scope["path"]):
+        if principal is None and scope["method"] == "POST" and INSTANCE_PATHS.fullmatch(scope["path"]):
             principal = await self._access.authenticate_instance(token)
         return principal
 
@@ -141,7 +141,7 @@ def _checked(role: Role, *, instances: bool) -> dict[str, Any]:
         if caller.instance is None:
             require_role(caller, role)
         elif not instances:
-            raise Denied("An instance may only report on itself.", code="denied")
+            raise Denied("An instance may only report on itself and read its own flags.", code="denied")
         _check_agent(request, caller)
 
     return {"dependencies": [Depends(check)], "openapi_extra": {"x-required-role": role.value}}

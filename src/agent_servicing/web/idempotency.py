@@ -1,6 +1,7 @@
 """`Idempotency-Key` on every request that changes something: a repeated request gets the first one's answer instead of a second act."""
 
 import hashlib
+import hmac
 from typing import Final
 
 import anyio
@@ -12,7 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from agent_servicing.core.errors import ServicingError
 from agent_servicing.services.idempotency import Idempotency
-from agent_servicing.web.auth import LINK_PATH, caller_of
+from agent_servicing.web.auth import LINK_PATHS, bearer_token, caller_of
 from agent_servicing.web.context import WebContext
 from agent_servicing.web.limits import IDEMPOTENCY_KEY_CHARACTERS_MAX
 from agent_servicing.web.problems import MEDIA_TYPE, error_response, problem_response
@@ -39,7 +40,7 @@ class IdempotencyMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         # What an instance reports is its state, not an act: saying it twice is the rule, and keeping the answers would cost a write each.
-        if scope["type"] != "http" or scope["method"] not in METHODS or LINK_PATH.fullmatch(scope["path"]):
+        if scope["type"] != "http" or scope["method"] not in METHODS or LINK_PATHS.fullmatch(scope["path"]):
             await self._app(scope, receive, send)
             return
         request = Request(scope, receive)
@@ -65,7 +66,8 @@ class IdempotencyMiddleware:
         body = await request.body()
         principal = caller_of(request).token_id
         path = request.url.path + ("?" + request.url.query if request.url.query else "")
-        digest = hashlib.sha256(body).hexdigest()
+        # Keyed with the caller's own token, which is stored nowhere: from a plain hash of a body a short secret in it could be guessed.
+        digest = hmac.new((bearer_token(request) or "").encode(), body, hashlib.sha256).hexdigest()
         stored = await self._store.begin(key=key, principal=principal, method=request.method, path=path, body_hash=digest)
         if stored is None:
             return None, body

@@ -9,6 +9,7 @@ import signal
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
@@ -73,7 +74,8 @@ class Instances:
                 with suppress(OSError):  # it is only set aside for people to look at
                     path.replace(path.with_suffix(".unreadable"))
                 continue
-            self._keep(record)
+            ended = record.ended_at is not None
+            self._keep(replace(record, last_output=self._last_output(record)) if ended else record)
         for stray in sorted(strays, key=lambda stray: stray.identity.start_ticks):
             self._adopt(stray)
 
@@ -157,10 +159,13 @@ class Instances:
     def _mark_ended(self, record: Record) -> Record:
         """Without a pause between reading the exit code, which can be read once, and keeping it."""
         exit_code = _reap(record)
-        lines = last_lines(self._folders.output(record.agent, record.instance), LAST_OUTPUT_LINES)
-        ended = record.ended(self._clock.now(), exit_code=exit_code, last_output="\n".join(lines)[-LAST_OUTPUT_CHARS:])
+        ended = record.ended(self._clock.now(), exit_code=exit_code, last_output=self._last_output(record))
         self._records[record.agent][record.instance] = ended
         return ended
+
+    def _last_output(self, record: Record) -> str:
+        lines = last_lines(self._folders.output(record.agent, record.instance), LAST_OUTPUT_LINES)
+        return "\n".join(lines)[-LAST_OUTPUT_CHARS:]
 
     def _save(self, records: Iterable[Record]) -> None:
         for record in records:

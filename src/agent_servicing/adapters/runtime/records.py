@@ -50,7 +50,9 @@ class Record:
 
 
 def to_json(record: Record) -> str:
+    """Without what it printed last: that may hold a secret, and stands in its log anyway."""
     values = asdict(record)
+    values.pop("last_output")
     values["started_at"] = record.started_at.isoformat()
     values["ended_at"] = record.ended_at.isoformat() if record.ended_at else None
     return json.dumps({"format": FORMAT, **values}, indent=2) + "\n"

@@ -8,6 +8,7 @@ from agent_servicing.core.config.layers import changed_keys, effective, flat, is
 from agent_servicing.core.config.patch import Patch, PatchStatus
 from agent_servicing.core.config.wanted import layers_of
 from agent_servicing.core.draft import Draft
+from agent_servicing.core.events import SYSTEM
 from agent_servicing.core.model import AgentState
 
 
@@ -20,7 +21,7 @@ def applied(draft: Draft, patch: Patch) -> Patch:
 
 def refused(draft: Draft, patch: Patch, why: str) -> Patch:
     """Nobody ever had it."""
-    ended = replace(patch, status=PatchStatus.REFUSED, since=draft.now, message=why, live=False)
+    ended = replace(patch, status=PatchStatus.REFUSED, since=draft.now, message=why, live=patch.actor == SYSTEM)
     _tell(draft, ended, events.CONFIG_REFUSED, "refused")
     return ended
 
@@ -28,7 +29,9 @@ def refused(draft: Draft, patch: Patch, why: str) -> Patch:
 def reverted(draft: Draft, patch: Patch, *, stragglers: Sequence[str]) -> Patch:
     """Everybody has back what they had, but for the stragglers."""
     more = f"; not confirmed by {', '.join(stragglers)}" if stragglers else ""
-    ended = _measured(draft, replace(patch, status=PatchStatus.REVERTED, since=draft.now, message=patch.message + more, live=False))
+    ended = _measured(
+        draft, replace(patch, status=PatchStatus.REVERTED, since=draft.now, message=patch.message + more, live=patch.actor == SYSTEM)
+    )
     _tell(draft, ended, events.CONFIG_REVERTED, "reverted")
     return ended
 

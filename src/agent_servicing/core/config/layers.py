@@ -71,7 +71,7 @@ class ConfigDocument:
 
 def text_of(values: Values) -> str:
     """The text of a configuration file. Its SHA-256 is what instances acknowledge, so there is only this one way to write it."""
-    return json.dumps(values, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+    return json.dumps(values, indent=2, sort_keys=True, ensure_ascii=False, default=dict) + "\n"  # mappings that are no dict
 
 
 def document(revision: str, spec: ConfigSpec, schema: str | None, layers: Layers, *, place: int) -> ConfigDocument:

@@ -15,6 +15,7 @@ from agent_servicing.core.config.endings import applied, refused, reverted
 from agent_servicing.core.config.patch import Patch, PatchResult, PatchStatus
 from agent_servicing.core.config.report import Attempt, ConfigReport
 from agent_servicing.core.draft import Draft
+from agent_servicing.core.events import SYSTEM
 from agent_servicing.core.model import Generation, Instance
 from agent_servicing.core.status import GenerationStatus, InstanceStatus, Verdict
 
@@ -22,6 +23,9 @@ WATCH_SECONDS: Final = 60.0
 """Two exits within this time after a change was applied take it back: the crash may come with the first request that meets the new value."""
 
 EXITS_MAX: Final = 2
+
+RETRY_SECONDS: Final = 60.0
+"""A change of our own, for temporary values, that did not come through is tried again after this."""
 
 REVERT_SECONDS: Final = 10.0
 """Time for everybody to get back what they had; who has not by then is named, and gets it at the next turn that finds them."""
@@ -38,8 +42,10 @@ _FAILED = frozenset({"rejected", "failed", "reverted"})
 
 
 def configure(draft: Draft) -> None:
-    patch = draft.patch
-    if patch is None or draft.removing:
+    if draft.removing:
+        return
+    patch = draft.patch or _expired(draft)
+    if patch is None:
         return
     match patch.status:
         case PatchStatus.PREPARING:
@@ -53,7 +59,28 @@ def configure(draft: Draft) -> None:
         case PatchStatus.REVERTING:
             _revert(draft, patch)
         case PatchStatus.REVERTED | PatchStatus.REFUSED | PatchStatus.RESTARTING:
-            draft.patch = replace(patch, live=False)
+            draft.patch = replace(patch, live=draft.since(patch.since) < RETRY_SECONDS)
+
+
+def _expired(draft: Draft) -> Patch | None:
+    """Temporary values whose time is over go back by themselves: a change of ours, with a name that nobody else gives."""
+    stable = draft.generations.get(draft.agent.stable or 0)
+    layers = draft.before.layers.get(stable.config) if stable is not None else None
+    if stable is None or layers is None or layers.without_expired(draft.now) == layers:
+        return None
+    over = sorted({key for override in layers.overrides if override.expires_at <= draft.now for key in override.values})
+    draft.patch = Patch(
+        revision=f"{stable.config}-x",
+        parent=stable.config,
+        layers=layers.without_expired(draft.now),
+        profile="instant",
+        actor=SYSTEM,
+        reason=f"the time of {', '.join(over)} is over",
+        requested_at=draft.now,
+        since=draft.now,
+    )
+    draft.wake_in(0)
+    return draft.patch
 
 
 def take_back(draft: Draft, patch: Patch, why: str) -> None:

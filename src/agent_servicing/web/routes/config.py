@@ -23,7 +23,9 @@ from agent_servicing.web.views.config import config_model, patch_view, revision_
 
 router = APIRouter(tags=["Configuration"])
 
-_LATER: dict[int | str, dict[str, Any]] = {202: {"model": ConfigPatchView, "description": "It goes on: a safe profile, a rolling restart, or slow instances"}}
+_LATER: dict[int | str, dict[str, Any]] = {
+    202: {"model": ConfigPatchView, "description": "It goes on: a safe profile, a rolling restart, or slow instances"}
+}
 
 
 @router.get("/agents/{agent_id}/config", summary="Show the configuration", **needs(Role.VIEWER))

@@ -64,6 +64,7 @@ async def roll_back_agent(context: Context, caller: Caller, agent_id: str, body:
         reason=body.reason,
         actor=caller.name,
         state=body.state,
+        config=body.config,
         if_state=body.if_state,
         if_version=body.if_version,
     )

@@ -16,6 +16,9 @@ class RollbackBody(SeenBody):
     target_version: Name | None = Field(default=None, description="One of the rollback points; omitted: the previous version")
     reason: Reason
     state: Literal["keep", "restore"] = "keep"
+    config: Literal["keep", "restore"] = Field(
+        default="restore", description="restore: the configuration that the version had; keep: the one in force"
+    )
 
 
 class VerbBody(Body):

@@ -1,0 +1,246 @@
+"""One secret, planted through every way in, is looked for in everything that comes out: API, WebSocket, exports, commands, log and disk.
+
+The agent knows the secret as a real one would, and says it wherever an agent can say something.
+"""
+
+import base64
+import json
+import re
+import sys
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from websockets.sync.client import connect
+
+from tests.e2e.harness import Server, a_server, wait_for
+
+pytestmark = pytest.mark.timeout(600)
+
+AGENT = "Leaky"
+CORE = "Sentinel9f2c7d1e"
+SECRET = f's3n"/+{CORE}\\ü&x'
+"""Written differently in JSON, in URLs and by Python; what must not be found anywhere is its core, which they all leave as it is."""
+
+PROGRAM = textwrap.dedent('''
+    """Prints and answers the secret it knows. It stands here backwards, so that what is found elsewhere was said by somebody."""
+    import base64, json, pathlib, sys, urllib.parse
+    from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+    SECRET = json.loads(pathlib.Path(__file__).with_name("backwards.json").read_text())[::-1]
+    WRITTEN = (SECRET, json.dumps(SECRET), repr(SECRET), urllib.parse.quote(SECRET), base64.b64encode(f"user:{SECRET}".encode()).decode())
+    print("I begin with", *WRITTEN)
+    if "crash" in sys.argv:
+        print("x" * 1990, "I end with", SECRET)
+        sys.exit(f"cannot log in: {SECRET}")
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            body, ill = " ".join(WRITTEN).encode(), self.path == "/healthz" and "ill" in sys.argv
+            self.send_response(500 if ill or self.path == "/leak" else 200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+    ThreadingHTTPServer((sys.argv[1], int(sys.argv[2])), Handler).serve_forever()
+''')
+
+SMOKE = 'import runpy, sys\nsys.argv.append("crash")\nrunpy.run_path("program.py")\n'
+
+
+def a_version(source: Path, version: str, own_manifest: str = "") -> None:
+    """A version of the agent, with what its own manifest has differently."""
+    folder = source / version
+    folder.mkdir(parents=True)
+    (folder / "program.py").write_text(PROGRAM)
+    (folder / "smoke.py").write_text(SMOKE)
+    (folder / "backwards.json").write_text(json.dumps(SECRET[::-1]))
+    if own_manifest:
+        (folder / "agent.toml").write_text(own_manifest)
+
+
+def manifest(*words: str, source: object = ".", run: str = "", tests: str = "") -> str:
+    command = json.dumps([sys.executable, "program.py", "{host}", "{port}", *words])
+    return f"""
+[agent]
+id = "{AGENT}"
+[source]
+path = "{source}"
+[run]
+command = {command}
+instances = 1
+{run}
+[health]
+path = "/healthz"
+interval_seconds = 0.2
+startup_timeout_seconds = 5
+{tests}
+"""
+
+
+SMOKES = json.dumps([sys.executable, "smoke.py"])
+WORST = {
+    "1.1.0": manifest("crash"),
+    "1.2.0": manifest("ill"),
+    "1.3.0": manifest(tests=f"[tests]\nsmoke = {SMOKES}"),
+    "1.4.0": manifest(run=f"install = {SMOKES}"),
+    "1.5.0": manifest(tests='[[tests.requests]]\npath = "/leak"'),
+}
+"""Versions that say the secret as they fail: exiting, being ill, in their tests, at their installation, answering a test request."""
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with a_server(tmp_path_factory.mktemp("sentinel"), SERVICING_LOG_LEVEL="debug") as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def planted(server: Server) -> list[str]:
+    """The secret was said everywhere; the deployments in which it was."""
+    source = server.folder / "source"
+    a_version(source, "1.0.0")
+    for version, own_manifest in WORST.items():
+        a_version(source, version, own_manifest)
+    with server.api() as api:
+        for name, agent in ((f"{AGENT}/api_key", AGENT), ("shared", None)):
+            answer = api.put(f"/secrets/{name}", json={"value": SECRET, **({"agent": agent} if agent else {})})
+            assert answer.status_code == 200, answer.text
+    first = server.post("/agents", {"manifest": manifest(source=source), "version": "1.0.0"}, expect=201)
+    deployments = [first["upgrade_id"]]
+    assert server.outcome(deployments[0], agent=AGENT)["status"] == "completed"
+    assert CORE in httpx.get(f"{server.router_url}/{AGENT}/leak").text  # the data plane is not for us to read
+    patched(server)
+    for version in WORST:
+        options = {"blue_green": {"steps": [100], "monitor_seconds": 0}, "keep_warm_seconds": 0}
+        deployments.append(server.upgrade(version, agent=AGENT, **options))
+        done = server.outcome(deployments[-1], agent=AGENT)
+        assert done["status"] in ("rolled_back", "failed"), json.dumps(done)
+    return deployments
+
+
+def patched(server: Server) -> None:
+    """HOOK for the configuration's PATCH: the plain secret goes in that way too, as soon as there is the operation.
+
+    Whoever adds it makes `api_key` a secret key of 1.0.0's schema here, expects 200/202, and has the agent refuse a change with the secret
+    in its reason.
+    """
+    with server.api() as api:
+        operations = api.get(server.info["api_url"] + "/openapi.json").json()["paths"].get("/api/platform/agents/{agent_id}/config", {})
+        if "patch" in operations:
+            api.patch(f"/agents/{AGENT}/config", json={"config_updates": {"api_key": SECRET}, "reason": "a new key"})
+
+
+def leaks(text: str | bytes) -> list[str]:
+    """Where the secret is in there, in any of its forms, with what stands around it."""
+    raw = text.encode() if isinstance(text, str) else text
+    encoded = [base64.b64encode(bytes(before) + CORE.encode())[4:-4] for before in range(3)]
+    forms = [CORE.encode(), *encoded]
+    return [repr(raw[max(0, found.start() - 80) : found.end() + 40]) for form in forms for found in re.finditer(re.escape(form), raw)]
+
+
+def none_in(outputs: dict[str, str]) -> None:
+    assert {name: found for name, text in outputs.items() if (found := leaks(text))} == {}
+    assert all(outputs.values()), [name for name, text in outputs.items() if not text]
+
+
+def test_the_secret_was_really_said(server: Server, planted: list[str]) -> None:
+    logs = [path.read_bytes() for path in server.data_dir.glob(f"agents/{AGENT}/instances/*/output.log")]
+    assert sum(bool(leaks(log)) for log in logs) >= 2
+    said = [server.deployment(name, agent=AGENT) for name in planted]
+    assert [deployment["to_version"] for deployment in said if "[secret " in json.dumps(deployment)] == ["1.1.0", "1.3.0", "1.4.0"]
+
+
+def test_no_answer_to_a_get_holds_it(server: Server, planted: list[str]) -> None:
+    instances = [one["instance"] for one in server.get(f"/agents/{AGENT}/instances")["instances"]]
+    seen: dict[str, str] = {}
+    with server.api() as api:
+        root = server.info["api_url"]
+        for path, operations in api.get(f"{root}/openapi.json").json()["paths"].items():
+            if "get" not in operations:
+                continue
+            for name in planted if "{upgrade_id}" in path else ("",):
+                address = path.replace("{upgrade_id}", name).replace("{agent_id}", AGENT).replace("{key}", "x")
+                assert "{" not in address, f"{path} has a parameter this test does not know"
+                for query in queries(operations["get"], instances):
+                    answer = api.get(root + address, params=query)
+                    seen[f"{answer.status_code} {answer.request.url}"] = answer.text
+    good = [name for name in seen if name.startswith("2")]
+    assert len(good) > 25
+    assert "[secret " in "".join(text for name, text in seen.items() if "/logs" in name)
+    none_in(seen)
+
+
+def queries(operation: dict[str, Any], instances: list[str]) -> list[dict[str, str]]:
+    """Query parameters to try an operation with: none, those it needs, and every format or instance there is."""
+    names = {parameter["name"] for parameter in operation.get("parameters", []) if parameter["in"] == "query"}
+    if {"from", "to"} <= names:
+        return [{"from": "1.0.0", "to": version} for version in WORST]
+    if "format" in names:
+        return [{"format": form} for form in ("csv", "json")]
+    if "instance" in names and "lines" in names:
+        return [{"lines": "5000"}, *({"instance": instance} for instance in instances)]
+    return [{"limit": "200"} if "limit" in names else {}]
+
+
+def test_no_message_over_the_websocket_holds_it(server: Server, planted: list[str]) -> None:
+    with server.api() as api:
+        api.put("/secrets/marker", json={"value": "the end of what is read"})
+    token = (server.data_dir / "admin.token").read_text().strip()
+    url = server.info["api_url"].replace("http", "ws", 1) + "/ws/agent-upgrades"
+    messages = [""]
+    with connect(url, additional_headers={"Authorization": f"Bearer {token}"}, proxy=None, max_size=None) as socket:
+        socket.send(json.dumps({"action": "subscribe", "since": 0}))
+        while '"marker"' not in messages[-1]:
+            messages.append(str(socket.recv(timeout=60)))
+    assert sum("[secret " in message for message in messages) > 2
+    none_in({f"message {number}": message for number, message in enumerate(messages) if message})
+
+
+def test_no_command_prints_it(server: Server, planted: list[str]) -> None:
+    commands: list[tuple[str, ...]] = [
+        ("logs", AGENT, "--lines", "5000"),
+        ("logs", AGENT, "--lines", "5000", "--json"),
+        ("status",),
+        ("agent", "list"),
+        ("agent", "show", AGENT),
+        ("versions", AGENT),
+        ("changes", AGENT, "1.0.0", "1.5.0"),
+        ("audit", "--all"),
+        ("audit", "--all", "--format", "csv"),
+        ("audit", "--all", "--format", "json"),
+        ("secret", "list"),
+        ("secret", "list", "--json"),
+        ("queue", AGENT),
+        *(("status", name) for name in planted),
+    ]
+    outputs = {}
+    for words in commands:
+        done = server.run(*words)
+        outputs[" ".join(words)] = done.stdout + done.stderr
+    none_in(outputs)
+
+
+def test_neither_the_log_nor_the_database_nor_any_other_file_of_ours_holds_it(server: Server, planted: list[str]) -> None:
+    """But for what is the agent's own: its output, its configuration, its state, what its installation printed."""
+    own = re.compile(r"agents/[^/]+/(instances/[^/]+/(output\.log|config)|config/|state/|releases/[^/]+\.install\.log)")
+    files = [path for path in server.data_dir.rglob("*") if path.is_file() and not own.match(path.relative_to(server.data_dir).as_posix())]
+    names = {path.name for path in files}
+    assert {"servicing.db", "servicing.db-wal", "instance.json", "secrets.key"} <= names
+    found = {path.relative_to(server.data_dir).as_posix(): leaks(path.read_bytes()) for path in files}
+    assert {name: places for name, places in found.items() if places} == {}
+    assert leaks(server.log()) == []
+    assert server.log().count("install_failed") == 1
+    assert "[secret " in server.log()
+
+
+def test_it_is_masked_by_a_server_that_was_started_anew_too(server: Server, planted: list[str]) -> None:
+    server.kill()
+    server.start()
+    text = wait_for("the logs", lambda: server.run("logs", AGENT, "--lines", "5000").stdout)
+    assert "[secret " in text
+    assert leaks(text) == []
+    none_in({name: json.dumps(server.deployment(name, agent=AGENT)) for name in planted})
