@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import anyio
+
 from agent_servicing.adapters.config.channel import InstanceChannel
 from agent_servicing.adapters.runtime.process import ProcessRuntime
 from agent_servicing.adapters.system import SystemClock
@@ -179,7 +181,14 @@ class ChannelWorld:
         await until(there)
 
     async def listens(self) -> None:
-        await self.printed("read")
+        async def answers() -> bool:
+            try:
+                await (await anyio.connect_tcp(self.process.host, self.process.port)).aclose()
+            except OSError:
+                return False
+            return True
+
+        await until(answers)
 
 
 def _tried(report: ConfigReport, document: ConfigDocument) -> bool:

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from agent_servicing.web.app import PREFIX
+from agent_servicing.web.auth import INSTANCE
 from tests.integration.api_world import AGENT, MANIFEST, ApiWorld
 
 pytestmark = pytest.mark.anyio
@@ -63,6 +64,9 @@ async def test_every_operation_names_the_role_it_needs_and_refuses_the_roles_bel
                     continue
                 needed = operation["x-required-role"]
                 answer = await client.request(method, path)
+                if needed == INSTANCE:
+                    assert (answer.status_code, answer.json()["code"]) == (403, "instances_only"), (role, method, path)
+                    continue
                 if ORDER.index(role) < ORDER.index(needed):
                     assert (answer.status_code, answer.json()["code"]) == (403, "role_too_low"), (role, method, path)
                     refused += 1
@@ -75,7 +79,7 @@ async def test_only_an_admin_removes_an_agent_and_manages_tokens(api_world: ApiW
     roles = {(method, path): operation.get("x-required-role") for method, path, operation in operations(api_world)}
     assert roles["DELETE", f"{PREFIX}/agents/x"] == "admin"
     assert {roles[method, path] for method, path in roles if "/tokens" in path} == {"admin"}
-    assert {roles[method, path] for method, path in roles if method == "GET" and "/agents" in path} == {"viewer"}
+    assert {roles[method, path] for method, path in roles if method == "GET" and "/agents" in path} == {"viewer", INSTANCE}
 
 
 async def test_a_token_for_some_agents_reaches_no_other(api_world: ApiWorld) -> None:

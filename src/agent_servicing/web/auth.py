@@ -26,9 +26,13 @@ AGENT_ID: Final = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,62}")
 """What an id can be; anything else is not looked up."""
 
 INSTANCE_PATHS: Final = re.compile(r"/api/platform/agents/[^/]+/reports|/ofrep/v1/evaluate/flags(/[^/]+)?")
+<<<<<<< HEAD
 """Where instances report to and read their flags with the token they were started with; the only places that know such tokens."""
+=======
+"""Where instances report metrics to and read their flags with the token they were started with, as people may too."""
+>>>>>>> channel
 
-LINK_PATH: Final = re.compile(r"/api/platform/agents/[^/]+/link(?:/config)?")
+LINK_PATHS: Final = re.compile(r"/api/platform/agents/[^/]+/link(/config)?")
 """Where instances are told what they are to have, with that token and no other. Nowhere else are such tokens known."""
 
 INSTANCE: Final = "instance"
@@ -94,7 +98,7 @@ class AuthMiddleware:
         await self._app(scope, receive, send)
 
     async def _principal(self, scope: Scope, token: str) -> Principal | None:
-        if LINK_PATH.fullmatch(scope["path"]):
+        if LINK_PATHS.fullmatch(scope["path"]):
             # The instance first: a thousand of them report every ten seconds, and looking their tokens up needs no database.
             return await self._access.authenticate_instance(token) or await self._access.authenticate(token)
         principal = await self._access.authenticate(token)

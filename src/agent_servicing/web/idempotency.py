@@ -13,7 +13,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from agent_servicing.core.errors import ServicingError
 from agent_servicing.services.idempotency import Idempotency
+<<<<<<< HEAD
 from agent_servicing.web.auth import LINK_PATH, bearer_token, caller_of
+=======
+from agent_servicing.web.auth import LINK_PATHS, bearer_token, caller_of
+>>>>>>> channel
 from agent_servicing.web.context import WebContext
 from agent_servicing.web.limits import IDEMPOTENCY_KEY_CHARACTERS_MAX
 from agent_servicing.web.problems import MEDIA_TYPE, error_response, problem_response
@@ -40,7 +44,7 @@ class IdempotencyMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         # What an instance reports is its state, not an act: saying it twice is the rule, and keeping the answers would cost a write each.
-        if scope["type"] != "http" or scope["method"] not in METHODS or LINK_PATH.fullmatch(scope["path"]):
+        if scope["type"] != "http" or scope["method"] not in METHODS or LINK_PATHS.fullmatch(scope["path"]):
             await self._app(scope, receive, send)
             return
         request = Request(scope, receive)

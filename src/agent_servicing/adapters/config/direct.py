@@ -16,6 +16,7 @@ from agent_servicing.adapters.config.rendering import Rendered, Renderer, cleane
 from agent_servicing.adapters.config.reports import checked, report_of
 from agent_servicing.adapters.config.well_known import Phase, WellKnown
 from agent_servicing.core.config.report import Attempt, ConfigReport, Level
+from agent_servicing.core.errors import PermanentError, TemporaryError
 from agent_servicing.ports import Clock, ConfigTarget
 
 log = structlog.get_logger(__name__)
@@ -116,8 +117,7 @@ class Direct:
                     if _speaks(target):
                         outcome = await self._well_known.ask(target, phase, rendered, deadline_seconds=deadline_seconds)
                     else:
-                        found.written = rendered.digest
-                        outcome = await self._files.commit(target, rendered.text)
+                        outcome = await self._replace(found, target, rendered)
         except Exception as error:  # whatever one instance sends back must not end the channel
             log.exception("config_attempt_failed", agent=target.agent, instance=target.process.instance)
             outcome = failed(f"it could not be told: {type(error).__name__}")
@@ -125,6 +125,14 @@ class Direct:
             found.doing = found.scope = None
             if outcome is not None:
                 self._keep(found, target, rendered, outcome)
+
+    async def _replace(self, found: _Instance, target: ConfigTarget, rendered: Rendered) -> Outcome:
+        try:
+            await self._files.write(target, rendered.text)
+        except (TemporaryError, PermanentError) as error:
+            return failed(str(error))
+        found.written = rendered.digest
+        return await self._files.reload(target)
 
     def _keep(self, found: _Instance, target: ConfigTarget, rendered: Rendered, outcome: Outcome) -> None:
         key, now = target.document.key, self._clock.now()

@@ -9,7 +9,6 @@ import httpx
 
 from agent_servicing.adapters.config.outcome import Outcome, failed
 from agent_servicing.adapters.config.rendering import digest_of
-from agent_servicing.core.errors import PermanentError, TemporaryError
 from agent_servicing.ports import ConfigTarget, ConfiguresInstances
 
 SIGNAL: Final = "signal:"
@@ -20,17 +19,18 @@ class Files:
     def __init__(self, *, runtime: ConfiguresInstances, client: httpx.AsyncClient) -> None:
         self._runtime, self._client = runtime, client
 
-    async def commit(self, target: ConfigTarget, text: str) -> Outcome:
-        """Written already and perhaps never read: a server that died in between left that, so it is told in any case."""
-        agent, instance, reload = target.agent, target.process.instance, target.manifest.config.reload
-        try:
-            if await self._runtime.read_config(agent, instance) != text:
-                await self._runtime.write_config(agent, instance, text)
-            if reload.startswith(SIGNAL):
-                await self._runtime.signal(agent, instance, reload.removeprefix(SIGNAL))
-                return Outcome(result="applied")
-        except (TemporaryError, PermanentError) as error:
-            return failed(str(error))
+    async def write(self, target: ConfigTarget, text: str) -> None:
+        """Raises `TemporaryError` (a full disk) and leaves the old file then."""
+        agent, instance = target.agent, target.process.instance
+        if await self._runtime.read_config(agent, instance) != text:
+            await self._runtime.write_config(agent, instance, text)
+
+    async def reload(self, target: ConfigTarget) -> Outcome:
+        """Also after a file that was there already: a server may have died between writing it and this."""
+        reload = target.manifest.config.reload
+        if reload.startswith(SIGNAL):
+            await self._runtime.signal(target.agent, target.process.instance, reload.removeprefix(SIGNAL))
+            return Outcome(result="applied")
         return await self._post(target, reload.removeprefix(HTTP))
 
     async def digest(self, target: ConfigTarget) -> str | None:

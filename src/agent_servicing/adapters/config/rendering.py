@@ -45,7 +45,7 @@ class Renderer:
     """`secrets` None: this server has none, and documents that refer to one cannot be rendered."""
 
     def __init__(self, *, clock: Clock, secrets: Secrets | None) -> None:
-        self._clock, self._secrets = clock, secrets
+        self._clock, self.secrets = clock, secrets
         self._texts: OrderedDict[tuple[str, str], tuple[float, Rendered]] = OrderedDict()
         self._digests: OrderedDict[tuple[str, str], str] = OrderedDict()
         self._keys: OrderedDict[tuple[str, str, str], str] = OrderedDict()
@@ -90,9 +90,9 @@ class Renderer:
         kept = self._texts.get((agent, key))
         if kept is not None:
             return kept[1]
-        if self._secrets is None:
+        if self.secrets is None:
             raise PermanentError(f"the configuration of {agent} refers to secrets, and this server has none: {', '.join(references)}")
-        found = await self._secrets.resolve(agent, references)
+        found = await self.secrets.resolve(agent, references)
         text = text_of({name: _filled(value, found) for name, value in document.values.items()})
         masked = sorted({v for v in found.values() if len(v) >= MASKED_FROM_CHARACTERS}, key=len, reverse=True)
         rendered = Rendered(text=text, digest=digest_of(text), secrets=tuple(masked))
