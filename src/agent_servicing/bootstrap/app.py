@@ -124,12 +124,8 @@ async def open_app(settings: Settings, *, api_url: str, redactor: Redactor | Non
             )
         )
         client = await stack.enter_async_context(HttpAgentClient(clock=clock))
-<<<<<<< HEAD
         secrets = Secrets(database=database, clock=clock, ids=ids, settings=settings, cipher=_vault(settings), redactor=redactor)
         channel = await _channel(stack, runtime, clock, secrets=secrets)
-=======
-        channel = await _channel(stack, runtime, clock)
->>>>>>> channel
         verifier = await stack.enter_async_context(ProcessVerifier(data_dir=settings.data_dir, router_url=router.url, clock=clock, ids=ids))
         bus = await stack.enter_async_context(_bus(settings))
         may_work = ownership.confirm if ownership is not None else None
@@ -138,15 +134,8 @@ async def open_app(settings: Settings, *, api_url: str, redactor: Redactor | Non
         if settings.database_url is None or ownership is not None:
             await store.drop_leases()
         drivers = {"database": database, "clock": clock, "ids": ids, "bus": bus, "runtime": runtime, "metrics": metrics, "sources": sources}
-<<<<<<< HEAD
         services = build_services(**drivers, settings=settings, secrets=secrets, redactor=redactor, configs=channel)
         await secrets.load()
-=======
-        services = build_services(**drivers, settings=settings, cipher=_vault(settings), redactor=redactor, configs=channel)
-        await services.secrets.load()
-        if channel is not None:
-            channel.use_secrets(services.secrets)
->>>>>>> channel
         engine = _engine(
             settings,
             store=store,
@@ -157,13 +146,8 @@ async def open_app(settings: Settings, *, api_url: str, redactor: Redactor | Non
             clock=clock,
             verifier=verifier,
             reports=SqlReports(database=database),
-<<<<<<< HEAD
             masker=redactor,
             channel=channel,
-=======
-            channel=channel,
-            masker=redactor,
->>>>>>> channel
         )
         lease_seconds, concurrency = settings.lease_seconds, settings.max_concurrent_reconciles
         supervisor = Supervisor(engine=engine, store=store, bus=bus, clock=clock, lease_seconds=lease_seconds, concurrency=concurrency)
@@ -193,34 +177,19 @@ async def open_app(settings: Settings, *, api_url: str, redactor: Redactor | Non
         )
 
 
-<<<<<<< HEAD
 def _vault(settings: Settings) -> Vault:
     return Vault(data_dir=settings.data_dir, given=settings.secrets_key.get_secret_value() if settings.secrets_key else None)
 
 
-=======
->>>>>>> channel
 def _stats(supervisor: Supervisor) -> EngineStats:
     return EngineStats(reconciles=supervisor.turns, failures=supervisor.failures, reconcile_seconds=supervisor.seconds_in_turns)
 
 
-<<<<<<< HEAD
 async def _channel(stack: AsyncExitStack, runtime: Runtime, clock: Clock, *, secrets: Secrets) -> InstanceChannel | None:
     """None with a runtime whose instances cannot be given a configuration while they run."""
     if not isinstance(runtime, ConfiguresInstances):
         return None
     return await stack.enter_async_context(InstanceChannel(runtime=runtime, clock=clock, secrets=secrets))
-=======
-async def _channel(stack: AsyncExitStack, runtime: Runtime, clock: Clock) -> InstanceChannel | None:
-    """None with a runtime whose instances cannot be given a configuration while they run."""
-    if not isinstance(runtime, ConfiguresInstances):
-        return None
-    return await stack.enter_async_context(InstanceChannel(runtime=runtime, clock=clock))
-
-
-def _vault(settings: Settings) -> Vault:
-    return Vault(data_dir=settings.data_dir, given=settings.secrets_key.get_secret_value() if settings.secrets_key else None)
->>>>>>> channel
 
 
 def _store(database: Database, ids: Ids, settings: Settings, *, may_work: Callable[[], Awaitable[None]] | None) -> SqlStore:
@@ -244,13 +213,8 @@ def _engine(
     clock: Clock,
     verifier: Verifier,
     reports: Reports,
-<<<<<<< HEAD
     masker: Masker,
     channel: ConfigChannel | None,
-=======
-    channel: ConfigChannel | None,
-    masker: Masker,
->>>>>>> channel
 ) -> Engine:
     interval_seconds = settings.reconcile_interval_seconds
     return Engine(
@@ -268,13 +232,8 @@ def _engine(
         action_timeout_seconds=settings.action_timeout_seconds,
         verifier=verifier,
         reports=reports,
-<<<<<<< HEAD
         masker=masker,
         channel=channel,
-=======
-        channel=channel,
-        masker=masker,
->>>>>>> channel
         pulse=Pulse.of(runtime=runtime, router=router, client=client, store=store, clock=clock, interval_seconds=interval_seconds),
     )
 

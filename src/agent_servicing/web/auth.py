@@ -26,11 +26,7 @@ AGENT_ID: Final = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,62}")
 """What an id can be; anything else is not looked up."""
 
 INSTANCE_PATHS: Final = re.compile(r"/api/platform/agents/[^/]+/reports|/ofrep/v1/evaluate/flags(/[^/]+)?")
-<<<<<<< HEAD
-"""Where instances report to and read their flags with the token they were started with; the only places that know such tokens."""
-=======
 """Where instances report metrics to and read their flags with the token they were started with, as people may too."""
->>>>>>> channel
 
 LINK_PATHS: Final = re.compile(r"/api/platform/agents/[^/]+/link(/config)?")
 """Where instances are told what they are to have, with that token and no other. Nowhere else are such tokens known."""

@@ -13,11 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from agent_servicing.core.errors import ServicingError
 from agent_servicing.services.idempotency import Idempotency
-<<<<<<< HEAD
-from agent_servicing.web.auth import LINK_PATH, bearer_token, caller_of
-=======
 from agent_servicing.web.auth import LINK_PATHS, bearer_token, caller_of
->>>>>>> channel
 from agent_servicing.web.context import WebContext
 from agent_servicing.web.limits import IDEMPOTENCY_KEY_CHARACTERS_MAX
 from agent_servicing.web.problems import MEDIA_TYPE, error_response, problem_response
