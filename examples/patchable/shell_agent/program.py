@@ -5,12 +5,13 @@ import os
 import signal
 import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 CONFIG = {}
 
 
 def read(*_):
-    with open(os.environ["SERVICING_CONFIG_FILE"], encoding="utf-8") as file:
+    with Path(os.environ["SERVICING_CONFIG_FILE"]).open(encoding="utf-8") as file:
         CONFIG.update(json.load(file))
 
 
