@@ -57,5 +57,5 @@ if ! .venv/bin/python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/d
 fi
 say "installing the locked packages"
 "$uv" pip sync --quiet --python .venv/bin/python --require-hashes requirements/dev.txt
-"$uv" pip install --quiet --python .venv/bin/python --no-deps --no-build-isolation --editable .
+"$uv" pip install --quiet --python .venv/bin/python --no-deps --no-build-isolation --editable . --editable ./sdk
 say "ready"

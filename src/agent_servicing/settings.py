@@ -38,6 +38,9 @@ class Settings(BaseSettings):
     secrets_key: SecretStr | None = None
     """Keys that encrypt secrets at rest: each 32 bytes in base64, the newest first. Unset: `secrets.key` in the data directory."""
 
+    event_bus: str = "local"
+    """How servers hear of one another's commits: `local` (one server), `postgres` (over the database itself) or `nats://HOST:PORT`."""
+
     log_format: Literal["text", "json"] = "text"
     """`text` for people, `json` for a log collector."""
 

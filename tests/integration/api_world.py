@@ -21,6 +21,7 @@ from agent_servicing.reconcile.engine import Engine
 from agent_servicing.services.access import Role
 from agent_servicing.services.all import Services, build_services
 from agent_servicing.services.redaction import Redactor
+from agent_servicing.services.secrets import Secrets
 from agent_servicing.settings import Settings
 from agent_servicing.store.database import Database
 from agent_servicing.store.event_log import append
@@ -166,7 +167,7 @@ async def open_world(folder: Path) -> AsyncIterator[ApiWorld]:
             runtime=runtime,
             metrics=metrics,
             sources={"path": source, "git": source},
-            cipher=Vault(data_dir=folder),
+            secrets=Secrets(database=database, clock=clock, ids=ids, settings=settings, cipher=Vault(data_dir=folder), redactor=redactor),
             redactor=redactor,
             configs=channel,
         )

@@ -80,6 +80,16 @@ class World:
     async def get(self, path: str, agent: str = AGENT, **options: object) -> httpx.Response:
         return await self.http.get(f"{self.router.url}/{agent}{path}", **options)  # type: ignore[arg-type]
 
+    async def raw(self, path: str, *, host: str = "127.0.0.1") -> str:
+        """The answer's text to a request for exactly this path, which no client tidies up."""
+        stream = await anyio.connect_tcp("127.0.0.1", self.router.port)
+        async with stream:
+            await stream.send(f"GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
+            received = b""
+            async for piece in stream:
+                received += piece
+            return received.decode("latin-1")
+
     async def served_by(self, conversation: str | None = None, agent: str = AGENT) -> str:
         """Who answers a request of this conversation, as version/instance."""
         headers = {KEY.name: conversation} if conversation else {}

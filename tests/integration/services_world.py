@@ -16,6 +16,7 @@ from agent_servicing.ports import Commit
 from agent_servicing.services.agent_upgrade import UpgradeRequest
 from agent_servicing.services.all import Services, build_services
 from agent_servicing.services.redaction import Redactor
+from agent_servicing.services.secrets import Secrets
 from agent_servicing.settings import Settings
 from agent_servicing.store import queries
 from agent_servicing.store.database import Database
@@ -203,8 +204,15 @@ async def open_world(folder: Path) -> AsyncIterator[World]:
             runtime=runtime,
             metrics=metrics,
             sources={"git": source},
-            cipher=Vault(data_dir=settings.data_dir),
-            redactor=Redactor(),
+            secrets=Secrets(
+                database=database,
+                clock=clock,
+                ids=ids,
+                settings=settings,
+                cipher=Vault(data_dir=settings.data_dir),
+                redactor=(redactor := Redactor()),
+            ),
+            redactor=redactor,
         )
         store = SqlStore(database=database, ids=ids, event_retention_count=settings.event_retention_count)
         yield World(services=services, database=database, store=store, clock=clock, bus=bus, source=source, metrics=metrics)

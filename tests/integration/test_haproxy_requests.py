@@ -37,6 +37,30 @@ async def test_a_host_name_reaches_its_agent_whatever_its_case_and_keeps_the_pat
         assert "x-forwarded-prefix" not in answer.json()["headers"]
 
 
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/.well-known/servicing/config/commit",
+        "/.well-known/servicing",
+        "/.WELL-known/Servicing/info",
+        "/%2ewell-known/servicing/info",
+        "/.well-known%2fservicing/info",
+        "/.well-known//servicing/info",
+        "/.well-known/./servicing/info",
+        "//.well-known/servicing/info",
+        "/a/../.well-known/servicing/info",
+        "/%252ewell-known/servicing/info",
+    ],
+)
+async def test_what_is_between_an_instance_and_its_server_is_not_reachable_from_outside(tmp_path: Path, path: str) -> None:
+    async with open_world(tmp_path) as world:
+        one = await world.agent("one")
+        await world.router.apply(routing(generation(1, "1.2.5", one.backend())))
+        assert (await world.raw(f"/{AGENT}{path}")).startswith("HTTP/1.1 404")
+        assert (await world.raw(path, host=f"{AGENT.lower()}.agents.example")).startswith("HTTP/1.1 404")
+        assert (await world.get("/.well-known/acme")).status_code == 200
+
+
 async def test_an_unknown_agent_gets_404_and_a_path_has_one_spelling(tmp_path: Path) -> None:
     async with open_world(tmp_path) as world:
         await world.router.apply(routing(generation(1, "1.0.0")))

@@ -50,6 +50,12 @@ PROGRAM = textwrap.dedent('''
 
 SMOKE = 'import runpy, sys\nsys.argv.append("crash")\nrunpy.run_path("program.py")\n'
 
+SCHEMA = {
+    "type": "object",
+    "additionalProperties": False,
+    "properties": {"api_key": {"type": "string", "x-servicing-secret": True}, "limit": {"type": "integer"}},
+}
+
 
 def a_version(source: Path, version: str, own_manifest: str = "") -> None:
     """A version of the agent, with what its own manifest has differently."""
@@ -58,6 +64,7 @@ def a_version(source: Path, version: str, own_manifest: str = "") -> None:
     (folder / "program.py").write_text(PROGRAM)
     (folder / "smoke.py").write_text(SMOKE)
     (folder / "backwards.json").write_text(json.dumps(SECRET[::-1]))
+    (folder / "config.schema.json").write_text(json.dumps(SCHEMA))
     if own_manifest:
         (folder / "agent.toml").write_text(own_manifest)
 
@@ -77,6 +84,8 @@ instances = 1
 path = "/healthz"
 interval_seconds = 0.2
 startup_timeout_seconds = 5
+[config]
+schema = "config.schema.json"
 {tests}
 """
 
@@ -113,7 +122,7 @@ def planted(server: Server) -> list[str]:
     deployments = [first["upgrade_id"]]
     assert server.outcome(deployments[0], agent=AGENT)["status"] == "completed"
     assert CORE in httpx.get(f"{server.router_url}/{AGENT}/leak").text  # the data plane is not for us to read
-    patched(server)
+    deployments.append(patched(server))
     for version in WORST:
         options = {"blue_green": {"steps": [100], "monitor_seconds": 0}, "keep_warm_seconds": 0}
         deployments.append(server.upgrade(version, agent=AGENT, **options))
@@ -122,16 +131,32 @@ def planted(server: Server) -> list[str]:
     return deployments
 
 
-def patched(server: Server) -> None:
-    """HOOK for the configuration's PATCH: the plain secret goes in that way too, as soon as there is the operation.
-
-    Whoever adds it makes `api_key` a secret key of 1.0.0's schema here, expects 200/202, and has the agent refuse a change with the secret
-    in its reason.
-    """
+def patched(server: Server) -> str:
+    """The secret as a plain value for a secret key, and in changes that are refused; the rolling restart that brought it."""
+    refused: list[dict[str, Any]] = [
+        {"api_key": [SECRET]},
+        {"api_key": SECRET, "unknown": SECRET},
+        {"api_key": SECRET, "limit": "seven"},
+        {"limit": {SECRET: SECRET}},
+        {"api_key": {"$secret": SECRET}},
+    ]
     with server.api() as api:
-        operations = api.get(server.info["api_url"] + "/openapi.json").json()["paths"].get("/api/platform/agents/{agent_id}/config", {})
-        if "patch" in operations:
-            api.patch(f"/agents/{AGENT}/config", json={"config_updates": {"api_key": SECRET}, "reason": "a new key"})
+        for updates in refused:
+            for path, method in (("config", "PATCH"), ("config/validate", "POST")):
+                body = {"config_updates": updates, **({"reason": "a new key"} if method == "PATCH" else {})}
+                answer = api.request(
+                    method, f"/agents/{AGENT}/{path}", json=body, headers={"Idempotency-Key": f"{path} {refused.index(updates)}"}
+                )
+                assert answer.status_code == 422, answer.text
+                assert leaks(answer.text) == []
+        body = {"config_updates": {"api_key": SECRET, "limit": 7}, "reason": "a new key"}
+        for more in ({"dry_run": True}, {}, {}):
+            answer = api.patch(f"/agents/{AGENT}/config", json=body | more, headers={"Idempotency-Key": f"patch {more}"})
+            assert answer.status_code in (200, 202), answer.text
+            assert leaks(answer.text) == []
+    restart = server.get(f"/agents/{AGENT}/upgrades")["upgrades"][0]
+    assert server.outcome(restart["upgrade_id"], agent=AGENT)["status"] == "completed"
+    return str(restart["upgrade_id"])
 
 
 def leaks(text: str | bytes) -> list[str]:

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import signal
 from pathlib import Path
 from typing import Annotated
 
@@ -21,6 +22,14 @@ def configuration() -> dict:
 
 
 CONFIG = configuration()
+
+
+def read_again(number: int, frame: object) -> None:
+    """The file was rewritten."""
+    CONFIG.update(configuration())
+
+
+signal.signal(signal.SIGHUP, read_again)
 app = FastAPI(title="WowDomain", version=VERSION)
 
 

@@ -1,6 +1,5 @@
 """WowMemory: remembers texts per conversation and finds them again. All its processes share one SQLite file in the state directory."""
 
-import json
 import os
 import sqlite3
 import threading
@@ -12,8 +11,9 @@ from typing import Annotated
 from fastapi import FastAPI, Header, HTTPException
 from pydantic import BaseModel, Field
 
+from servicing_sdk import Servicing
+
 VERSION = (Path(__file__).parent / "VERSION").read_text().strip()
-DEFAULTS = {"max_context_size_gb": 10, "timeout_seconds": 30}
 BYTES_PER_GB = 1_000_000_000
 MOST_RECALLED = 20
 
@@ -24,25 +24,33 @@ CREATE TABLE IF NOT EXISTS sizes (conversation TEXT PRIMARY KEY, bytes INTEGER N
 """
 
 
-def configuration() -> dict[str, float]:
-    """The configuration file given to this instance over the defaults."""
-    file = Path(os.environ.get("SERVICING_CONFIG_FILE", "config.json"))
-    return DEFAULTS | (json.loads(file.read_text()) if file.is_file() else {})
+class Settings(BaseModel):
+    """The configuration; what it does not say holds by default."""
+
+    max_context_size_gb: float = Field(default=10, gt=0, le=100)
+    timeout_seconds: float = Field(default=30, gt=0, le=300)
+
+
+servicing = Servicing(config_model=Settings, state_writes=1, state_reads=[1])
 
 
 class Memories:
     """The file. One connection per process, used by one thread at a time; other processes are kept apart by SQLite's own locks."""
 
-    def __init__(self, folder: Path, config: dict[str, float]) -> None:
+    def __init__(self, folder: Path, settings: Settings) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self._most_bytes = config["max_context_size_gb"] * BYTES_PER_GB
         self._lock = threading.Lock()
-        self._database = sqlite3.connect(
-            folder / "memories.sqlite3", timeout=config["timeout_seconds"], check_same_thread=False, isolation_level=None
-        )
+        self._database = sqlite3.connect(folder / "memories.sqlite3", check_same_thread=False, isolation_level=None)
+        self.configure(settings)
         self._database.execute("PRAGMA journal_mode=WAL")
         self._database.execute("PRAGMA synchronous=NORMAL")
         self._database.executescript(SCHEMA)
+
+    def configure(self, settings: Settings) -> None:
+        """From the next request on."""
+        with self._lock:
+            self._most_bytes = settings.max_context_size_gb * BYTES_PER_GB
+            self._database.execute(f"PRAGMA busy_timeout = {int(settings.timeout_seconds * 1000)}")
 
     def remember(self, conversation: str, text: str) -> int:
         """Keep the text and return its number. Raises `OverflowError` when the conversation would outgrow its limit."""
@@ -74,13 +82,20 @@ class Memories:
 
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-    app.state.memories = Memories(Path(os.environ.get("SERVICING_STATE_DIR", "state")), configuration())
-    yield
+    app.state.memories = Memories(Path(os.environ.get("SERVICING_STATE_DIR", "state")), servicing.config)
+    async with servicing.lifespan(app):
+        yield
     app.state.memories.close()
 
 
 app = FastAPI(title="WowMemory", version=VERSION, lifespan=lifespan)
+servicing.mount(app)
 Conversation = Annotated[str, Header(alias="X-Conversation-Id", max_length=200)]
+
+
+@servicing.on_config
+def configure(new: Settings, old: Settings) -> None:
+    app.state.memories.configure(new)
 
 
 class Memory(BaseModel):

@@ -1,6 +1,5 @@
 """WowOrchestrator: runs a task by asking the other agents through the data plane, and streams ticks to whoever listens."""
 
-import json
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -15,29 +14,33 @@ from fastapi import FastAPI, Header, HTTPException, Query
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, Field
 
+from servicing_sdk import Servicing
+
 VERSION = (Path(__file__).parent / "VERSION").read_text().strip()
-DEFAULTS = {"router_url": os.environ.get("SERVICING_ROUTER_URL", "http://127.0.0.1:8800"), "step_timeout_seconds": 5}
+ROUTER_URL = os.environ.get("SERVICING_ROUTER_URL", "http://127.0.0.1:8800")
 LONGEST_STREAM_SECONDS = 600
 
 
-def configuration() -> dict:
-    """The configuration file given to this instance over the defaults; an empty router address means the one in the environment."""
-    file = Path(os.environ.get("SERVICING_CONFIG_FILE", "config.json"))
-    given = json.loads(file.read_text()) if file.is_file() else {}
-    return DEFAULTS | {key: value for key, value in given.items() if value != ""}
+class Settings(BaseModel):
+    """The configuration; an empty router address means the one in the environment."""
+
+    router_url: str = ""
+    step_timeout_seconds: float = Field(default=5, gt=0, le=300)
+    api_key: str = ""
 
 
-CONFIG = configuration()
+servicing = Servicing(config_model=Settings)
 
 
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-    async with httpx.AsyncClient(base_url=CONFIG["router_url"], timeout=CONFIG["step_timeout_seconds"], trust_env=False) as http:
+    async with httpx.AsyncClient(base_url=servicing.config.router_url or ROUTER_URL, trust_env=False) as http, servicing.lifespan(app):
         app.state.http = http
         yield
 
 
 app = FastAPI(title="WowOrchestrator", version=VERSION, lifespan=lifespan)
+servicing.mount(app)
 Conversation = Annotated[str, Header(alias="X-Conversation-Id", max_length=200)]
 
 
@@ -85,9 +88,14 @@ async def run(task: Task, conversation: Conversation = "") -> dict:
 
 async def ask(step: Step, conversation: str) -> dict:
     """What the agent answered; an agent that cannot be reached is part of the answer, not a failure of the run."""
+    settings = servicing.config
     headers = {"X-Conversation-Id": conversation} if conversation else {}
+    if settings.api_key:
+        headers["X-Api-Key"] = settings.api_key
     try:
-        answer = await app.state.http.request(step.method, f"/{step.agent}{step.path}", json=step.json, headers=headers)
+        answer = await app.state.http.request(
+            step.method, f"/{step.agent}{step.path}", json=step.json, headers=headers, timeout=settings.step_timeout_seconds
+        )
     except httpx.TimeoutException as error:
         raise HTTPException(504, "the workflow timed out") from error
     except httpx.HTTPError as error:
@@ -99,13 +107,13 @@ async def ask(step: Step, conversation: str) -> dict:
 async def stream(
     seconds: Annotated[float, Query(gt=0, le=LONGEST_STREAM_SECONDS)] = 5, interval: Annotated[float, Query(ge=0.01, le=60)] = 0.5
 ) -> StreamingResponse:
-    return StreamingResponse(ticks(seconds, interval), media_type="text/event-stream", headers={"Cache-Control": "no-store"})
+    return StreamingResponse(servicing.sse(ticks(seconds, interval)), media_type="text/event-stream", headers={"Cache-Control": "no-store"})
 
 
-async def ticks(seconds: float, interval: float) -> AsyncIterator[str]:
+async def ticks(seconds: float, interval: float) -> AsyncIterator[bytes]:
     """Server-sent events: `tick` at each interval, `end` when the time is over."""
     count = max(1, round(seconds / interval))
     for number in range(1, count + 1):
-        yield f"event: tick\ndata: {number}\n\n"
+        yield f"event: tick\ndata: {number}\n\n".encode()
         await anyio.sleep(interval)
-    yield f"event: end\ndata: {count}\n\n"
+    yield f"event: end\ndata: {count}\n\n".encode()

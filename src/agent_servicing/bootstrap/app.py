@@ -1,7 +1,7 @@
 """The composition root: settings in, the whole server out, everything it opened closed again in reverse order."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -22,6 +22,7 @@ from agent_servicing.ports import (
     Clock,
     ConfigChannel,
     ConfiguresInstances,
+    EventBus,
     Ids,
     Masker,
     Metrics,
@@ -37,6 +38,7 @@ from agent_servicing.reconcile.pulse import Pulse
 from agent_servicing.reconcile.supervisor import Supervisor
 from agent_servicing.services.all import Services, build_services
 from agent_servicing.services.redaction import Redactor
+from agent_servicing.services.secrets import Secrets
 from agent_servicing.settings import Settings
 from agent_servicing.store.database import Database
 from agent_servicing.store.ownership import Ownership, sole_server
@@ -122,19 +124,18 @@ async def open_app(settings: Settings, *, api_url: str, redactor: Redactor | Non
             )
         )
         client = await stack.enter_async_context(HttpAgentClient(clock=clock))
-        channel = await _channel(stack, runtime, clock)
+        secrets = Secrets(database=database, clock=clock, ids=ids, settings=settings, cipher=_vault(settings), redactor=redactor)
+        channel = await _channel(stack, runtime, clock, secrets=secrets)
         verifier = await stack.enter_async_context(ProcessVerifier(data_dir=settings.data_dir, router_url=router.url, clock=clock, ids=ids))
-        bus = load_driver("events", "local")()
+        bus = await stack.enter_async_context(_bus(settings))
         may_work = ownership.confirm if ownership is not None else None
         store = _store(database, ids, settings, may_work=may_work)
         # The database is ours alone: whoever held a lease was killed, and its agents need not wait for the lease to run out.
         if settings.database_url is None or ownership is not None:
             await store.drop_leases()
         drivers = {"database": database, "clock": clock, "ids": ids, "bus": bus, "runtime": runtime, "metrics": metrics, "sources": sources}
-        services = build_services(**drivers, settings=settings, cipher=_vault(settings), redactor=redactor, configs=channel)
-        await services.secrets.load()
-        if channel is not None:
-            channel.use_secrets(services.secrets)
+        services = build_services(**drivers, settings=settings, secrets=secrets, redactor=redactor, configs=channel)
+        await secrets.load()
         engine = _engine(
             settings,
             store=store,
@@ -145,8 +146,8 @@ async def open_app(settings: Settings, *, api_url: str, redactor: Redactor | Non
             clock=clock,
             verifier=verifier,
             reports=SqlReports(database=database),
-            channel=channel,
             masker=redactor,
+            channel=channel,
         )
         lease_seconds, concurrency = settings.lease_seconds, settings.max_concurrent_reconciles
         supervisor = Supervisor(engine=engine, store=store, bus=bus, clock=clock, lease_seconds=lease_seconds, concurrency=concurrency)
@@ -156,7 +157,11 @@ async def open_app(settings: Settings, *, api_url: str, redactor: Redactor | Non
             clock=clock,
             ids=ids,
             bus=bus,
-            readiness={"engine": _alive(supervisor, clock), "router": _routing(router), "database": _reachable(store, ownership)},
+            readiness={
+                "engine": _alive(supervisor, clock),
+                "router": _routing(router),
+                "database": _reachable(store, ownership),
+            },
             engine=lambda: _stats(supervisor),
             instance_link=channel.link if channel is not None else None,
         )
@@ -172,19 +177,19 @@ async def open_app(settings: Settings, *, api_url: str, redactor: Redactor | Non
         )
 
 
+def _vault(settings: Settings) -> Vault:
+    return Vault(data_dir=settings.data_dir, given=settings.secrets_key.get_secret_value() if settings.secrets_key else None)
+
+
 def _stats(supervisor: Supervisor) -> EngineStats:
     return EngineStats(reconciles=supervisor.turns, failures=supervisor.failures, reconcile_seconds=supervisor.seconds_in_turns)
 
 
-async def _channel(stack: AsyncExitStack, runtime: Runtime, clock: Clock) -> InstanceChannel | None:
+async def _channel(stack: AsyncExitStack, runtime: Runtime, clock: Clock, *, secrets: Secrets) -> InstanceChannel | None:
     """None with a runtime whose instances cannot be given a configuration while they run."""
     if not isinstance(runtime, ConfiguresInstances):
         return None
-    return await stack.enter_async_context(InstanceChannel(runtime=runtime, clock=clock))
-
-
-def _vault(settings: Settings) -> Vault:
-    return Vault(data_dir=settings.data_dir, given=settings.secrets_key.get_secret_value() if settings.secrets_key else None)
+    return await stack.enter_async_context(InstanceChannel(runtime=runtime, clock=clock, secrets=secrets))
 
 
 def _store(database: Database, ids: Ids, settings: Settings, *, may_work: Callable[[], Awaitable[None]] | None) -> SqlStore:
@@ -208,8 +213,8 @@ def _engine(
     clock: Clock,
     verifier: Verifier,
     reports: Reports,
-    channel: ConfigChannel | None,
     masker: Masker,
+    channel: ConfigChannel | None,
 ) -> Engine:
     interval_seconds = settings.reconcile_interval_seconds
     return Engine(
@@ -227,8 +232,8 @@ def _engine(
         action_timeout_seconds=settings.action_timeout_seconds,
         verifier=verifier,
         reports=reports,
-        channel=channel,
         masker=masker,
+        channel=channel,
         pulse=Pulse.of(runtime=runtime, router=router, client=client, store=store, clock=clock, interval_seconds=interval_seconds),
     )
 
@@ -240,6 +245,15 @@ def open_sources(settings: Settings) -> dict[str, VersionSource]:
 
 def database_url(settings: Settings) -> str:
     return settings.database_url or f"sqlite:///{(settings.data_dir / 'servicing.db').resolve()}"
+
+
+def _bus(settings: Settings) -> AbstractAsyncContextManager[EventBus]:
+    """A driver by its name, or by the scheme of its URL."""
+    chosen = settings.event_bus
+    name = "nats" if "://" in chosen else chosen
+    url = chosen if "://" in chosen else database_url(settings)
+    opened: AbstractAsyncContextManager[EventBus] = load_driver("events", name)(url)
+    return opened
 
 
 def _routing(router: HasLife) -> Callable[[], Awaitable[None]]:

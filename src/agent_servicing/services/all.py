@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from agent_servicing.ports import Cipher, Clock, EventBus, Ids, InstanceTokens, Metrics, Runtime, VersionSource
+from agent_servicing.ports import Clock, EventBus, Ids, InstanceTokens, Metrics, Runtime, VersionSource
 from agent_servicing.services.access import Access
 from agent_servicing.services.agent_lock import AgentLock
 from agent_servicing.services.agent_queue import AgentQueue
@@ -57,13 +57,12 @@ def build_services(
     runtime: Runtime,
     metrics: Metrics,
     sources: Mapping[str, VersionSource],
-    cipher: Cipher,
+    secrets: Secrets,
     redactor: Redactor,
     configs: Known | None = None,
 ) -> Services:
     """Wire the services to one database and the drivers they read from. `redactor` is told every secret; the engine and the log use it too."""
     versions = VersionManager(database=database, clock=clock, ids=ids, bus=bus, settings=settings, sources=sources)
-    secrets = Secrets(database=database, clock=clock, ids=ids, settings=settings, cipher=cipher, redactor=redactor)
     hotpatch = ConfigHotpatch(database=database, clock=clock, ids=ids, bus=bus, settings=settings, secrets=secrets)
     return Services(
         fleet=Fleet(

@@ -7,7 +7,7 @@ from typing import Final
 from agent_servicing.core.config.layers import SECRET, Values, is_secret, secret_keys
 from agent_servicing.core.config.references import reference
 from agent_servicing.core.errors import FieldError, Invalid
-from agent_servicing.services.secrets import Secrets
+from agent_servicing.services.secrets import NAME, Secrets
 
 PLAIN: Final = "$plain"
 """Stands for a plain secret between the check of a change and its writing; never stored."""
@@ -42,7 +42,8 @@ async def refer(secrets: Secrets, agent: str, updates: Values, schema: str | Non
 
     async def pinned(value: Mapping[str, object], path: str) -> object:
         name = value.get(SECRET)
-        if not isinstance(name, str) or set(value) - {SECRET, "version"}:
+        # What is no name is not repeated: it may be the value itself, by mistake.
+        if not isinstance(name, str) or not NAME.fullmatch(name) or set(value) - {SECRET, "version"}:
             errors.append(FieldError(path=path, message='a reference is {"$secret": "name"} and nothing else'))
             return value
         wanted, info = value.get("version"), await secrets.find(name)

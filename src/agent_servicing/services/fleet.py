@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Final
 
 import anyio
+from anyio import to_thread
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from agent_servicing.core.errors import Conflict, Denied, FieldError, Invalid, NotFound, PermanentError, TemporaryError, Unavailable
@@ -186,8 +187,8 @@ class Fleet:
         except (TemporaryError, PermanentError, TimeoutError) as error:
             raise Unavailable(f"The logs of {agent} cannot be read now: {_why(error)}", code="logs_unavailable") from error
         # Masked as one text, which is much quicker; no mask and no secret's form holds a line break, so lines stay lines.
-        lines_shown = self._masker.mask(agent, "\n".join(line for _, line in found)).split("\n")
-        return [LogLine(instance=name, line=line) for (name, _), line in zip(found, lines_shown, strict=True)] if found else []
+        masked = await to_thread.run_sync(self._masker.mask, agent, "\n".join(line for _, line in found))
+        return [LogLine(instance=name, line=line) for (name, _), line in zip(found, masked.split("\n"), strict=True)] if found else []
 
     async def totals(self) -> FleetTotals:
         """Totals for the dashboard."""

@@ -46,23 +46,28 @@ class Redactor:
     def learn(self, label: str, *, name: str, agent: str | None, value: str) -> None:
         """From now on it is masked; `label` is what `forget` is told."""
         self._known[label] = _Known(name=name, agent=agent, forms=tuple(_forms(value)))
-        self._searched.clear()
+        self._searched = {}
 
     def forget(self, label: str) -> None:
         self._known.pop(label, None)
-        self._searched.clear()
+        self._searched = {}
 
     def mask(self, agent: str, text: str) -> str:
         """`text` without the values this agent can be given, as they are or as JSON, URLs and base64 write them."""
-        if agent not in self._searched:
-            self._searched[agent] = _Searched([known for known in self._known.values() if known.agent in (None, agent)])
-        return self._searched[agent].mask(text)
+        return self._for(agent).mask(text)
 
     def mask_all(self, text: str) -> str:
         """`text` without any secret at all: for what the server itself says."""
-        if None not in self._searched:
-            self._searched[None] = _Searched(list(self._known.values()))
-        return self._searched[None].mask(text)
+        return self._for(None).mask(text)
+
+    def _for(self, agent: str | None) -> "_Searched":
+        """Made once and kept until something is learned or forgotten; a thread that masks meanwhile goes on with the one it has."""
+        searched = self._searched  # and into this one, not into the next, which must not begin with what is old
+        found = searched.get(agent)
+        if found is None:
+            found = _Searched([known for known in list(self._known.values()) if agent is None or known.agent in (None, agent)])
+            searched[agent] = found
+        return found
 
 
 class _Searched:
@@ -75,6 +80,7 @@ class _Searched:
         pairs = {form: places[one.name] for one in known for form in one.forms}
         # Longest first: a value that holds another is replaced whole.
         self._pairs = sorted(pairs.items(), key=lambda pair: (-len(pair[0]), pair[0]))
+        self._all_forms = "\n".join(pairs)
 
     def mask(self, text: str) -> str:
         found = text
@@ -88,8 +94,12 @@ class _Searched:
         return text if found == text else found.translate(self._shown)
 
     def _without_cut_edges(self, line: str) -> str:
-        for form, place in self._pairs:
-            line = _without_cut_end(_without_cut_start(line, form, place), form, place)
+        if line[:MASKABLE_CHARACTERS] in self._all_forms:  # seldom: looking once saves looking into each
+            for form, place in self._pairs:
+                line = _without_cut_start(line, form, place)
+        if line[-MASKABLE_CHARACTERS:] in self._all_forms:
+            for form, place in self._pairs:
+                line = _without_cut_end(line, form, place)
         return line
 
 

@@ -106,7 +106,7 @@ class Secrets:
         return problem
 
     async def set(self, name: str, value: str, *, agent: str | None = None, actor: str) -> SecretInfo:
-        """Its newest version from now on; the same value again changes nothing. `agent` None: all agents may be given it.
+        """Its newest version from now on; the same value again changes nothing. `agent` None: all agents may be given it. Like `find`.
 
         Raises Invalid `bad_secret_name`, `bad_secret_value`; Conflict `secret_owner`, `too_many_secrets`; SecretsLocked.
         """
@@ -121,7 +121,7 @@ class Secrets:
             kept = [row for row in rows if row.removed_at is None]
             if not kept or self._open(kept[0]) != value:
                 await self._add(connection, name, value, agent, version=rows[0].version + 1 if rows else 1, actor=actor)
-        return await self.get(name)
+            return next(_infos(await table.secret_rows(connection, [name]), {}))
 
     async def keep(self, agent: str, key: str, value: str, *, actor: str) -> Mapping[str, object]:
         """A plain value that somebody gave for a key of the configuration that is secret; returns the reference to stand in its place."""
@@ -135,12 +135,14 @@ class Secrets:
         return list(_infos(rows, uses))
 
     async def find(self, name: str) -> SecretInfo | None:
+        """Without what uses it, which takes a look at every agent."""
         async with self._database.read() as connection:
-            return next(_infos(await table.secret_rows(connection, [name]), await table.secret_uses(connection)), None)
+            return next(_infos(await table.secret_rows(connection, [name]), {}), None)
 
     async def get(self, name: str) -> SecretInfo:
         """Raises NotFound `unknown_secret`."""
-        found = await self.find(name)
+        async with self._database.read() as connection:
+            found = next(_infos(await table.secret_rows(connection, [name]), await table.secret_uses(connection)), None)
         if found is None:
             raise _unknown(name)
         return found

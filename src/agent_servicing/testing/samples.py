@@ -81,6 +81,13 @@ def examples_folder() -> Path:
     return inside if inside.is_dir() else beside
 
 
+def sdk_folder() -> Path:
+    """The agents' SDK, which the samples carry along so that nothing must be installed for them."""
+    package = Path(__file__).resolve().parents[1]
+    inside, beside = package / "_sdk" / "servicing_sdk", package.parents[1] / "sdk" / "src" / "servicing_sdk"
+    return inside if inside.is_dir() else beside
+
+
 def sample_versions() -> Mapping[str, Sequence[str]]:
     """Agent id → its versions, oldest first, as the templates have them."""
     histories = (History.model_validate(tomllib.loads((examples_folder() / name / "history.toml").read_text("utf-8"))) for name in SAMPLES)
@@ -94,6 +101,7 @@ def _build(history: History, folder: Path, repository: Path, now: datetime) -> N
         work.mkdir()
         with Repo.init(work, default_branch=b"main") as repo:
             _copy(folder / "base", work)
+            _copy(sdk_folder(), work / "servicing_sdk")
             _fill_in(work / "agent.toml", repository)
             for version in history.version:
                 _release(repo, work, folder, version, now - timedelta(days=version.days_ago))

@@ -31,10 +31,6 @@ class InstanceChannel:
         self._renderer = Renderer(clock=clock, secrets=secrets)
         self.link = Hub(renderer=self._renderer, clock=clock)
 
-    def use_secrets(self, secrets: Secrets) -> None:
-        """For who can give them only once there is a channel, as services can that show what is known here."""
-        self._renderer.secrets = secrets
-
     async def __aenter__(self) -> Self:
         # Connections are not kept and proxies of the environment ignored, for the same reasons as in health checks.
         self._client = httpx.AsyncClient(

@@ -1,6 +1,10 @@
-"""Event bus inside one server process: whoever commits publishes a topic, the engine and every WebSocket subscribe and then read what is new."""
+"""Event bus inside one server process: whoever commits publishes a topic, the engine and every WebSocket subscribe and then read what is new.
+
+The buses between processes hand on to one of these what they hear.
+"""
 
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Self
 from weakref import WeakSet
 
@@ -13,10 +17,20 @@ class LocalEventBus:
     def __init__(self) -> None:
         self._topics: dict[str, WeakSet[Subscription]] = {}
 
+    @property
+    def problem(self) -> str | None:
+        """Nothing can be wrong with it."""
+        return None
+
     async def publish(self, topic: str) -> None:
         """Hint every present subscriber of `topic`; never waits for a slow one."""
-        for subscription in list(self._topics.get(topic, ())):
-            subscription.hint()
+        self.hint(topic)
+
+    def hint(self, topic: str | None) -> None:
+        """Hint the subscribers of this topic, of all topics when None."""
+        for name in list(self._topics) if topic is None else [topic]:
+            for subscription in list(self._topics.get(name, ())):
+                subscription.hint()
 
     def subscribe(self, topic: str) -> AsyncIterator[None]:
         """Hints from this call on, not only from the first `anext`. Ends when dropped: only the subscriber holds it."""
@@ -24,6 +38,11 @@ class LocalEventBus:
         subscription = Subscription()
         self._topics.setdefault(topic, WeakSet()).add(subscription)
         return subscription
+
+
+@asynccontextmanager
+async def open_local(url: str) -> AsyncIterator[LocalEventBus]:  # noqa: ARG001 (what every bus is opened with)
+    yield LocalEventBus()
 
 
 class Subscription(AsyncIterator[None]):

@@ -67,6 +67,7 @@ def frontend(keys: Sequence[ConversationKey], maps: Maps, *, radix: int, unknown
     """Everything between `bind` and the backends: requests outside conversations, those in conversations, those that found nobody usable."""
     return [
         *_which_agent(maps),
+        *_not_for_clients(),
         *_which_conversation(keys),
         # Only what is harmless to repeat may be sent again after it may have arrived.
         "http-request disable-l7-retry unless { method GET HEAD OPTIONS }",
@@ -99,6 +100,14 @@ def _which_agent(maps: Maps) -> list[str]:
         f"http-request set-var(req.row) var(txn.agent),map_str({maps.agents})",
         "http-request set-var(req.share) var(req.row),field(1,|),add(0)",
     ]
+
+
+def _not_for_clients() -> list[str]:
+    """Where the server speaks to instances is not reachable from outside, however it is written."""
+    detail = "Paths below /.well-known/servicing are between an instance and its server."
+    path = "path,url_dec,url_dec,lower"  # twice, should something before the agent decode it too
+    spelt = f"{{ {path} -m sub .well-known }} {{ {path} -m reg '[.]well-known/(.*/)?servicing' }}"
+    return _reply(404, "Not for clients", detail, _AGENT, spelt)
 
 
 def _which_conversation(keys: Sequence[ConversationKey]) -> list[str]:

@@ -33,7 +33,8 @@ async def set_secret(context: Context, caller: Caller, name: str, body: SetSecre
     known = await context.services.secrets.find(name)
     owner = known.agent if known is not None and body.agent is None else body.agent
     _require_owner(caller, owner)
-    return _view(await context.services.secrets.set(name, body.value.get_secret_value(), agent=owner, actor=caller.name), caller)
+    await context.services.secrets.set(name, body.value.get_secret_value(), agent=owner, actor=caller.name)
+    return _view(await context.services.secrets.get(name), caller)
 
 
 @router.delete("/secrets/{name:path}", summary="Remove a secret", status_code=204, **needs(Role.OPERATOR))

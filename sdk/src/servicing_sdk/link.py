@@ -1,0 +1,234 @@
+"""The link to the server, on threads of its own: subscription down, reports up. A busy agent does not silence it, a server that is down does not
+disturb the agent.
+"""
+
+import json
+import logging
+import random
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
+from typing import Any
+from urllib.parse import urlsplit
+
+from servicing_sdk.configs import Configs
+from servicing_sdk.documents import Document, NoDocument, parse
+from servicing_sdk.surroundings import Surroundings
+
+LINE_BYTES_MAX = 8 * 1024 * 1024
+
+log = logging.getLogger("servicing_sdk")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """Seconds. `silence`: a subscription without any sign of life for so long is dead. `wait`: of one long poll."""
+
+    beat: float = 10.0
+    silence: float = 45.0
+    wait: float = 25.0
+    retry_first: float = 0.5
+    retry_most: float = 10.0
+    answer: float = 5.0
+
+
+class Link:
+    """`state` gives the part of a report that is not about the configuration, `runtime` is told what acts on the process itself."""
+
+    def __init__(
+        self,
+        *,
+        around: Surroundings,
+        configs: Configs,
+        state: Callable[[], dict[str, Any]],
+        runtime: Callable[[dict[str, Any]], None],
+        client: str,
+        pace: Pace,
+    ) -> None:
+        self._around, self._configs, self._state, self._runtime, self._client, self._pace = around, configs, state, runtime, client, pace
+        self._end, self._soon = threading.Event(), threading.Event()
+        self._threads: list[threading.Thread] = []
+        self._values: list[dict[str, Any]] = []
+        self._values_lock, self._speaking = threading.Lock(), threading.Lock()
+        self._up: HTTPConnection | None = None
+        self._failures = 0
+
+    def start(self) -> None:
+        for name, run in (("servicing-link", self._listen), ("servicing-beat", self._beat)):
+            thread = threading.Thread(target=run, name=name, daemon=True)
+            self._threads.append(thread)
+            thread.start()
+
+    def stop(self) -> None:
+        """Says that it is going, once, and lets the threads end; they are daemons, so nobody waits for a server that does not answer."""
+        self._end.set()
+        self._soon.set()
+
+    def report_soon(self) -> None:
+        """Something changed that the server should know."""
+        self._soon.set()
+
+    def measured(self, metric: str, value: float) -> None:
+        """Kept for the next beat; the oldest of too many go."""
+        with self._values_lock:
+            self._values = [*self._values, {"metric": metric, "value": value}][-1_000:]
+
+    # --- down ----------------------------------------------------------------------------------------------------------------------
+
+    def _listen(self) -> None:
+        poll = False
+        while not self._end.is_set():
+            try:
+                heard = self._poll() if poll else self._subscribe()
+                poll = not heard and not poll  # something on the way holds streams back: ask instead, and try again later
+                self._failures = 0 if heard else self._failures + 1
+            except (OSError, HTTPException, ValueError) as error:
+                self._failures += 1
+                log.debug("not connected: %s", error)
+            self._end.wait(self._pause())
+
+    def _pause(self) -> float:
+        """Full jitter: a thousand instances must not come back at the same moment."""
+        most = min(self._pace.retry_most, self._pace.retry_first * 2 ** min(self._failures, 10))
+        return random.uniform(0.0, most)  # noqa: S311 (spreads load, hides nothing)
+
+    def _subscribe(self) -> bool:
+        """Until it ends; whether anything was heard."""
+        connection = self._connection(self._pace.silence)
+        heard = False
+        try:
+            connection.request("GET", f"{self._around.base}/link", headers={**self._headers, "Accept": "text/event-stream"})
+            answer = connection.getresponse()
+            if answer.status != 200:
+                self._refused(answer)
+                return False
+            for event, data in events(answer):
+                heard = True
+                if self._end.is_set():
+                    break
+                if event == "config":
+                    self._told(json.loads(data))
+        finally:
+            connection.close()
+        return heard
+
+    def _poll(self) -> bool:
+        """One long poll: the fallback. Nobody is asked first this way, but the agent's own check still counts."""
+        connection = self._connection(self._pace.wait + self._pace.answer)
+        applied = (self._configs.state()["applied"] or {}).get("hash", "")
+        try:
+            headers = {**self._headers, "If-None-Match": f'"{applied}"'}
+            connection.request("GET", f"{self._around.base}/link/config?wait={self._pace.wait:g}", headers=headers)
+            answer = connection.getresponse()
+            text = answer.read().decode()
+            if answer.status == 200:
+                self._commit(parse(answer.headers.get("X-Servicing-Revision", ""), text))
+            elif answer.status != 304:
+                self._refused(answer)
+        except NoDocument:
+            return False
+        finally:
+            connection.close()
+        return answer.status in (200, 304)
+
+    def _refused(self, answer: HTTPResponse) -> None:
+        after = answer.headers.get("Retry-After", "")
+        log.debug("the server answered %s", answer.status)
+        if after.isdigit():
+            self._end.wait(min(float(after), 60.0) + self._pause())
+
+    def _told(self, message: dict[str, Any]) -> None:
+        if message.get("phase") == "abort":
+            self._configs.abort()
+            self._report()
+            return
+        try:
+            document = parse(message["revision"], message["document"], message.get("apply"), message.get("runtime"))
+        except (NoDocument, KeyError, TypeError):
+            log.warning("a configuration that cannot be read was passed over")
+            return
+        if message.get("phase") == "prepare":
+            self._configs.prepare(document)
+            self._report()
+        else:
+            self._commit(document)
+
+    def _commit(self, document: Document) -> None:
+        if not self._configs.commit(document):
+            self._runtime(dict(document.runtime))
+        self._report()
+
+    # --- up ------------------------------------------------------------------------------------------------------------------------
+
+    def _beat(self) -> None:
+        while not self._end.is_set():
+            self._soon.wait(self._pace.beat * random.uniform(0.9, 1.0))  # noqa: S311 (spreads load)
+            self._soon.clear()
+            if self._end.is_set():
+                return
+            self._configs.tick()
+            self._report()
+            self._send_values()
+
+    def _report(self) -> None:
+        body = {"level": "sdk", "client": self._client, "config": self._configs.state(), **self._state()}
+        self._post("/link", body)
+
+    def _send_values(self) -> None:
+        with self._values_lock:
+            values, self._values = self._values, []
+        if values and not self._post("/reports", {"values": values}):
+            with self._values_lock:
+                self._values = [*values, *self._values][-1_000:]
+
+    def _post(self, path: str, body: dict[str, Any]) -> bool:
+        """Whether the server took it. What is lost is said again with the next beat."""
+        text = json.dumps(body).encode()
+        with self._speaking:
+            for _ in range(2):  # a connection that was kept may have been closed meanwhile
+                fresh = self._up is None
+                self._up = self._up or self._connection(self._pace.answer)
+                try:
+                    self._up.request(
+                        "POST", self._around.base + path, body=text, headers={**self._headers, "Content-Type": "application/json"}
+                    )
+                    answer = self._up.getresponse()
+                    answer.read()
+                except (OSError, HTTPException):
+                    self._up.close()
+                    self._up = None
+                    if fresh:
+                        break
+                else:
+                    return answer.status < 300
+        return False
+
+    @property
+    def _headers(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self._around.token}", "User-Agent": self._client}
+
+    def _connection(self, timeout: float) -> HTTPConnection:
+        url = urlsplit(self._around.url)
+        kind = HTTPSConnection if url.scheme == "https" else HTTPConnection
+        return kind(url.hostname or "127.0.0.1", url.port, timeout=timeout)
+
+
+def events(answer: HTTPResponse) -> Iterator[tuple[str, str]]:
+    """Server-sent events; a comment comes as ("", "")."""
+    event, data = "message", list[str]()
+    while raw := answer.readline(LINE_BYTES_MAX):
+        line = raw.decode().rstrip("\r\n")
+        if not line:
+            if data:
+                yield event, "\n".join(data)
+            event, data = "message", []
+        elif line.startswith(":"):
+            yield "", ""
+        else:
+            name, _, value = line.partition(":")
+            value = value.removeprefix(" ")
+            if name == "event":
+                event = value
+            elif name == "data":
+                data.append(value)
