@@ -4,6 +4,7 @@ The agent knows the secret as a real one would, and says it wherever an agent ca
 """
 
 import base64
+import hashlib
 import json
 import re
 import sys
@@ -26,8 +27,11 @@ SECRET = f's3n"/+{CORE}\\ü&x'
 """Written differently in JSON, in URLs and by Python; what must not be found anywhere is its core, which they all leave as it is."""
 
 PROGRAM = textwrap.dedent('''
-    """Prints and answers the secret it knows. It stands here backwards, so that what is found elsewhere was said by somebody."""
-    import base64, json, pathlib, sys, urllib.parse
+    """Prints and answers the secret it knows. It stands here backwards, so that what is found elsewhere was said by somebody.
+
+    Takes configurations, but for a limit of 13, which it refuses.
+    """
+    import base64, hashlib, json, os, pathlib, sys, urllib.parse
     from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
     SECRET = json.loads(pathlib.Path(__file__).with_name("backwards.json").read_text())[::-1]
@@ -37,13 +41,31 @@ PROGRAM = textwrap.dedent('''
         print("x" * 1990, "I end with", SECRET)
         sys.exit(f"cannot log in: {SECRET}")
 
+    first = pathlib.Path(os.environ["SERVICING_CONFIG_FILE"]).read_bytes()
+    APPLIED = {"revision": os.environ["SERVICING_CONFIG_REVISION"], "hash": hashlib.sha256(first).hexdigest()}
+
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self):
-            body, ill = " ".join(WRITTEN).encode(), self.path == "/healthz" and "ill" in sys.argv
-            self.send_response(500 if ill or self.path == "/leak" else 200)
-            self.send_header("Content-Length", str(len(body)))
+            ill = self.path == "/healthz" and "ill" in sys.argv
+            if self.path.endswith("/servicing/info"):
+                config = {"applied": APPLIED, "prepared": None, "last_good": None, "last_attempt": None, "pending": []}
+                return self.answer(200, json.dumps({"level": "http", "config": config, "state": "ready"}))
+            self.answer(500 if ill or self.path == "/leak" else 200, " ".join(WRITTEN))
+
+        def do_POST(self):
+            asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            named = {"revision": asked["revision"], "hash": asked["hash"]}
+            if asked["values"].get("limit") == 13:
+                return self.answer(422, json.dumps({"errors": [{"path": "limit", "message": word} for word in WRITTEN]}))
+            if self.path.endswith("/commit"):
+                APPLIED.update(named)
+            self.answer(200, json.dumps({**named, "pending": []}))
+
+        def answer(self, status, text):
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(text.encode())))
             self.end_headers()
-            self.wfile.write(body)
+            self.wfile.write(text.encode())
 
     ThreadingHTTPServer((sys.argv[1], int(sys.argv[2])), Handler).serve_forever()
 ''')
@@ -86,6 +108,7 @@ interval_seconds = 0.2
 startup_timeout_seconds = 5
 [config]
 schema = "config.schema.json"
+reload = "sdk"
 {tests}
 """
 
@@ -122,7 +145,9 @@ def planted(server: Server) -> list[str]:
     deployments = [first["upgrade_id"]]
     assert server.outcome(deployments[0], agent=AGENT)["status"] == "completed"
     assert CORE in httpx.get(f"{server.router_url}/{AGENT}/leak").text  # the data plane is not for us to read
-    deployments.append(patched(server))
+    patched(server)
+    deployments.append(server.post(f"/agents/{AGENT}/restart", {"reason": "it reads the secret from its file"})["upgrade_id"])
+    assert server.outcome(deployments[-1], agent=AGENT)["status"] == "completed"
     for version in WORST:
         options = {"blue_green": {"steps": [100], "monitor_seconds": 0}, "keep_warm_seconds": 0}
         deployments.append(server.upgrade(version, agent=AGENT, **options))
@@ -131,8 +156,8 @@ def planted(server: Server) -> list[str]:
     return deployments
 
 
-def patched(server: Server) -> str:
-    """The secret as a plain value for a secret key, and in changes that are refused; the rolling restart that brought it."""
+def patched(server: Server) -> None:
+    """The secret goes in as a plain value for a secret key, and in changes that are refused: by the schema, and by the agent with it."""
     refused: list[dict[str, Any]] = [
         {"api_key": [SECRET]},
         {"api_key": SECRET, "unknown": SECRET},
@@ -141,22 +166,20 @@ def patched(server: Server) -> str:
         {"api_key": {"$secret": SECRET}},
     ]
     with server.api() as api:
-        for updates in refused:
-            for path, method in (("config", "PATCH"), ("config/validate", "POST")):
-                body = {"config_updates": updates, **({"reason": "a new key"} if method == "PATCH" else {})}
-                answer = api.request(
-                    method, f"/agents/{AGENT}/{path}", json=body, headers={"Idempotency-Key": f"{path} {refused.index(updates)}"}
-                )
-                assert answer.status_code == 422, answer.text
-                assert leaks(answer.text) == []
-        body = {"config_updates": {"api_key": SECRET, "limit": 7}, "reason": "a new key"}
-        for more in ({"dry_run": True}, {}, {}):
-            answer = api.patch(f"/agents/{AGENT}/config", json=body | more, headers={"Idempotency-Key": f"patch {more}"})
-            assert answer.status_code in (200, 202), answer.text
-            assert leaks(answer.text) == []
-    restart = server.get(f"/agents/{AGENT}/upgrades")["upgrades"][0]
-    assert server.outcome(restart["upgrade_id"], agent=AGENT)["status"] == "completed"
-    return str(restart["upgrade_id"])
+        for number, updates in enumerate(refused):
+            body = {"config_updates": updates}
+            for answer in (
+                api.patch(
+                    f"/agents/{AGENT}/config", json={**body, "reason": "a new key"}, headers={"Idempotency-Key": f"refused {number}"}
+                ),
+                api.post(f"/agents/{AGENT}/config/validate", json=body),
+            ):
+                assert (answer.status_code, leaks(answer.text)) == (422, []), answer.text
+        for number, (limit, more, status) in enumerate([(7, {"dry_run": True}, 200), (7, {}, 200), (7, {}, 200), (13, {}, 409)]):
+            body = {"config_updates": {"api_key": SECRET, "limit": limit}, "reason": "a new key", **more}
+            answer = api.patch(f"/agents/{AGENT}/config", json=body, headers={"Idempotency-Key": f"patch {number}"})
+            assert (answer.status_code, leaks(answer.text)) == (status, []), answer.text
+        assert answer.text.count("•••") + answer.text.count("[secret ") >= 5
 
 
 def leaks(text: str | bytes) -> list[str]:
@@ -167,14 +190,20 @@ def leaks(text: str | bytes) -> list[str]:
     return [repr(raw[max(0, found.start() - 80) : found.end() + 40]) for form in forms for found in re.finditer(re.escape(form), raw)]
 
 
+def digests(server: Server) -> list[str]:
+    """What the running instance acknowledges: from a hash of a text that is known but for a short secret, that can be guessed."""
+    return [hashlib.sha256(file.read_bytes()).hexdigest() for file in server.data_dir.glob("agents/*/instances/*/config.json")]
+
+
 def none_in(outputs: dict[str, str]) -> None:
     assert {name: found for name, text in outputs.items() if (found := leaks(text))} == {}
     assert all(outputs.values()), [name for name, text in outputs.items() if not text]
 
 
 def test_the_secret_was_really_said(server: Server, planted: list[str]) -> None:
-    logs = [path.read_bytes() for path in server.data_dir.glob(f"agents/{AGENT}/instances/*/output.log")]
-    assert sum(bool(leaks(log)) for log in logs) >= 2
+    instances = server.data_dir / "agents" / AGENT / "instances"
+    assert sum(bool(leaks(log.read_bytes())) for log in instances.glob("*/output.log")) >= 2
+    assert SECRET in {json.loads(file.read_text()).get("api_key") for file in instances.glob("*/config.json")}
     said = [server.deployment(name, agent=AGENT) for name in planted]
     assert [deployment["to_version"] for deployment in said if "[secret " in json.dumps(deployment)] == ["1.1.0", "1.3.0", "1.4.0"]
 
@@ -196,6 +225,7 @@ def test_no_answer_to_a_get_holds_it(server: Server, planted: list[str]) -> None
     good = [name for name in seen if name.startswith("2")]
     assert len(good) > 25
     assert "[secret " in "".join(text for name, text in seen.items() if "/logs" in name)
+    assert [name for name, text in seen.items() for digest in digests(server) if digest in text] == []
     none_in(seen)
 
 
@@ -257,6 +287,7 @@ def test_neither_the_log_nor_the_database_nor_any_other_file_of_ours_holds_it(se
     assert {"servicing.db", "servicing.db-wal", "instance.json", "secrets.key"} <= names
     found = {path.relative_to(server.data_dir).as_posix(): leaks(path.read_bytes()) for path in files}
     assert {name: places for name, places in found.items() if places} == {}
+    assert [path.name for path in files for digest in digests(server) if digest.encode() in path.read_bytes()] == []
     assert leaks(server.log()) == []
     assert server.log().count("install_failed") == 1
     assert "[secret " in server.log()

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TypeVar
 
-from agent_servicing.core.config.report import ConfigReport, Problem
+from agent_servicing.core.config.report import without_secrets
 from agent_servicing.core.model import Observation, Preparation, Probe, Process, Verification
 
 Mask = Callable[[str], str]
@@ -23,7 +23,7 @@ def masked(world: Observation, mask: Mask) -> Observation:
         probes=_each(world.probes, mask, _detailed),
         preparations=_each(world.preparations, mask, _detailed),
         verification=_detailed(verification, mask) if verification is not None else None,
-        configs=_each(world.configs, mask, _report) if world.configs is not None else None,
+        configs=_each(world.configs, mask, without_secrets) if world.configs is not None else None,
     )
 
 
@@ -40,11 +40,3 @@ D = TypeVar("D", Probe, Preparation, Verification)
 
 def _detailed(found: D, mask: Mask) -> D:
     return replace(found, detail=mask(found.detail)) if found.detail else found
-
-
-def _report(report: ConfigReport, mask: Mask) -> ConfigReport:
-    attempt = report.attempt
-    if attempt is None or not attempt.problems:
-        return report
-    problems = tuple(Problem(path=mask(problem.path), message=mask(problem.message)) for problem in attempt.problems)
-    return replace(report, attempt=replace(attempt, problems=problems))

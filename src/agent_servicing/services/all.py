@@ -96,6 +96,6 @@ def build_services(
         reports=AgentReports(database=database, clock=clock),
         analysis=Analysis(database=database),
         hotpatch=hotpatch,
-        config=ConfigReader(database=database, clock=clock, hotpatch=hotpatch, known=configs),
+        config=ConfigReader(database=database, clock=clock, hotpatch=hotpatch, known=configs, masker=redactor),
         secrets=secrets,
     )

@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping
 from datetime import datetime
+from functools import partial
 from typing import Final, Protocol
 
 from agent_servicing.core.config.layers import RESERVED, effective, properties
-from agent_servicing.core.config.report import ConfigReport
+from agent_servicing.core.config.report import ConfigReport, without_secrets
 from agent_servicing.core.config.wanted import shown_name
-from agent_servicing.ports import Clock
+from agent_servicing.ports import Clock, Masker
 from agent_servicing.services.config_hotpatch import ConfigHotpatch
 from agent_servicing.services.config_views import (
     ConfigView,
@@ -32,17 +33,18 @@ class Known(Protocol):
 
 
 class ConfigReader:
-    """Reads only. `known` None: nothing is known of instances."""
+    """Reads only. `known` None: nothing is known of instances. What these say is shown without secrets."""
 
-    def __init__(self, *, database: Database, clock: Clock, hotpatch: ConfigHotpatch, known: Known | None) -> None:
-        self._database, self._clock, self._hotpatch, self._known = database, clock, hotpatch, known
+    def __init__(self, *, database: Database, clock: Clock, hotpatch: ConfigHotpatch, known: Known | None, masker: Masker) -> None:
+        self._database, self._clock, self._hotpatch, self._known, self._masker = database, clock, hotpatch, known, masker
 
     async def show(self, agent: str) -> ConfigView:
         """Raises NotFound `unknown_agent`."""
         async with self._database.read() as connection:
             state = await require_state(connection, agent)
         changes = await self._hotpatch.revisions(agent, limit=1)
-        reports = await self._known.known(agent) if self._known is not None else {}
+        said = await self._known.known(agent) if self._known is not None else {}
+        reports = {name: without_secrets(report, partial(self._masker.mask, agent)) for name, report in said.items()}
         spec, schema = spec_of(state, state.agent.version)
         layers = layers_in_force(state)
         return ConfigView(

@@ -1,7 +1,7 @@
 """What an instance says about its configuration, whatever way it says it. Made by the config channel, read by the engine and the API."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Literal
 
@@ -57,3 +57,12 @@ class ConfigReport:
     pending: Mapping[str, Scope] = field(default_factory=dict)
     state: str = ""
     load: Load | None = None
+
+
+def without_secrets(report: ConfigReport, mask: Callable[[str], str]) -> ConfigReport:
+    """The same report with what `mask` leaves of the instance's reasons."""
+    attempt = report.attempt
+    if attempt is None or not attempt.problems:
+        return report
+    problems = tuple(Problem(path=mask(problem.path), message=mask(problem.message)) for problem in attempt.problems)
+    return replace(report, attempt=replace(attempt, problems=problems))
