@@ -33,7 +33,7 @@ OPTIONS: dict[str, tuple[Any, ...]] = {
 }
 """Valid values of a specification's options; those that this version of the product does not know are left out."""
 
-OF_AGENTS = (Verb.SCALE, Verb.REMOVE)
+OF_AGENTS = (Verb.SCALE, Verb.REMOVE, Verb.REVERT_CONFIG)
 VERBS = (*(verb for verb in Verb if verb not in OF_AGENTS), Verb.RESUME, Verb.PROMOTE)
 """What may be asked of a deployment; resumed and promoted more often, so that stories go on."""
 
