@@ -4,9 +4,11 @@ import asyncio
 import hmac
 import json
 from collections.abc import Awaitable, Callable, MutableMapping
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
-from servicing_sdk.documents import DOCUMENT_BYTES_MAX, NoDocument, parse
+from servicing_sdk.documents import DOCUMENT_BYTES_MAX, NoDocument, received
+from servicing_sdk.work import GOING_AWAY
 
 if TYPE_CHECKING:
     from servicing_sdk.servicing import Servicing
@@ -41,12 +43,29 @@ class Middleware:
         servicing = self._servicing
         wanted = servicing.conversation_header.lower().encode()
         name = next((value.decode("latin-1") for key, value in scope["headers"] if key == wanted), None)
-        with servicing.work.request():
+        serve = self._app if scope["type"] == "http" else self._until_goodbye
+        with servicing.work.request() if scope["type"] == "http" else nullcontext():
             if name is None:
-                await self._app(scope, receive, send)
+                await serve(scope, receive, send)
                 return
             async with servicing.conversation(name):
-                await self._app(scope, receive, send)
+                await serve(scope, receive, send)
+
+    async def _until_goodbye(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """A WebSocket is a stream: when the time of a drain is up it is closed so that the client comes back, to another instance."""
+        async with self._servicing.stream() as stream:
+            serving = asyncio.ensure_future(self._app(scope, receive, send))
+            ending = asyncio.ensure_future(stream.time_is_up())
+            try:
+                await asyncio.wait({serving, ending}, return_when=asyncio.FIRST_COMPLETED)
+                if serving.done():
+                    serving.result()
+                    return
+                await send({"type": "websocket.close", "code": GOING_AWAY, "reason": "this instance is being replaced"})
+            finally:
+                ending.cancel()
+                serving.cancel()
+                await asyncio.wait({serving})
 
 
 class _Control:
@@ -105,7 +124,7 @@ class _Control:
         document = await self._document()
         problems = await asyncio.to_thread(self._servicing.configs.commit, document)
         if not problems:
-            self._servicing.act_on(dict(document.runtime))
+            self._servicing.act_on(document.runtime)
         state = self._servicing.configs.state()
         await self._json(422 if problems else 200, {"errors": problems} if problems else {**document.name, "pending": state["pending"]})
 
@@ -115,11 +134,11 @@ class _Control:
 
     async def _drain(self) -> None:
         body = json.loads(await self._body() or b"{}")
-        self._servicing.work.drain(float(body.get("deadline_seconds", 0)))
+        self._servicing.drain(float(body.get("deadline_seconds", 0)))
         await self._load()
 
     async def _resume(self) -> None:
-        self._servicing.work.resume()
+        self._servicing.drain(None)
         await self._load()
 
     async def _export(self) -> None:
@@ -140,7 +159,7 @@ class _Control:
 
     async def _document(self) -> Any:
         body = json.loads(await self._body())
-        return parse(body["revision"], body["document"], body.get("apply"), body.get("runtime"))
+        return received(body)
 
     async def _body(self) -> bytes:
         parts, size = [], 0

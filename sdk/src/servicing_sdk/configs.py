@@ -4,10 +4,14 @@ import asyncio
 import inspect
 import logging
 import threading
+import time
+import traceback
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
+from copy import deepcopy
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from servicing_sdk.documents import Document, NoDocument, parse
@@ -16,10 +20,17 @@ from servicing_sdk.kept import Kept
 CONVERSATIONS_MAX = 10_000
 """Conversations whose values are held; the longest unused ones begin anew."""
 
+IDLE_SECONDS = 3600.0
+"""A conversation that was silent for so long begins anew."""
+
 APPLY_SECONDS = 10.0
 """How long the agent's own code may take over a change."""
 
+ENDED_EARLY = "instances ended right after it was committed; it is not used until another one was"
+
 log = logging.getLogger("servicing_sdk")
+
+ABSENT = object()
 
 Check = Callable[[Any, Any], None]
 Apply = Callable[[Any, Any], Awaitable[None] | None]
@@ -47,10 +58,10 @@ class Configs:
 
     def __init__(self, *, model: Any, kept: Kept) -> None:
         self._model, self._kept = model, kept
-        self._lock = threading.RLock()
+        self._lock, self._pins_lock = threading.RLock(), threading.Lock()  # apart: requests go on while a change is being applied
         self._checks: list[Check] = []
         self._applies: list[Apply] = []
-        self._pins: OrderedDict[str, InUse] = OrderedDict()
+        self._pins: OrderedDict[str, tuple[InUse, float]] = OrderedDict()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._prepared: Document | None = None
         self._attempt: dict[str, Any] | None = None
@@ -78,20 +89,24 @@ class Configs:
 
     def pinned(self, conversation: str) -> Any:
         """What a conversation sees: `next-conversation` keys as they were when it began, everything else as it is now."""
-        with self._lock:
+        with self._pins_lock:
             used = self._used
-            later = [key for key, scope in used.document.apply.items() if scope == "next-conversation"]
-            pin = self._pins.setdefault(conversation, used)
+            pin, _ = self._pins.get(conversation, (used, 0.0))
+            self._pins[conversation] = pin, time.monotonic()
             self._pins.move_to_end(conversation)
             while len(self._pins) > CONVERSATIONS_MAX:
                 self._pins.popitem(last=False)
-        kept = {key: pin.document.values[key] for key in later if key in pin.document.values}
-        if all(used.document.values.get(key) == value for key, value in kept.items()):
+        later = [key for key, scope in used.document.apply.items() if scope == "next-conversation"]
+        kept = [key for key in later if at(used.document.values, key) != at(pin.document.values, key)]
+        if not kept:
             return used.seen
-        return self._seen({**used.document.values, **kept})
+        values = deepcopy(dict(used.document.values))
+        for key in kept:
+            put(values, key, at(pin.document.values, key))
+        return self._seen(values)
 
     def forget(self, conversation: str) -> None:
-        with self._lock:
+        with self._pins_lock:
             self._pins.pop(conversation, None)
 
     # --- at the start --------------------------------------------------------------------------------------------------------------
@@ -111,7 +126,7 @@ class Configs:
             chosen = given
         elif good is not None and not self._problems(good):
             chosen = good
-            why = problems or [{"path": "", "message": "instances ended right after it was committed"}]
+            why = problems or [{"path": "", "message": ENDED_EARLY}]
             self._attempt = _attempt(given, "commit", "reverted", why) if given is not None else None
             log.warning("the last good configuration is used: %s", _said(why))
         elif given is not None and not problems:
@@ -128,6 +143,10 @@ class Configs:
         """Now and then: what has been used for long enough without harm is the last good one."""
         document = self._used.document
         self._kept.use(document)
+        with self._pins_lock:
+            long_ago = time.monotonic() - IDLE_SECONDS
+            while self._pins and next(iter(self._pins.values()))[1] < long_ago:
+                self._pins.popitem(last=False)
         if (self._good or {}).get("hash") != document.hash and document.text != "{}" and self._kept.settled(document):
             self._kept.prove(document)
             self._good = document.name
@@ -152,11 +171,16 @@ class Configs:
             self._prepared = None
             if document.hash == self._used.document.hash:
                 self._used = InUse(document, self._used.seen)
-                self._attempt = _attempt(document, "commit", "applied", [])
+                self._attempt = _attempt(document, "commit", self._outcome(document), [])
                 return []
+            if self._kept.barred(document):
+                problems = [{"path": "", "message": ENDED_EARLY}]
+                self._attempt = _attempt(document, "commit", "reverted", problems)
+                return problems
             problems = self._problems(document)
             if not problems:
                 self._kept.try_out(document)
+                self._kept.use(document)  # from here on, an exit counts against it
                 problems = self._swap(document)
             self._attempt = _attempt(document, "commit", "failed" if problems else self._outcome(document), problems)
             return problems
@@ -176,37 +200,28 @@ class Configs:
         before, seen = self._used, self._seen(document.values)
         try:
             self._run(seen, before.seen)
-        except ConfigRejected as error:
-            return [{"path": error.path, "message": error.message}]
         except Exception as error:  # noqa: BLE001 (whatever the agent's code raises means that it could not)
-            return [{"path": "", "message": f"the agent could not apply it: {type(error).__name__}: {str(error)[:300]}"}]
-        self._used = InUse(document, seen)
-        self._kept.use(document)
+            self._kept.use(before.document)
+            return problems_of(error)
+        with self._pins_lock:
+            self._used = InUse(document, seen)
         return []
 
     def _run(self, new: Any, old: Any) -> None:
-        async def apply_all() -> None:
-            for function in self._applies:
-                outcome = function(new, old)
-                if inspect.isawaitable(outcome):
-                    await outcome
-
         if not self._applies:
             return
         if self._loop is not None and self._loop.is_running():
-            asyncio.run_coroutine_threadsafe(apply_all(), self._loop).result(APPLY_SECONDS)
+            asyncio.run_coroutine_threadsafe(_apply_all(self._applies, new, old), self._loop).result(2 * APPLY_SECONDS)
         else:
-            asyncio.run(apply_all())
+            asyncio.run(_apply_all(self._applies, new, old))
 
     def _problems(self, document: Document) -> list[Problem]:
         try:
             seen = self._seen(document.values)
             for check in self._checks:
                 check(seen, self._used.seen)
-        except ConfigRejected as error:
-            return [{"path": error.path, "message": error.message}]
         except Exception as error:  # noqa: BLE001 (a model's own errors, or those of the agent's checks)
-            return _model_problems(error)
+            return problems_of(error)
         return []
 
     def _seen(self, values: Mapping[str, Any]) -> Any:
@@ -216,10 +231,11 @@ class Configs:
         return {key: scope for key, scope in document.apply.items() if self._waits(document, key, scope)}
 
     def _waits(self, document: Document, key: str, scope: str) -> bool:
-        value = _at(document.values, key)
+        value = at(document.values, key)
         if scope == "restart":
-            return bool(value != _at(self._began, key))
-        return scope == "next-conversation" and any(_at(pin.document.values, key) != value for pin in list(self._pins.values()))
+            return bool(value != at(self._began, key))
+        with self._pins_lock:
+            return scope == "next-conversation" and any(at(pin.document.values, key) != value for pin, _ in self._pins.values())
 
     def _outcome(self, document: Document) -> str:
         scopes = set(self._pending(document).values())
@@ -230,21 +246,64 @@ def _attempt(document: Document, phase: str, result: str, problems: list[Problem
     return {**document.name, "phase": phase, "result": result, "errors": problems, "at": datetime.now(UTC).isoformat()}
 
 
-def _model_problems(error: Exception) -> list[Problem]:
-    """Of a pydantic error every place and what is wrong there, never the value: it may be a secret."""
+async def _apply_all(functions: list[Apply], new: Any, old: Any) -> None:
+    """One after another; when one refuses, those before it are given the old configuration back."""
+    done: list[Apply] = []
+    try:
+        async with asyncio.timeout(APPLY_SECONDS):
+            for function in functions:
+                await _called(function, new, old)
+                done.append(function)
+    except Exception:
+        for function in reversed(done):
+            try:
+                await _called(function, old, new)
+            except Exception as error:  # noqa: BLE001 (the first failure is the one to tell)
+                log.warning("a part of the agent could not go back: %s", _said(problems_of(error)))
+        raise
+
+
+async def _called(function: Apply, new: Any, old: Any) -> None:
+    outcome = function(new, old)
+    if inspect.isawaitable(outcome):
+        await outcome
+
+
+def problems_of(error: Exception) -> list[Problem]:
+    """What to tell of it, never a value, which may be a secret: of a pydantic error every place and what is wrong there, of an error that
+    nobody meant for an operator its kind and where it came from.
+    """
+    if isinstance(error, ConfigRejected):
+        return [{"path": error.path, "message": error.message}]
     errors = getattr(error, "errors", None)
     if callable(errors):
         found = errors(include_url=False, include_context=False, include_input=False)
         return [{"path": ".".join(map(str, each["loc"])), "message": str(each["msg"])} for each in found]
-    return [{"path": "", "message": f"{type(error).__name__}: {str(error)[:300]}"}]
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f" in {Path(frames[-1].filename).name}, line {frames[-1].lineno}" if frames else ""
+    return [{"path": "", "message": f"the agent's own code raised {type(error).__name__}{where}"}]
 
 
 def _said(problems: list[Problem]) -> str:
     return "; ".join(f"{p['path']}: {p['message']}" if p["path"] else p["message"] for p in problems)
 
 
-def _at(values: Mapping[str, Any], key: str) -> Any:
+def at(values: Mapping[str, Any], key: str) -> Any:
+    """The value of a dotted key, `ABSENT` where there is none."""
     found: Any = values
     for part in key.split("."):
-        found = found.get(part) if isinstance(found, Mapping) else None
+        found = found.get(part, ABSENT) if isinstance(found, Mapping) else ABSENT
     return found
+
+
+def put(values: dict[str, Any], key: str, value: Any) -> None:
+    *parents, last = key.split(".")
+    for part in parents:
+        below = values.get(part)
+        if not isinstance(below, dict):
+            below = values[part] = {}
+        values = below
+    if value is ABSENT:
+        values.pop(last, None)
+    else:
+        values[last] = value

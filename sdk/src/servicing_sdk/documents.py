@@ -44,3 +44,14 @@ def parse(revision: str, text: str, apply: Mapping[str, str] | None = None, runt
     if not isinstance(values, dict):
         raise NoDocument("it is no JSON object")
     return Document(revision=revision, text=text, values=values, apply=apply or {}, runtime=runtime or {})
+
+
+def received(message: Mapping[str, Any]) -> Document:
+    """A document as the server sends it. Raises `NoDocument`, also when it is not what its hash says."""
+    try:
+        document = parse(message["revision"], message["document"], message.get("apply"), message.get("runtime"))
+    except (KeyError, TypeError, AttributeError):
+        raise NoDocument("it is incomplete") from None
+    if message.get("hash", document.hash) != document.hash:
+        raise NoDocument("it was damaged on the way")
+    return document

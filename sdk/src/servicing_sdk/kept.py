@@ -4,9 +4,9 @@ All instances of an agent share the folder, so everything happens under a lock, 
 guard, never the agent.
 """
 
-import fcntl
 import json
 import os
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -14,6 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from servicing_sdk.documents import Document, NoDocument, parse
+
+if sys.platform != "win32":
+    import fcntl
 
 GUARD_SECONDS = 60.0
 """Two instances that end within this time after a configuration was committed, and it is not used at the next start."""
@@ -24,13 +27,13 @@ TRIED, GOOD, LOCK = "tried.json", "last-good.json", "lock"
 
 
 class Kept:
-    """`instance` names this process's own mark. Without a folder nothing is kept."""
+    """Every process has a mark of its own, also the workers of one `instance`. Without a folder nothing is kept."""
 
     def __init__(self, folder: Path | None, instance: str) -> None:
-        self._folder, self._mark = folder, f"running-{instance or 'agent'}.json"
+        self._folder, self._mark = folder, f"running-{_plain(instance)}-{os.getpid()}.json"
 
     def begin(self) -> None:
-        """At the start: exits of others since then are counted, and those of who used this mark before."""
+        """At the start: who ended since without saying so is counted."""
         with self._locked() as folder:
             if folder is None:
                 return
@@ -106,7 +109,8 @@ class Kept:
             if self._folder is not None:
                 self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
                 lock = os.open(self._folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-                fcntl.flock(lock, fcntl.LOCK_EX)
+                if sys.platform != "win32":
+                    fcntl.flock(lock, fcntl.LOCK_EX)
         try:
             with suppress(OSError):
                 yield self._folder if lock is not None else None
@@ -117,7 +121,12 @@ class Kept:
 
 def _alive(mark: dict[str, Any]) -> bool:
     """The very process that made the mark, not another one with its number."""
-    return _started(int(mark.get("pid", 0))) == mark.get("started") is not None
+    started = mark.get("started")
+    return started is not None and _started(int(mark.get("pid", 0))) == started
+
+
+def _plain(instance: str) -> str:
+    return "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in instance)[:100] or "agent"
 
 
 def _started(pid: int) -> str | None:
@@ -138,8 +147,14 @@ def _read(path: Path) -> dict[str, Any] | None:
 
 
 def _write(path: Path, values: dict[str, Any]) -> None:
+    """Whole or not at all: the old file stays when the disk is full or the machine stops."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        json.dump(values, file)
-    temporary.replace(path)
+    try:
+        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
+            json.dump(values, file)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise

@@ -6,17 +6,20 @@ import json
 import logging
 import random
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
 from typing import Any
 from urllib.parse import urlsplit
 
 from servicing_sdk.configs import Configs
-from servicing_sdk.documents import Document, NoDocument, parse
+from servicing_sdk.documents import Document, NoDocument, parse, received
 from servicing_sdk.surroundings import Surroundings
 
 LINE_BYTES_MAX = 8 * 1024 * 1024
+
+POLLS = 10
+"""Long polls before a subscription is tried again."""
 
 log = logging.getLogger("servicing_sdk")
 
@@ -34,7 +37,9 @@ class Pace:
 
 
 class Link:
-    """`state` gives the part of a report that is not about the configuration, `runtime` is told what acts on the process itself."""
+    """`state` gives the part of a report that is not about the configuration, `runtime` is told what acts on the process itself,
+    `drain` that it ends and in how many seconds, or with None that it does not.
+    """
 
     def __init__(
         self,
@@ -42,12 +47,15 @@ class Link:
         around: Surroundings,
         configs: Configs,
         state: Callable[[], dict[str, Any]],
-        runtime: Callable[[dict[str, Any]], None],
+        runtime: Callable[[Mapping[str, Any]], None],
+        drain: Callable[[float | None], None],
         client: str,
         pace: Pace,
     ) -> None:
         self._around, self._configs, self._state, self._runtime, self._client, self._pace = around, configs, state, runtime, client, pace
+        self._drain, self._polls_left, self._offered = drain, 0, ""
         self._end, self._soon = threading.Event(), threading.Event()
+        self._soon.set()  # the first report goes out at once
         self._threads: list[threading.Thread] = []
         self._values: list[dict[str, Any]] = []
         self._values_lock, self._speaking = threading.Lock(), threading.Lock()
@@ -61,7 +69,7 @@ class Link:
             thread.start()
 
     def stop(self) -> None:
-        """Says that it is going, once, and lets the threads end; they are daemons, so nobody waits for a server that does not answer."""
+        """Lets the threads end; they are daemons, so nobody waits for a server that does not answer."""
         self._end.set()
         self._soon.set()
 
@@ -77,15 +85,13 @@ class Link:
     # --- down ----------------------------------------------------------------------------------------------------------------------
 
     def _listen(self) -> None:
-        poll = False
         while not self._end.is_set():
             try:
-                heard = self._poll() if poll else self._subscribe()
-                poll = not heard and not poll  # something on the way holds streams back: ask instead, and try again later
+                heard = self._poll() if self._polls_left else self._subscribe()
                 self._failures = 0 if heard else self._failures + 1
             except (OSError, HTTPException, ValueError) as error:
                 self._failures += 1
-                log.debug("not connected: %s", error)
+                log.debug("not connected: %s", type(error).__name__)
             self._end.wait(self._pause())
 
     def _pause(self) -> float:
@@ -107,23 +113,35 @@ class Link:
                 heard = True
                 if self._end.is_set():
                     break
-                if event == "config":
-                    self._told(json.loads(data))
+                self._event(event, data)
         finally:
             connection.close()
+            if not heard:  # refused, or something on the way holds streams back: ask instead for a while
+                self._polls_left = POLLS
         return heard
+
+    def _event(self, event: str, data: str) -> None:
+        if event == "config":
+            self._told(json.loads(data))
+        elif event == "drain":
+            self._drain(float(json.loads(data).get("deadline_seconds", 0)))
+        elif event == "resume":
+            self._drain(None)
 
     def _poll(self) -> bool:
         """One long poll: the fallback. Nobody is asked first this way, but the agent's own check still counts."""
         connection = self._connection(self._pace.wait + self._pace.answer)
-        applied = (self._configs.state()["applied"] or {}).get("hash", "")
+        self._polls_left -= 1
+        known = self._offered or (self._configs.state()["applied"] or {}).get("hash", "")
         try:
-            headers = {**self._headers, "If-None-Match": f'"{applied}"'}
+            headers = {**self._headers, "If-None-Match": f'"{known}"'}
             connection.request("GET", f"{self._around.base}/link/config?wait={self._pace.wait:g}", headers=headers)
             answer = connection.getresponse()
             text = answer.read().decode()
             if answer.status == 200:
-                self._commit(parse(answer.headers.get("X-Servicing-Revision", ""), text))
+                document = parse(answer.headers.get("X-Servicing-Revision", ""), text)
+                self._offered = document.hash  # also when it is refused: the same one need not be offered again
+                self._commit(document)
             elif answer.status != 304:
                 self._refused(answer)
         except NoDocument:
@@ -144,9 +162,9 @@ class Link:
             self._report()
             return
         try:
-            document = parse(message["revision"], message["document"], message.get("apply"), message.get("runtime"))
-        except (NoDocument, KeyError, TypeError):
-            log.warning("a configuration that cannot be read was passed over")
+            document = received(message)
+        except NoDocument as error:
+            log.warning("a configuration was passed over: %s", error)
             return
         if message.get("phase") == "prepare":
             self._configs.prepare(document)
@@ -156,7 +174,7 @@ class Link:
 
     def _commit(self, document: Document) -> None:
         if not self._configs.commit(document):
-            self._runtime(dict(document.runtime))
+            self._runtime(document.runtime)
         self._report()
 
     # --- up ------------------------------------------------------------------------------------------------------------------------

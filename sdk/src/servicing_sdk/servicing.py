@@ -1,9 +1,8 @@
 """The one object an agent makes. Everything here does nothing harmful, and nothing at all, when no server started this process."""
 
 import asyncio
-import atexit
 import logging
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -57,8 +56,7 @@ class Servicing:
         self._link: Link | None = None
         self._pace = pace or Pace()
         self._ended = False
-        if self.around.connected:
-            atexit.register(self.stop)
+        self._level: int | None = None
 
     # --- configuration -------------------------------------------------------------------------------------------------------------
 
@@ -129,12 +127,8 @@ class Servicing:
     @asynccontextmanager
     async def lifespan(self, app: Any) -> AsyncIterator[None]:  # noqa: ARG002 (what frameworks call a lifespan with)
         """For `FastAPI(lifespan=servicing.lifespan)`; in a lifespan of your own, use it as a context manager."""
-        self.start()
-        try:
+        with self.running():
             yield
-        finally:
-            self.work.drain(0.0)
-            self.stop()
 
     def start(self) -> None:
         """Begin to listen to the server; called by `lifespan`. Harmless twice."""
@@ -145,18 +139,48 @@ class Servicing:
         self.work.state = "ready" if self.work.state == "starting" else self.work.state
         if self._link is None and self.around.connected:
             self._link = Link(
-                around=self.around, configs=self.configs, state=self.work.report, runtime=self.act_on, client=CLIENT, pace=self._pace
+                around=self.around,
+                configs=self.configs,
+                state=self.work.report,
+                runtime=self.act_on,
+                drain=self.drain,
+                client=CLIENT,
+                pace=self._pace,
             )
             self._link.start()
 
     def stop(self) -> None:
         """This process ends as it should: not counted as an exit of the configuration in use."""
-        self.configs.run_on(None)
-        if self._link is not None:
-            self._link.stop()
+        self._silence()
         if not self._ended:
             self._ended = True
             self._kept.end()
+
+    def _silence(self) -> None:
+        self.configs.run_on(None)
+        if self._link is not None:
+            self._link.stop()
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """From start to stop, for programs without a lifespan. Leaving it by an exception is an exit that counts against the configuration."""
+        self.start()
+        try:
+            yield
+        except BaseException:
+            self._silence()
+            raise
+        self.work.drain(0.0)
+        self.stop()
+
+    def drain(self, deadline_seconds: float | None) -> None:
+        """Asked by the server to come to an end within that time; None takes it back."""
+        if deadline_seconds is None:
+            self.work.resume()
+        else:
+            self.work.drain(deadline_seconds)
+        if self._link is not None:
+            self._link.report_soon()
 
     def mount(self, app: Any) -> Any:
         """Put the SDK in front of an application. FastAPI and Starlette are changed in place; a plain ASGI application comes back wrapped."""
@@ -173,18 +197,10 @@ class Servicing:
             if scope["type"] != "lifespan":
                 await inner(scope, receive, send)
                 return
-            with self._alive():
+            with self.running():
                 await _lifespan(app, scope, receive, send)
 
         return wrapped
-
-    @contextmanager
-    def _alive(self) -> Any:
-        self.start()
-        try:
-            yield
-        finally:
-            self.stop()
 
     def info(self) -> dict[str, Any]:
         """What the server gets when it asks."""
@@ -200,9 +216,13 @@ class Servicing:
 
     def act_on(self, runtime: Mapping[str, Any]) -> None:
         """Reserved keys: the log level of this process, and flags."""
-        level = runtime.get("log_level")
-        if isinstance(level, str):
-            logging.getLogger().setLevel(level)
+        root, level = logging.getLogger(), runtime.get("log_level")
+        if isinstance(level, str) and level in logging.getLevelNamesMapping():
+            self._level = root.level if self._level is None else self._level
+            root.setLevel(level)
+        elif self._level is not None:
+            root.setLevel(self._level)
+            self._level = None
         flags = runtime.get("flags")
         self.flags = flags if isinstance(flags, Mapping) else {}
 

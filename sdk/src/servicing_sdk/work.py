@@ -2,8 +2,9 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any, Literal
 
 GOODBYE = b"event: servicing-reconnect\nretry: 500\ndata: {}\n\n"
@@ -22,19 +23,20 @@ class Work:
         self._lock = threading.Lock()
         self._requests = self._streams = 0
         self._open: dict[str, int] = {}
-        self._draining: float | None = None
+        self._ends_at: float | None = None
         self._waiting: set[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = set()
         self.state: State = "starting"
         self.reason = ""
 
     @property
     def draining(self) -> bool:
-        return self._draining is not None
+        return self._ends_at is not None
 
     @property
-    def deadline_seconds(self) -> float:
-        """How long streams may still go on once it drains."""
-        return self._draining if self._draining is not None else 0.0
+    def seconds_left(self) -> float | None:
+        """How long streams may still go on; None when nothing ends."""
+        ends_at = self._ends_at
+        return None if ends_at is None else max(0.0, ends_at - time.monotonic())
 
     def load(self) -> dict[str, int]:
         with self._lock:
@@ -45,14 +47,21 @@ class Work:
 
     def drain(self, deadline_seconds: float) -> None:
         with self._lock:
-            self._draining = deadline_seconds
-            waiting = list(self._waiting)
-        for loop, event in waiting:
-            loop.call_soon_threadsafe(event.set)
+            self._ends_at = time.monotonic() + deadline_seconds
+        self._tell(asyncio.Event.set)
 
     def resume(self) -> None:
+        """Taken back into service: streams that were not told goodbye yet go on."""
         with self._lock:
-            self._draining = None
+            self._ends_at = None
+        self._tell(asyncio.Event.clear)
+
+    def _tell(self, act: Callable[[asyncio.Event], None]) -> None:
+        with self._lock:
+            waiting = list(self._waiting)
+        for loop, event in waiting:
+            with suppress(RuntimeError):  # its loop has ended, and the stream with it
+                loop.call_soon_threadsafe(act, event)
 
     @contextmanager
     def request(self) -> Iterator[None]:
@@ -99,32 +108,45 @@ class Work:
 
 
 class Stream:
-    """One stream that is open. `draining` is set when it should come to an end within `work.deadline_seconds`."""
+    """One stream that is open. `draining` is set when it should come to an end within `seconds_left`."""
 
     def __init__(self, work: Work, draining: asyncio.Event) -> None:
         self._work, self.draining = work, draining
 
     async def until_goodbye(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         """The chunks of a stream of server-sent events; when time is up it ends with an event that tells the client to come back."""
-        ending: asyncio.Task[None] | None = asyncio.ensure_future(self.time_is_up())
+        ending = asyncio.ensure_future(self.time_is_up())
         following = chunks.__aiter__()
+        step: asyncio.Future[bytes | None] | None = None
         try:
             while True:
-                step = asyncio.ensure_future(anext(following, None))
-                done, _ = await asyncio.wait({step, ending} if ending else {step}, return_when=asyncio.FIRST_COMPLETED)
-                if step not in done:
-                    step.cancel()
+                step = asyncio.ensure_future(_next(following))
+                await asyncio.wait({step, ending}, return_when=asyncio.FIRST_COMPLETED)
+                if not step.done():
                     yield GOODBYE
                     return
                 chunk = step.result()
                 if chunk is None:
                     return
                 yield chunk
+                if ending.done():
+                    yield GOODBYE
+                    return
         finally:
-            if ending is not None:
-                ending.cancel()
+            ending.cancel()
+            if step is not None and not step.done():  # the agent's own code is told to end before anybody else goes on
+                step.cancel()
+                await asyncio.wait({step})
 
     async def time_is_up(self) -> None:
         """Returns when the drain began and its deadline has come."""
-        await self.draining.wait()
-        await asyncio.sleep(self._work.deadline_seconds)
+        while True:
+            await self.draining.wait()
+            left = self._work.seconds_left
+            if left is not None and left <= 0:
+                return
+            await asyncio.sleep(min(left or 0.0, 1.0))  # looks again: it may be taken back into service
+
+
+async def _next(chunks: AsyncIterator[bytes]) -> bytes | None:
+    return await anext(chunks, None)
