@@ -2,7 +2,7 @@
 
 import pytest
 
-from agent_servicing.core.manifest import ConversationKey, Health, Run
+from agent_servicing.core.manifest import ConversationKey, Conversations, Health, Run
 from agent_servicing.core.model import Deployment
 from agent_servicing.core.status import DeploymentKind, DeploymentStatus, GenerationStatus, InstanceStatus, StageStatus, Verb
 from tests.unit.world import AGENT, World, a_manifest
@@ -264,6 +264,36 @@ async def test_conversations_move_at_once_with_a_rollback_but_not_with_an_upgrad
     assert world.router.routings[AGENT].redirects == {}
     await world.outcome(world.request(ROLLBACK, "1.0.0"))
     assert world.router.routings[AGENT].redirects == {2: 1}
+
+
+async def test_a_promotion_moves_open_conversations_when_the_leaving_version_says_so() -> None:
+    key = ConversationKey(kind="header", name="X-Conversation-Id")
+    moving = Conversations(on_promote="move_at_next_turn")
+    world = await World(manifest=a_manifest(conversation_key=key, conversations=moving)).installed()
+    world.after_step = never_moved_before_the_hand_over
+    await world.outcome(world.request(UPGRADE, "1.1.0", strategy="canary"))
+    assert world.router.routings[AGENT].redirects == {1: 2}
+    await world.outcome(world.request(ROLLBACK, "1.0.0"))
+    assert world.router.routings[AGENT].redirects == {2: 1}
+
+
+def never_moved_before_the_hand_over(world: World) -> None:
+    assert world.state.agent.stable != 1 or 1 not in world.state.agent.redirects
+
+
+async def test_a_rollback_keeps_open_conversations_when_the_leaving_version_says_so_but_a_retreat_does_not() -> None:
+    key = ConversationKey(kind="header", name="X-Conversation-Id")
+    keeping = Conversations(on_promote="move_at_next_turn", on_rollback="keep")
+    world = await World(manifest=a_manifest(conversation_key=key, conversations=keeping)).installed()
+    await world.outcome(world.request(UPGRADE, "1.1.0"))
+    await world.outcome(world.request(ROLLBACK, "1.0.0"))
+    assert world.state.agent.stable == 1
+    assert world.router.routings[AGENT].redirects == {}
+    retreats = world.request(UPGRADE, "1.2.0", strategy="canary")
+    await world.run(lambda: world.state.agent.share > 0)
+    world.intend(Verb.CANCEL, retreats)
+    await world.run(lambda: world.state.agent.candidate is None or world.state.agent.candidate in world.state.agent.redirects)
+    assert world.state.agent.redirects == {3: 1}
 
 
 async def test_a_crashed_instance_is_replaced_and_a_crash_loop_slows_down() -> None:

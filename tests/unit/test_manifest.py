@@ -15,6 +15,7 @@ from agent_servicing.core.errors import Invalid
 from agent_servicing.core.manifest import (
     ConfigSpec,
     ConversationKey,
+    Conversations,
     Drain,
     Health,
     Manifest,
@@ -353,6 +354,11 @@ manifests = st.builds(
     ),
     health=st.builds(Health, path=st.sampled_from([None, "/healthz"]), startup_timeout_seconds=seconds, interval_seconds=seconds),
     conversation_key=st.none() | st.builds(ConversationKey, kind=st.sampled_from(["header", "cookie", "query"]), name=names),
+    conversations=st.builds(
+        Conversations,
+        on_promote=st.sampled_from(["keep_until_idle", "move_at_next_turn"]),
+        on_rollback=st.sampled_from(["move_now", "keep"]),
+    ),
     drain=st.builds(Drain, timeout_seconds=seconds, conversation_timeout_seconds=seconds),
     config=st.builds(
         ConfigSpec,

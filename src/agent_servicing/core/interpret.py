@@ -25,6 +25,7 @@ from agent_servicing.core.limits import (
     WATCH_SLACK_SECONDS,
     ZERO_SECONDS,
 )
+from agent_servicing.core.manifest import Conversations
 from agent_servicing.core.metrics import Counters
 from agent_servicing.core.model import Deployment, Generation
 from agent_servicing.core.routing import redirected
@@ -173,7 +174,8 @@ def _replaced(draft: Draft, deployment: Deployment, stage: Replace) -> Progress:
 def _aim(draft: Draft, deployment: Deployment, percent: float, *, move_conversations: bool = False) -> None:
     agent = replace(draft.agent, candidate=deployment.candidate, share=percent)
     stable, candidate = deployment.stable, deployment.candidate
-    if move_conversations and candidate is not None and stable is not None:
+    keeps = percent >= 100 and _policy(draft, stable).on_rollback == "keep"  # a version that is taken back half-way never keeps any
+    if move_conversations and not keeps and candidate is not None and stable is not None:
         old, new = (stable, candidate) if percent >= 100 else (candidate, stable)
         agent = replace(agent, redirects=redirected(agent.redirects, old, new))
     draft.put(agent)
@@ -285,6 +287,9 @@ def _verified(draft: Draft, deployment: Deployment) -> Progress:
 def _hand_over(draft: Draft, deployment: Deployment) -> None:
     """The candidate becomes the stable version: from here on, going back is a rollback of its own."""
     old = draft.generations.get(deployment.stable or 0)
+    redirects = {k: v for k, v in draft.agent.redirects.items() if k != deployment.candidate}
+    if _moves_at_next_turn(draft, deployment) and old is not None and deployment.candidate is not None:
+        redirects = dict(redirected(redirects, old.number, deployment.candidate))
     draft.put(
         replace(
             draft.agent,
@@ -293,13 +298,23 @@ def _hand_over(draft: Draft, deployment: Deployment) -> None:
             share=0.0,
             version=deployment.to_version,
             version_deployed_at=draft.now,
-            redirects={k: v for k, v in draft.agent.redirects.items() if k != deployment.candidate},
+            redirects=redirects,
         )
     )
     if old is not None:
         warm_until = draft.now + span(deployment.spec.keep_warm_seconds)
         draft.put(replace(old, status=GenerationStatus.DRAINING, draining_since=draft.now, warm_until=warm_until, shrunk_until=None))
     draft.wake_in(0)
+
+
+def _moves_at_next_turn(draft: Draft, deployment: Deployment) -> bool:
+    """Asked of the version that leaves; the turn in flight ends where it is, as moving changes only where the next request goes."""
+    return deployment.kind is not DeploymentKind.ROLLBACK and _policy(draft, deployment.stable).on_promote == "move_at_next_turn"
+
+
+def _policy(draft: Draft, number: int | None) -> Conversations:
+    generation = draft.generations.get(number or 0)
+    return draft.manifest(generation.version).conversations if generation is not None else Conversations()
 
 
 def _dismiss(draft: Draft, deployment: Deployment) -> None:

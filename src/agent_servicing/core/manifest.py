@@ -6,6 +6,8 @@ from typing import Literal
 
 SourceKind = Literal["git", "pypi", "path", "image"]
 RuntimeName = str
+OnPromote = Literal["keep_until_idle", "move_at_next_turn"]
+OnRollback = Literal["move_now", "keep"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +51,14 @@ class ConversationKey:
 
     def __str__(self) -> str:
         return f"{self.kind}:{self.name}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conversations:
+    """Where open conversations go on when their version stops being the current one: promoted over, or rolled back from."""
+
+    on_promote: OnPromote = "keep_until_idle"
+    on_rollback: OnRollback = "move_now"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,6 +133,7 @@ class Manifest:
     run: Run
     health: Health = Health()
     conversation_key: ConversationKey | None = None
+    conversations: Conversations = Conversations()
     drain: Drain = Drain()
     config: ConfigSpec = ConfigSpec()
     state: StateSpec = StateSpec()

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from agent_servicing.core.manifest import (
     ConfigSpec,
     ConversationKey,
+    Conversations,
     Drain,
     Health,
     Manifest,
@@ -40,6 +41,7 @@ def to_core(file: ManifestFile, text: str) -> Manifest:
         ),
         health=Health(**file.health.model_dump()),
         conversation_key=_conversation_key(file.routing.conversation_key),
+        conversations=Conversations(on_promote=file.routing.on_promote, on_rollback=file.routing.on_rollback),
         drain=Drain(**file.drain.model_dump()),
         config=ConfigSpec(schema=config.schema_, defaults=dict(config.defaults), reload=config.reload, file=config.file),
         state=StateSpec(directory=file.state.directory, writes=file.state.writes, reads=tuple(file.state.reads)),
@@ -76,7 +78,11 @@ def to_file(manifest: Manifest) -> dict[str, object]:
             healthy_after=manifest.health.healthy_after,
             unhealthy_after=manifest.health.unhealthy_after,
         ),
-        "routing": _set(conversation_key=None if manifest.conversation_key is None else str(manifest.conversation_key)),
+        "routing": _set(
+            conversation_key=None if manifest.conversation_key is None else str(manifest.conversation_key),
+            on_promote=manifest.conversations.on_promote,
+            on_rollback=manifest.conversations.on_rollback,
+        ),
         "drain": {
             "timeout_seconds": manifest.drain.timeout_seconds,
             "stream_timeout_seconds": manifest.drain.stream_timeout_seconds,

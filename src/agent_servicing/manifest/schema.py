@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 from pydantic_core import PydanticCustomError
 
 from agent_servicing.core.errors import Invalid
+from agent_servicing.core.manifest import OnPromote, OnRollback
 from agent_servicing.core.version_range import parse_range
 
 INSTANCES_MAX = 100
@@ -185,6 +186,8 @@ class RoutingTable(Table):
         ]
         | None
     ) = None
+    on_promote: OnPromote = "keep_until_idle"
+    on_rollback: OnRollback = "move_now"
 
 
 class DrainTable(Table):
