@@ -13,7 +13,7 @@ from servicing_sdk.documents import parse
 from servicing_sdk.link import Pace
 from servicing_sdk.surroundings import Surroundings
 
-TOKEN = "the-instance's-own"  # noqa: S105 (of a test)
+TOKEN = "the-instance's-own"
 QUICK = Pace(beat=0.05, silence=2.0, wait=0.2, retry_first=0.01, retry_most=0.05, answer=5.0)
 GENEROUS_SECONDS = 20.0
 
@@ -22,7 +22,9 @@ def text_of(**values: object) -> str:
     return json.dumps(values, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
 
 
-def message(revision: str, phase: str = "commit", apply: dict[str, str] | None = None, runtime: Any = None, **values: object) -> dict[str, Any]:
+def message(
+    revision: str, phase: str = "commit", apply: dict[str, str] | None = None, runtime: Any = None, **values: object
+) -> dict[str, Any]:
     document = parse(revision, text_of(**values))
     return {
         "phase": phase,
