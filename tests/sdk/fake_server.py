@@ -44,7 +44,6 @@ class FakeServer:
         self.wanted: dict[str, Any] | None = None
         self.posts: list[tuple[str, dict[str, Any]]] = []
         self.tokens: set[str] = set()
-        self.subscriptions = 0
         self._listeners: list[queue.SimpleQueue[tuple[str, Any] | None]] = []
         self._changed = threading.Condition()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
@@ -55,9 +54,15 @@ class FakeServer:
         return f"http://127.0.0.1:{self._server.server_address[1]}"
 
     def say(self, event: str, data: dict[str, Any]) -> None:
+        """To every subscriber; there is one, or there will be."""
         with self._changed:
+            self.until_subscribed()
             for listener in self._listeners:
                 listener.put((event, data))
+
+    def until_subscribed(self) -> None:
+        with self._changed:
+            assert self._changed.wait_for(lambda: self._listeners, GENEROUS_SECONDS)
 
     def cut(self) -> None:
         """Every subscription ends."""
@@ -134,8 +139,8 @@ class FakeServer:
             return
         listener: queue.SimpleQueue[tuple[str, Any] | None] = queue.SimpleQueue()
         with self._changed:
-            self.subscriptions += 1
             self._listeners.append(listener)
+            self._changed.notify_all()
             if self.wanted is not None:
                 listener.put(("config", self.wanted))
         request.send_response(200)

@@ -1,138 +1,172 @@
-"""The SDK in front of an application: what the server may ask, who may not, and what is counted."""
+"""The SDK in front of an application: the server's paths, counting, conversations, and goodbyes."""
 
-import asyncio
 import json
-from collections.abc import AsyncIterator
+import socket
+import threading
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+import uvicorn
+from fastapi import FastAPI, WebSocket
+from fastapi.responses import StreamingResponse
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect
 
 from servicing_sdk import Servicing
-from servicing_sdk.documents import parse
 from servicing_sdk.surroundings import Surroundings
+from tests.sdk.fake_server import TOKEN, message, text_of
 
-pytestmark = pytest.mark.anyio
-
-TOKEN = "t0ken"
-HERE = "/.well-known/servicing"
+OWN = {"Authorization": f"Bearer {TOKEN}"}
+PREFIX = "/.well-known/servicing"
 
 
-async def hello(scope: Any, receive: Any, send: Any) -> None:
-    await send({"type": "http.response.start", "status": 200, "headers": []})
-    await send({"type": "http.response.body", "body": b"hello"})
+@contextmanager
+def served(app: Any) -> Iterator[httpx.Client]:
+    """The application on a real server."""
+    listening = socket.create_server(("127.0.0.1", 0))
+    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", ws="websockets-sansio"))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+    thread.start()
+    try:
+        with httpx.Client(base_url=f"http://127.0.0.1:{listening.getsockname()[1]}", trust_env=False, timeout=20) as client:
+            yield client
+    finally:
+        server.should_exit = True
+        thread.join()
+        listening.close()
+
+
+def made(folder: Path) -> Servicing:
+    (folder / "config.json").write_text(text_of(model="small"))
+    return Servicing(around=Surroundings(token=TOKEN, revision="cfg-0", file=folder / "config.json"), state_writes=2, state_reads=[1, 2])
+
+
+def application(servicing: Servicing) -> FastAPI:
+    app = FastAPI(lifespan=servicing.lifespan)
+    servicing.mount(app)
+
+    @app.get("/model")
+    async def model() -> dict[str, Any]:
+        return {"model": servicing.config["model"], "load": servicing.work.load()}
+
+    async def ticks() -> AsyncIterator[bytes]:
+        for number in range(1_000_000):
+            yield f"data: {number}\n\n".encode()
+            if number == 3:
+                servicing.drain(0.0)
+
+    @app.get("/stream")
+    async def stream() -> StreamingResponse:
+        return StreamingResponse(servicing.sse(ticks()), media_type="text/event-stream")
+
+    @app.websocket("/talk")
+    async def talk(socket: WebSocket) -> None:
+        await socket.accept()
+        await socket.send_json(servicing.work.load())
+        while True:
+            await socket.receive_text()
+
+    return app
 
 
 @pytest.fixture
-def servicing() -> Servicing:
-    made = Servicing(around=Surroundings(token=TOKEN, version="1.0.0"), state_writes=3, state_reads=[2, 3])
-    made.work.state = "ready"
-    return made
+def servicing(tmp_path: Path) -> Servicing:
+    return made(tmp_path)
 
 
 @pytest.fixture
-async def client(servicing: Servicing) -> AsyncIterator[httpx.AsyncClient]:
-    transport = httpx.ASGITransport(servicing.asgi(hello))
-    headers = {"Authorization": f"Bearer {TOKEN}"}
-    async with httpx.AsyncClient(transport=transport, base_url="http://agent", headers=headers) as client:
+def client(servicing: Servicing) -> Iterator[httpx.Client]:
+    with served(application(servicing)) as client:
         yield client
 
 
-def body(revision: str, **values: Any) -> dict[str, Any]:
-    document = json.dumps(values)
-    return {"revision": revision, "hash": parse("", document).hash, "document": document, "values": values}
+def test_only_the_instances_own_token_opens_the_servers_paths(client: httpx.Client) -> None:
+    for headers in ({}, {"Authorization": "Bearer another"}, {"Authorization": "Basic another"}):
+        assert client.post(f"{PREFIX}/config/commit", json=message("cfg-1"), headers=headers).status_code == 401
+    assert client.get(f"{PREFIX}/ready").json() == {"state": "ready", "reason": ""}
+    assert client.get(f"{PREFIX}/no-such-thing", headers=OWN).status_code == 404
 
 
-async def test_everything_else_is_the_applications(client: httpx.AsyncClient) -> None:
-    assert (await client.get("/anything")).text == "hello"
+def test_a_server_without_a_token_is_not_obeyed() -> None:
+    with served(application(Servicing(around=Surroundings()))) as client:
+        assert client.get(f"{PREFIX}/info", headers={"Authorization": "Bearer x"}).status_code == 401
 
 
-@pytest.mark.parametrize("path", ["info", "drain"])
-async def test_without_the_instances_token_nothing_is_told(client: httpx.AsyncClient, path: str) -> None:
-    for authorization in ("", "Bearer ", "Bearer other"):
-        assert (await client.get(f"{HERE}/{path}", headers={"Authorization": authorization})).status_code == 401
-    assert (await client.post(f"{HERE}/config/commit", json=body("x"), headers={"Authorization": ""})).status_code == 401
+def test_a_change_over_http_is_prepared_and_committed_twice_with_one_effect(client: httpx.Client) -> None:
+    said = message("cfg-1", model="large")
+    assert client.post(f"{PREFIX}/config/prepare", json=said, headers=OWN).json() == {"revision": "cfg-1", "hash": said["hash"]}
+    assert client.get("/model").json()["model"] == "small"
+    for _ in range(2):
+        answer = client.post(f"{PREFIX}/config/commit", json=said, headers=OWN)
+        assert answer.json() == {"revision": "cfg-1", "hash": said["hash"], "pending": []}
+    assert client.get("/model").json()["model"] == "large"
+    info = client.get(f"{PREFIX}/info", headers=OWN).json()
+    assert info["config"]["applied"] == {"revision": "cfg-1", "hash": said["hash"]}
+    assert info["state_schema"] == {"writes": 2, "reads": [1, 2]}
 
 
-async def test_an_agent_without_a_token_of_its_own_lets_nobody_in() -> None:
-    transport = httpx.ASGITransport(Servicing(around=Surroundings()).asgi(hello))
-    async with httpx.AsyncClient(transport=transport, base_url="http://agent") as client:
-        assert (await client.get(f"{HERE}/info", headers={"Authorization": "Bearer "})).status_code == 401
+@pytest.mark.parametrize("body", ["", "[]", "{}", '{"revision": "cfg-1", "document": "{"}'])
+def test_a_request_that_cannot_be_read_is_refused(client: httpx.Client, body: str) -> None:
+    assert client.post(f"{PREFIX}/config/commit", content=body, headers=OWN).status_code == 422
+    assert client.get("/model").json()["model"] == "small"
 
 
-async def test_a_configuration_is_prepared_and_committed(client: httpx.AsyncClient, servicing: Servicing) -> None:
-    given = body("cfg-1-p1", timeout_seconds=60)
-    assert (await client.post(f"{HERE}/config/prepare", json=given)).json() == {"revision": "cfg-1-p1", "hash": given["hash"]}
-    assert servicing.config == {}
-    assert (await client.post(f"{HERE}/config/commit", json=given)).json()["hash"] == given["hash"]
-    assert servicing.config == {"timeout_seconds": 60}
-    info = (await client.get(f"{HERE}/info")).json()
-    assert info["config"]["applied"] == {"revision": "cfg-1-p1", "hash": given["hash"]}
-    assert (info["state_schema"], info["contract"]) == ({"writes": 3, "reads": [2, 3]}, "1")
+def test_a_conversation_named_by_a_header_keeps_its_values(client: httpx.Client) -> None:
+    mine = {"X-Conversation-Id": "mine"}
+    assert client.get("/model", headers=mine).json() == {
+        "model": "small",
+        "load": {"active_requests": 1, "active_streams": 0, "open_conversations": 1},
+    }
+    said = message("cfg-1", apply={"model": "next-conversation"}, model="large")
+    pending = client.post(f"{PREFIX}/config/commit", json=said, headers=OWN).json()["pending"]
+    assert pending == [{"path": "model", "scope": "next-conversation"}]
+    assert client.get("/model", headers=mine).json()["model"] == "small"
+    assert client.get("/model", headers={"X-Conversation-Id": "another"}).json()["model"] == "large"
 
 
-@pytest.mark.parametrize("content", [b"", b"[]", b"{", b'{"revision": "x"}'])
-async def test_a_request_that_cannot_be_read_is_422(client: httpx.AsyncClient, content: bytes) -> None:
-    assert (await client.post(f"{HERE}/config/prepare", content=content)).status_code == 422
+def test_a_stream_of_events_says_goodbye_when_its_time_is_up(client: httpx.Client, servicing: Servicing) -> None:
+    told = client.get("/stream").text
+    assert told.startswith("data: 0\n\n")
+    assert told.endswith("event: servicing-reconnect\nretry: 500\ndata: {}\n\n")
+    assert servicing.work.load()["active_streams"] == 0
 
 
-async def test_a_drain_makes_it_unready_and_can_be_taken_back(client: httpx.AsyncClient) -> None:
-    assert (await client.get(f"{HERE}/ready")).status_code == 200
-    assert (await client.post(f"{HERE}/drain", json={"deadline_seconds": 5})).json()["draining"] is True
-    assert (await client.get(f"{HERE}/ready")).status_code == 503
-    await client.delete(f"{HERE}/drain")
-    assert (await client.get(f"{HERE}/ready")).status_code == 200
+def test_a_websocket_is_counted_as_a_stream_and_closed_with_1012(client: httpx.Client, servicing: Servicing) -> None:
+    with connect(str(client.base_url.join("/talk")).replace("http", "ws"), proxy=None) as talking:
+        assert json.loads(talking.recv(timeout=20)) == {"active_requests": 0, "active_streams": 1, "open_conversations": 0}
+        assert client.post(f"{PREFIX}/drain", json={"deadline_seconds": 0}, headers=OWN).json()["draining"] is True
+        with pytest.raises(ConnectionClosed) as closed:
+            talking.recv(timeout=20)
+        assert closed.value.rcvd is not None
+        assert closed.value.rcvd.code == 1012
+    assert client.get(f"{PREFIX}/ready").status_code == 503
+    assert client.delete(f"{PREFIX}/drain", headers=OWN).json()["draining"] is False
+    assert client.get(f"{PREFIX}/ready").status_code == 200
 
 
-async def test_requests_streams_and_conversations_are_counted(servicing: Servicing) -> None:
-    inside, go_on = asyncio.Event(), asyncio.Event()
-
-    async def slow(scope: Any, receive: Any, send: Any) -> None:
-        async with servicing.stream():
-            inside.set()
-            await go_on.wait()
-        await hello(scope, receive, send)
-
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(servicing.asgi(slow)), base_url="http://agent") as client:
-        request = asyncio.ensure_future(client.get("/", headers={"X-Conversation-Id": "one"}))
-        await inside.wait()
-        assert servicing.work.load() == {"active_requests": 1, "active_streams": 1, "open_conversations": 1}
-        go_on.set()
-        await request
-    assert servicing.work.load() == {"active_requests": 0, "active_streams": 0, "open_conversations": 0}
+def test_state_goes_out_and_comes_in_as_lines(client: httpx.Client, servicing: Servicing) -> None:
+    kept = [{"id": "1", "schema": 2, "value": "a"}]
+    servicing.state.export(lambda: iter(kept))
+    taken: list[dict[str, Any]] = []
+    servicing.state.import_(taken.append)
+    lines = client.get(f"{PREFIX}/state/export", headers=OWN).text
+    answer = client.post(f"{PREFIX}/state/import", content=lines + "[]\nnonsense\n", headers=OWN).json()
+    assert taken == kept
+    assert answer["imported"] == 1
+    assert [refused["line"] for refused in answer["refused"]] == [2, 3]
 
 
-async def test_a_stream_says_goodbye_when_its_time_is_up(servicing: Servicing) -> None:
-    async def for_ever() -> AsyncIterator[bytes]:
-        yield b"data: 1\n\n"
-        servicing.work.drain(0.0)
-        await asyncio.Event().wait()
+def test_a_plain_asgi_application_without_a_lifespan_starts_and_ends_with_the_sdk(servicing: Servicing) -> None:
+    async def plain(scope: Any, receive: Any, send: Any) -> None:
+        assert scope["type"] == "http"
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": servicing.config["model"].encode()})
 
-    assert [chunk async for chunk in servicing.sse(for_ever())] == [b"data: 1\n\n", b"event: servicing-reconnect\nretry: 500\ndata: {}\n\n"]
-
-
-async def test_a_stream_that_ends_by_itself_needs_no_goodbye(servicing: Servicing) -> None:
-    async def short() -> AsyncIterator[bytes]:
-        yield b"data: 1\n\n"
-
-    servicing.work.drain(60.0)
-    assert [chunk async for chunk in servicing.sse(short())] == [b"data: 1\n\n"]
-
-
-async def test_state_is_exported_and_taken_in_record_by_record(client: httpx.AsyncClient, servicing: Servicing) -> None:
-    kept: list[Any] = []
-
-    @servicing.state.export
-    def export() -> Any:
-        yield {"id": "1", "schema": 3, "value": "tea"}
-
-    @servicing.state.import_
-    def take(record: dict[str, Any]) -> None:
-        if record["schema"] > 3:
-            raise ValueError("too new")
-        kept.append(record["value"])
-
-    assert (await client.get(f"{HERE}/state/export")).text == '{"id": "1", "schema": 3, "value": "tea"}\n'
-    lines = '{"id": "2", "schema": 2, "value": "milk"}\n{"id": "3", "schema": 4, "value": "?"}\n[]\n'
-    answer = (await client.post(f"{HERE}/state/import", content=lines)).json()
-    assert (answer["imported"], [refused["line"] for refused in answer["refused"]], kept) == (1, [2, 3], ["milk"])
+    with served(servicing.mount(plain)) as client:
+        assert client.get("/").text == "small"
+        assert client.get(f"{PREFIX}/ready").json()["state"] == "ready"
+    assert servicing.work.draining

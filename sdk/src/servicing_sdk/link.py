@@ -72,6 +72,8 @@ class Link:
         """Lets the threads end; they are daemons, so nobody waits for a server that does not answer."""
         self._end.set()
         self._soon.set()
+        if self._threads and threading.current_thread() not in self._threads:
+            self._threads[-1].join(1.0)
 
     def report_soon(self) -> None:
         """Something changed that the server should know."""
@@ -106,14 +108,15 @@ class Link:
         try:
             connection.request("GET", f"{self._around.base}/link", headers={**self._headers, "Accept": "text/event-stream"})
             answer = connection.getresponse()
-            if answer.status != 200:
-                self._refused(answer)
-                return False
-            for event, data in events(answer):
-                heard = True
-                if self._end.is_set():
-                    break
-                self._event(event, data)
+            with answer:  # which has taken the connection over when the server ends it with the answer
+                if answer.status != 200:
+                    self._refused(answer)
+                    return False
+                for event, data in events(answer):
+                    heard = True
+                    if self._end.is_set():
+                        break
+                    self._event(event, data)
         finally:
             connection.close()
             if not heard:  # refused, or something on the way holds streams back: ask instead for a while
@@ -180,14 +183,16 @@ class Link:
     # --- up ------------------------------------------------------------------------------------------------------------------------
 
     def _beat(self) -> None:
-        while not self._end.is_set():
+        while True:
             self._soon.wait(self._pace.beat * random.uniform(0.9, 1.0))  # noqa: S311 (spreads load)
             self._soon.clear()
             if self._end.is_set():
-                return
+                break
             self._configs.tick()
             self._report()
             self._send_values()
+        with self._speaking:
+            self._hang_up()
 
     def _report(self) -> None:
         body = {"level": "sdk", "client": self._client, "config": self._configs.state(), **self._state()}
@@ -204,7 +209,7 @@ class Link:
         """Whether the server took it. What is lost is said again with the next beat."""
         text = json.dumps(body).encode()
         with self._speaking:
-            for _ in range(2):  # a connection that was kept may have been closed meanwhile
+            for _ in range(0 if self._end.is_set() else 2):  # a connection that was kept may have been closed meanwhile
                 fresh = self._up is None
                 self._up = self._up or self._connection(self._pace.answer)
                 try:
@@ -214,13 +219,17 @@ class Link:
                     answer = self._up.getresponse()
                     answer.read()
                 except (OSError, HTTPException):
-                    self._up.close()
-                    self._up = None
+                    self._hang_up()
                     if fresh:
                         break
                 else:
                     return answer.status < 300
         return False
+
+    def _hang_up(self) -> None:
+        if self._up is not None:
+            self._up.close()
+            self._up = None
 
     @property
     def _headers(self) -> dict[str, str]:

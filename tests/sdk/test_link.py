@@ -1,0 +1,128 @@
+"""The link of an agent to a server: subscription, reports, what happens when either is held back."""
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from servicing_sdk import ConfigRejected, Servicing
+from tests.sdk.fake_server import QUICK, TOKEN, FakeServer, message, text_of
+
+
+@pytest.fixture
+def server() -> Iterator[FakeServer]:
+    with FakeServer().running() as running:
+        yield running
+
+
+@pytest.fixture
+def servicing(server: FakeServer, tmp_path: Path) -> Iterator[Servicing]:
+    made = Servicing(around=server.surroundings(tmp_path, text_of(n=0)), pace=QUICK)
+    with made.running():
+        yield made
+
+
+def test_an_agent_reports_at_once_what_it_started_with(server: FakeServer, servicing: Servicing) -> None:
+    report = server.until(bool)
+    assert report["config"]["applied"]["revision"] == "cfg-0"
+    assert (report["level"], report["state"]) == ("sdk", "ready")
+    assert report["load"] == {"active_requests": 0, "active_streams": 0, "open_conversations": 0}
+    assert server.tokens == {f"Bearer {TOKEN}"}
+    assert server.posts[0][0] == "/api/platform/agents/Wow%20Agent/link"
+
+
+def test_a_change_is_prepared_then_used(server: FakeServer, servicing: Servicing) -> None:
+    said = message("cfg-1", "prepare", n=1)
+    server.say("config", said)
+    server.until(lambda report: (report["config"]["prepared"] or {}).get("hash") == said["hash"])
+    assert servicing.config == {"n": 0}
+    server.say("config", {**said, "phase": "commit"})
+    server.until(lambda report: report["config"]["applied"]["hash"] == said["hash"])
+    assert servicing.config == {"n": 1}
+
+
+def test_an_abort_forgets_what_was_prepared(server: FakeServer, servicing: Servicing) -> None:
+    server.say("config", message("cfg-1", "prepare", n=1))
+    server.until(lambda report: report["config"]["prepared"] is not None)
+    server.say("config", message("cfg-1", "abort", n=1))
+    server.posts.clear()
+    assert server.until(lambda report: report["config"]["prepared"] is None)
+    assert servicing.config == {"n": 0}
+
+
+def test_a_veto_reaches_the_server(server: FakeServer, servicing: Servicing) -> None:
+    @servicing.on_prepare
+    def veto(new: dict[str, int], old: dict[str, int]) -> None:
+        raise ConfigRejected("n", "not that one")
+
+    server.say("config", message("cfg-1", "prepare", n=1))
+    report = server.until(lambda said: said["config"]["last_attempt"] is not None)
+    assert report["config"]["last_attempt"]["errors"] == [{"path": "n", "message": "not that one"}]
+    assert report["config"]["last_attempt"]["result"] == "rejected"
+
+
+def test_whoever_comes_back_gets_what_is_wanted_now(server: FakeServer, servicing: Servicing) -> None:
+    server.until_subscribed()
+    server.wanted = message("cfg-1", n=1)
+    server.cut()
+    server.until(lambda report: report["config"]["applied"]["revision"] == "cfg-1")
+    assert servicing.config == {"n": 1}
+
+
+def test_where_streams_are_held_back_the_agent_asks(server: FakeServer, tmp_path: Path) -> None:
+    server.streams, server.wanted = False, message("cfg-1", n=1)
+    with Servicing(around=server.surroundings(tmp_path, text_of(n=0)), pace=QUICK).running():
+        server.until(lambda report: report["config"]["applied"]["revision"] == "cfg-1")
+
+
+def test_a_server_that_is_down_does_not_stop_an_agent_and_is_found_later(tmp_path: Path) -> None:
+    server = FakeServer()
+    servicing = Servicing(around=server.surroundings(tmp_path, text_of(n=0)), pace=QUICK)
+    with servicing.running():
+        assert servicing.config == {"n": 0}
+        server.wanted = message("cfg-1", n=1)
+        with server.running():
+            server.until(lambda report: report["config"]["applied"]["revision"] == "cfg-1")
+
+
+def test_a_message_that_cannot_be_read_changes_nothing(server: FakeServer, servicing: Servicing) -> None:
+    for broken in ({"phase": "commit"}, {**message("cfg-1", n=1), "document": "{"}, {**message("cfg-1", n=1), "hash": "0" * 64}):
+        server.say("config", broken)
+    server.say("config", message("cfg-2", n=2))
+    server.until(lambda report: report["config"]["applied"]["revision"] == "cfg-2")
+    assert not any("cfg-1" in str(body) for _, body in server.posts)
+
+
+def test_the_log_level_and_flags_act_and_go_back(server: FakeServer, servicing: Servicing) -> None:
+    before = logging.getLogger().level
+    server.say("config", message("cfg-1", runtime={"log_level": "DEBUG", "flags": {"new-search": {"value": True}}}, n=1))
+    server.until(lambda report: report["config"]["applied"]["revision"] == "cfg-1")
+    assert logging.getLogger().level == logging.DEBUG
+    assert servicing.flag("new-search", default=False) is True
+    server.say("config", message("cfg-2", runtime={"log_level": "no such level"}, n=2))
+    server.until(lambda report: report["config"]["applied"]["revision"] == "cfg-2")
+    assert logging.getLogger().level == before
+    assert servicing.flag("new-search", default=False) is False
+
+
+def test_a_drain_is_heard_and_taken_back(server: FakeServer, servicing: Servicing) -> None:
+    server.until(lambda said: said["state"] == "ready")
+    server.say("drain", {"deadline_seconds": 300})
+    server.until(lambda report: report["state"] == "draining")
+    server.posts.clear()
+    server.say("resume", {})
+    server.until(lambda report: report["state"] == "ready")
+
+
+def test_metrics_of_its_own_are_sent_together(server: FakeServer, servicing: Servicing) -> None:
+    servicing.report("quality", 0.9)
+    assert {"metric": "quality", "value": 0.9} in server.until_posted("/reports")["values"]
+
+
+def test_an_agent_says_itself_that_it_can_take_no_work(server: FakeServer, servicing: Servicing) -> None:
+    servicing.unavailable("the model is loading")
+    server.until(lambda report: report["state"] == "unavailable")
+    servicing.ready()
+    server.posts.clear()
+    server.until(lambda report: report["state"] == "ready")
