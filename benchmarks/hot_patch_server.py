@@ -19,6 +19,7 @@ from agent_servicing.adapters.system import RandomIds, SystemClock
 from agent_servicing.adapters.vault import Vault
 from agent_servicing.core.limits import Limits
 from agent_servicing.core.versions import SourceVersion
+from agent_servicing.manifest import load_manifest
 from agent_servicing.reconcile.engine import Engine
 from agent_servicing.reconcile.pulse import Pulse
 from agent_servicing.reconcile.supervisor import Supervisor
@@ -119,9 +120,7 @@ async def installed(services, clock, instances: int) -> Mapping[str, object]:
         name = f"Agent{len(names)}"
         names.append(name)
         text = MANIFEST.format(agent=name, instances=size, prompt="be brief " * 200)
-        from agent_servicing.manifest import load_manifest
-
-        await services.fleet.add(load_manifest(text), version="1.0.0", actor="bench")
+        await services.fleet.add(load_manifest(text, origin="bench"), version="1.0.0", actor="bench")
     for name in names:
         while True:
             state = (await services.fleet.get(name)).state
