@@ -154,8 +154,11 @@ class FakeServer:
         request.close_connection = True
 
     def _polled(self, request: BaseHTTPRequestHandler) -> None:
-        wanted = self.wanted
-        if wanted is None or request.headers["If-None-Match"] == f'"{wanted["hash"]}"':
+        known = request.headers["If-None-Match"]
+        with self._changed:
+            self._changed.wait_for(lambda: self.wanted is not None and known != f'"{self.wanted["hash"]}"', 0.2)
+            wanted = self.wanted
+        if wanted is None or known == f'"{wanted["hash"]}"':
             answer(request, 304, b"")
         else:
             answer(request, 200, wanted["document"].encode(), {"ETag": wanted["hash"], "X-Servicing-Revision": wanted["revision"]})

@@ -1,16 +1,12 @@
 """The SDK in front of an application: the server's paths, counting, conversations, and goodbyes."""
 
 import json
-import socket
-import threading
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-import uvicorn
 from fastapi import FastAPI, WebSocket
 from fastapi.responses import StreamingResponse
 from websockets.exceptions import ConnectionClosed
@@ -19,25 +15,10 @@ from websockets.sync.client import connect
 from servicing_sdk import Servicing
 from servicing_sdk.surroundings import Surroundings
 from tests.sdk.fake_server import TOKEN, message, text_of
+from tests.sdk.serving import served
 
 OWN = {"Authorization": f"Bearer {TOKEN}"}
 PREFIX = "/.well-known/servicing"
-
-
-@contextmanager
-def served(app: Any) -> Iterator[httpx.Client]:
-    """The application on a real server."""
-    listening = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", ws="websockets-sansio"))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
-    thread.start()
-    try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{listening.getsockname()[1]}", trust_env=False, timeout=20) as client:
-            yield client
-    finally:
-        server.should_exit = True
-        thread.join()
-        listening.close()
 
 
 def made(folder: Path) -> Servicing:

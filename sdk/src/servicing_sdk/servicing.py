@@ -240,22 +240,29 @@ class Servicing:
 
 
 async def _lifespan(app: App, scope: Any, receive: Any, send: Any) -> None:
-    """The application's own lifespan, or the protocol on its behalf when it has none."""
-    spoke = False
+    """The application's own lifespan, or the protocol on its behalf when it has none, or takes it for a request."""
+    spoke, unanswered = False, list[Any]()
 
     async def heard(message: Any) -> None:
         nonlocal spoke
+        if not message["type"].startswith("lifespan."):
+            raise RuntimeError("this is no request")
         spoke = True
         await send(message)
 
+    async def received() -> Any:
+        message = await receive()
+        unanswered.append(message)
+        return message
+
     try:
-        await app(scope, receive, heard)
+        await app(scope, received, heard)
     except Exception:
         if spoke:
             raise
     if not spoke:
         while True:
-            message = await receive()
+            message = unanswered.pop() if unanswered else await receive()
             kind = message["type"]
             await send({"type": f"{kind}.complete"})
             if kind == "lifespan.shutdown":
