@@ -4,14 +4,15 @@ from typing import Literal
 
 from agent_servicing.core.manifest import StateSpec
 
-Door = Literal["two_way", "one_way", "unknown"]
+Door = Literal["two_way", "two_way_by_migration", "one_way", "unknown"]
 
 
 def door(old: StateSpec, new: StateSpec) -> tuple[Door, str]:
     """Whether both versions can use what the other writes, and a sentence that says why.
 
-    two_way: one can go and come back. one_way: the old version cannot read what the new one writes (or the new one cannot read what
-    is there). unknown: a manifest says too little. A version without a state directory neither reads nor writes what the other keeps.
+    two_way: one can go and come back. two_way_by_migration: the old version cannot read what the new one writes, but the new one can
+    convert it first. one_way: neither (or the new version cannot read what is there). unknown: a manifest says too little. A version
+    without a state directory neither reads nor writes what the other keeps.
     """
     if old.directory is None or new.directory is None:
         return "two_way", _stateless(old, new)
@@ -20,6 +21,12 @@ def door(old: StateSpec, new: StateSpec) -> tuple[Door, str]:
     if not _reads(new, old.writes):
         return "one_way", f"the new version cannot read state schema {old.writes}, which the old one writes"
     if not _reads(old, new.writes):
+        target = next((schema for schema in new.converts if _reads(old, schema)), None)
+        if target is not None:
+            return (
+                "two_way_by_migration",
+                f"the new version can convert its state schema {new.writes} back to {target}, which the old one reads",
+            )
         return "one_way", f"the old version cannot read state schema {new.writes}, which the new one writes"
     if old.writes == new.writes:
         return "two_way", f"both versions write state schema {new.writes}"

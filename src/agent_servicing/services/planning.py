@@ -245,6 +245,8 @@ def _warnings(state: AgentState, current: VersionRow | None, row: VersionRow | N
         verdict, note = door(current.manifest.state, row.manifest.state)
         if verdict == "one_way":
             yield f"There is no way back that keeps its state: {note}."
+        elif verdict == "two_way_by_migration":
+            yield f"Going back needs a conversion of its state: {note}."
         elif verdict == "unknown":
             yield f"Whether a rollback keeps its state is unknown: {note}."
     if row.manifest.upgrade.migration_notes:
