@@ -1,5 +1,11 @@
-"""Can a version be taken back without losing what it wrote? The door between two versions' state schemas. Pure; asked before an upgrade."""
+"""Can a version be taken back without losing what it wrote? The door between two versions' state schemas, and what is known of snapshots.
 
+Pure; asked before an upgrade and a rollback.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
 from typing import Literal
 
 from agent_servicing.core.manifest import StateSpec
@@ -42,3 +48,50 @@ def _stateless(old: StateSpec, new: StateSpec) -> str:
 def _reads(spec: StateSpec, schema: int) -> bool:
     """A version reads what it writes, listed or not."""
     return schema == spec.writes or schema in spec.reads
+
+
+class SavingStatus(StrEnum):
+    """How far a snapshot is. `absent`: never begun, or what began it is gone; it can be begun anew."""
+
+    ABSENT = "absent"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Saving:
+    """A snapshot being taken; `detail` is a sentence for people."""
+
+    status: SavingStatus
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rehearsal:
+    """What restoring a snapshot into a scratch folder showed; `seconds` is the honest estimate of a restore."""
+
+    at: datetime
+    seconds: float
+    passed: bool
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SavedState:
+    """One usable snapshot: it was read back after it was written.
+
+    `size_bytes` is what a restore would write, `stored_bytes` what keeping it added; `notes` name what was left out and why.
+    """
+
+    snapshot: str
+    version: str
+    schema: int | None
+    taken_at: datetime
+    seconds: float
+    size_bytes: int
+    stored_bytes: int
+    files: int
+    pinned: bool
+    notes: tuple[str, ...] = ()
+    rehearsal: Rehearsal | None = None
