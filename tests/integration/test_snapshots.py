@@ -60,7 +60,7 @@ async def take(snapshots: FolderSnapshots, key: str, *stores: StateStore, pinned
 
 async def over(snapshots: FolderSnapshots, key: str) -> Saving:
     with anyio.fail_after(60):
-        while (outcome := await snapshots.outcome(AGENT, key)).status is SavingStatus.RUNNING:  # noqa: ASYNC110 (the driver is asked, as the engine does)
+        while (outcome := await snapshots.outcome(AGENT, key)).status is SavingStatus.RUNNING:
             await SystemClock().sleep(0.01)
     return outcome
 
