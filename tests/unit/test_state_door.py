@@ -7,6 +7,7 @@ from agent_servicing.core.state import door
 
 NONE = StateSpec()
 SILENT = StateSpec(directory="state")
+CONVERTS = StateSpec(directory="state", writes=3, reads=(2, 3), converts=(2,))
 
 
 def keeps(writes: int, *reads: int) -> StateSpec:
@@ -23,6 +24,8 @@ def keeps(writes: int, *reads: int) -> StateSpec:
         (keeps(2, 2, 3), keeps(3, 2, 3), "two_way", "schemas 2 and 3"),
         (keeps(2, 2), keeps(3, 2, 3), "one_way", "old version cannot read state schema 3"),
         (keeps(2, 2, 3), keeps(3, 3), "one_way", "new version cannot read state schema 2"),
+        (keeps(2, 2), CONVERTS, "two_way_by_migration", "convert its state schema 3 back to 2"),
+        (keeps(1, 1), CONVERTS, "one_way", "new version cannot read state schema 1"),
         (SILENT, keeps(3), "unknown", "does not say"),
         (keeps(3), SILENT, "unknown", "does not say"),
     ],

@@ -18,7 +18,15 @@ from agent_servicing.reconcile.engine import Engine
 from agent_servicing.reconcile.observe import Observer
 from agent_servicing.testing.channel import MemoryChannel
 from agent_servicing.testing.clock import VirtualClock
-from agent_servicing.testing.memory import MemoryClient, MemoryMetrics, MemoryReports, MemoryRouter, MemoryRuntime, MemoryVerifier
+from agent_servicing.testing.memory import (
+    MemoryClient,
+    MemoryMetrics,
+    MemoryReports,
+    MemoryRouter,
+    MemoryRuntime,
+    MemorySnapshots,
+    MemoryVerifier,
+)
 
 AGENT = "WowTest"
 
@@ -44,6 +52,7 @@ class World:
         self.router = MemoryRouter()
         self.metrics = MemoryMetrics(self.clock, self.router, self.runtime)
         self.verifier = MemoryVerifier(self.clock, self.runtime)
+        self.snapshots = MemorySnapshots(self.clock)
         self.reports = MemoryReports(self.clock)
         self.channel = MemoryChannel(self.clock)
         self.patches: dict[str, Patch] = {}
@@ -110,6 +119,7 @@ class World:
             client=self.client,
             clock=self.clock,
             verifier=self.verifier,
+            snapshots=self.snapshots,
             reports=self.reports,
             channel=self.channel,
         )
@@ -126,6 +136,7 @@ class World:
             limits=self.limits,
             action_timeout_seconds=5,
             verifier=self.verifier,
+            snapshots=self.snapshots,
             channel=self.channel,
         )
         for action in decision.actions:

@@ -12,6 +12,7 @@ from fastapi import FastAPI
 from agent_servicing.adapters.agent_http import HttpAgentClient
 from agent_servicing.adapters.config.channel import InstanceChannel
 from agent_servicing.adapters.registry import installed_drivers, load_driver
+from agent_servicing.adapters.state.snapshots import FolderSnapshots
 from agent_servicing.adapters.system import RandomIds, SystemClock
 from agent_servicing.adapters.vault import Vault
 from agent_servicing.adapters.verification.verifier import ProcessVerifier
@@ -29,6 +30,7 @@ from agent_servicing.ports import (
     Reports,
     Router,
     Runtime,
+    Snapshots,
     Store,
     Verifier,
     VersionSource,
@@ -127,6 +129,7 @@ async def open_app(settings: Settings, *, api_url: str, redactor: Redactor | Non
         secrets = Secrets(database=database, clock=clock, ids=ids, settings=settings, cipher=_vault(settings), redactor=redactor)
         channel = await _channel(stack, runtime, clock, secrets=secrets)
         verifier = await stack.enter_async_context(ProcessVerifier(data_dir=settings.data_dir, router_url=router.url, clock=clock, ids=ids))
+        snapshots = await stack.enter_async_context(FolderSnapshots(data_dir=settings.data_dir, clock=clock))
         bus = await stack.enter_async_context(_bus(settings))
         may_work = ownership.confirm if ownership is not None else None
         store = _store(database, ids, settings, may_work=may_work)
@@ -145,6 +148,7 @@ async def open_app(settings: Settings, *, api_url: str, redactor: Redactor | Non
             client=client,
             clock=clock,
             verifier=verifier,
+            snapshots=snapshots,
             reports=SqlReports(database=database),
             masker=redactor,
             channel=channel,
@@ -212,6 +216,7 @@ def _engine(
     client: AgentClient,
     clock: Clock,
     verifier: Verifier,
+    snapshots: Snapshots,
     reports: Reports,
     masker: Masker,
     channel: ConfigChannel | None,
@@ -231,6 +236,7 @@ def _engine(
         ),
         action_timeout_seconds=settings.action_timeout_seconds,
         verifier=verifier,
+        snapshots=snapshots,
         reports=reports,
         masker=masker,
         channel=channel,

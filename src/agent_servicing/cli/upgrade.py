@@ -75,6 +75,7 @@ OnInconclusive = Annotated[
 ]
 PromoteEarly = Annotated[bool, _option("--promote-early", SAFETY, "Go on as soon as the verdict is passing")]
 NoAutoRollback = Annotated[bool, _option("--no-auto-rollback", SAFETY, "Only tell when a threshold is passed")]
+NoSnapshot = Annotated[bool, _option("--no-snapshot", SAFETY, "Leave out the copy of the state before anything changes")]
 NoVerify = Annotated[bool, _option("--no-verify", SAFETY, "Leave out the version's own tests after 100 %")]
 Acknowledge = Annotated[bool, _option("--acknowledge-breaking", SAFETY, "You have read the breaking changes")]
 
@@ -111,6 +112,7 @@ def upgrade(
     promote_early: PromoteEarly = False,
     no_auto_rollback: NoAutoRollback = False,
     no_verify: NoVerify = False,
+    no_snapshot: NoSnapshot = False,
     acknowledge_breaking: Acknowledge = False,
     when_busy: WhenBusy = "queue",
     start_grace_seconds: Grace = None,
@@ -146,6 +148,7 @@ def upgrade(
         "when_busy": when_busy.replace("-", "_"),
         **({strategy.replace("-", "_"): shape} if shape else {}),
         **({"verify": False} if no_verify else {}),
+        **({"snapshot": False} if no_snapshot else {}),
         **({"promote_early": True} if promote_early else {}),
         **({"override_freeze": True} if override_freeze else {}),
         **given(

@@ -92,7 +92,12 @@ def _changes(view: Json) -> Iterator[str]:
     yield from _section("Migration notes", [_note(note) for note in view.get("migration_notes") or ()])
     yield from _section("Configuration", [_difference(d) for d in view.get("config_schema") or ()])
     yield from _section("Manifest", [_difference(d) for d in view.get("manifest") or ()])
-    door = {"two_way": "can be taken back", "one_way": "cannot be taken back", "unknown": "not known whether it can be taken back"}
+    door = {
+        "two_way": "can be taken back",
+        "two_way_by_migration": "can be taken back by converting its state",
+        "one_way": "cannot be taken back",
+        "unknown": "not known whether it can be taken back",
+    }
     if view.get("state_door"):
         yield ""
         yield clean(f"State: {door.get(view['state_door'], view['state_door'])}. {view.get('state_note', '')}".rstrip())

@@ -79,6 +79,15 @@ class EndVerification:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BeginSnapshot:
+    """Copy the agent's state, as this version keeps it; returns at once, progress is observed under `key`."""
+
+    agent: str
+    version: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PrepareConfig:
     """Ask these instances (by name) whether they would accept these documents."""
 
@@ -114,6 +123,7 @@ Action = (
     | CollectReleases
     | BeginVerification
     | EndVerification
+    | BeginSnapshot
     | PrepareConfig
     | CommitConfig
     | AbortConfig

@@ -13,6 +13,7 @@ from agent_servicing.core.model import Deployment
 from agent_servicing.core.retreat import retreat
 from agent_servicing.core.spans import span
 from agent_servicing.core.stages import Analyse, StageRecord
+from agent_servicing.core.state import SavingStatus
 from agent_servicing.core.status import (
     DeploymentKind,
     DeploymentStatus,
@@ -26,7 +27,7 @@ from agent_servicing.core.status import (
 
 def guard(draft: Draft, deployment: Deployment) -> bool:
     """True when the deployment is being taken back because of one of the reasons below."""
-    reasons = (_overtaken, _broken, _not_installed, _judged, _undecided, _unverified, _excused, _late, _forgotten)
+    reasons = (_overtaken, _broken, _unsaved, _not_installed, _judged, _undecided, _unverified, _excused, _late, _forgotten)
     return any(reason(draft, draft.deployments[deployment.deployment]) for reason in reasons)
 
 
@@ -133,6 +134,16 @@ def _undecided(draft: Draft, deployment: Deployment) -> bool:
         deployment,
         reason=f"stage {watch.stage.name} proved nothing: {deployment.judgement.sentence if deployment.judgement else ''}",
     )
+    return True
+
+
+def _unsaved(draft: Draft, deployment: Deployment) -> bool:
+    """Before anything has changed, so nothing is lost by giving up."""
+    found = draft.world.saving
+    if found is None or not deployment.being_saved or found.status is not SavingStatus.FAILED:
+        return False
+    hint = "nothing was changed; mend that and ask again, or ask for the upgrade without a snapshot"
+    retreat(draft, deployment, reason=f"no snapshot of the state could be taken: {found.detail} ({hint})")
     return True
 
 

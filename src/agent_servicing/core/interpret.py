@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import assert_never
 
-from agent_servicing.core.actions import BeginVerification, PrepareRelease
+from agent_servicing.core.actions import BeginSnapshot, BeginVerification, PrepareRelease
 from agent_servicing.core.analysis import Judgement
 from agent_servicing.core.capacity import places
 from agent_servicing.core.draft import Draft
@@ -16,6 +16,7 @@ from agent_servicing.core.limits import (
     RETIRE_PATIENCE_SECONDS,
     SHARE_TOLERANCE_POINTS,
     SHIFT_DEADLINE_SECONDS,
+    SNAPSHOT_DEADLINE_SECONDS,
     TESTS_DEADLINE_SECONDS,
     VERIFY_MIN_REQUESTS,
     VERIFY_MIN_REQUESTS_WHOLE,
@@ -30,7 +31,8 @@ from agent_servicing.core.metrics import Counters
 from agent_servicing.core.model import Deployment, Generation
 from agent_servicing.core.routing import redirected
 from agent_servicing.core.spans import span
-from agent_servicing.core.stages import Analyse, CheckHealth, Launch, Replace, Retire, SetTraffic, Stage, StageRecord, Verify
+from agent_servicing.core.stages import Analyse, CheckHealth, Launch, Replace, Retire, SetTraffic, SnapshotState, Stage, StageRecord, Verify
+from agent_servicing.core.state import SavingStatus
 from agent_servicing.core.status import (
     DeploymentKind,
     DeploymentStatus,
@@ -54,6 +56,8 @@ class Progress:
 def deadline_seconds(draft: Draft, deployment: Deployment, stage: Stage) -> float:
     health = draft.manifest(deployment.to_version).health
     match stage:
+        case SnapshotState():
+            return SNAPSHOT_DEADLINE_SECONDS
         case Launch():
             return draft.limits.install_timeout_seconds + LAUNCH_SLACK_SECONDS
         case CheckHealth():
@@ -98,7 +102,7 @@ def enter(draft: Draft, deployment: Deployment, stage: Stage) -> Deployment:
             draft.want(fresh.candidate, stage.percent)
         case Analyse() if stage.bake and not stage.confirm and fresh.spec.control_percent > 0:
             _aim(draft, fresh, 100.0 - fresh.spec.control_percent)
-        case Launch() | CheckHealth() | Analyse() | Verify():
+        case SnapshotState() | Launch() | CheckHealth() | Analyse() | Verify():
             pass
         case _:
             assert_never(stage)
@@ -107,6 +111,8 @@ def enter(draft: Draft, deployment: Deployment, stage: Stage) -> Deployment:
 
 def progress(draft: Draft, deployment: Deployment, record: StageRecord) -> Progress:
     match record.stage:
+        case SnapshotState():
+            return _saved(draft, deployment)
         case Launch():
             return _launched(draft, deployment, record.stage)
         case CheckHealth():
@@ -123,6 +129,18 @@ def progress(draft: Draft, deployment: Deployment, record: StageRecord) -> Progr
             return _retired(draft, deployment, record, record.stage)
         case _:
             assert_never(record.stage)
+
+
+def _saved(draft: Draft, deployment: Deployment) -> Progress:
+    """A failure is a guard's."""
+    found, serving = draft.world.saving, draft.generations.get(deployment.stable or 0)
+    draft.wake_in(0.25)
+    if serving is None:
+        return Progress(done=True, note="nothing is running whose state could be kept")
+    if found is not None and found.status is SavingStatus.ABSENT:
+        draft.do(BeginSnapshot(agent=draft.agent.agent, version=serving.version, key=deployment.deployment))
+    done = found is not None and found.status is SavingStatus.DONE
+    return Progress(done=done, note=found.detail if found is not None and found.detail else "copying the state")
 
 
 def _launched(draft: Draft, deployment: Deployment, stage: Launch) -> Progress:

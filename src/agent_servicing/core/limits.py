@@ -51,6 +51,9 @@ SHIFT_DEADLINE_SECONDS: Final = 60.0
 TESTS_DEADLINE_SECONDS: Final = 1_200.0
 """Time for a version's own tests and requests; their driver has shorter limits of its own and says which was reached."""
 
+SNAPSHOT_DEADLINE_SECONDS: Final = 3_600.0
+"""Time for a copy of the state: the first one of a very large state takes minutes, later ones only what has changed."""
+
 COMMON_CAUSE_SECONDS: Final = 4 * 3600.0
 """While the old version fails too, a watch waits beyond its deadline: for so long, then somebody has to begin anew."""
 

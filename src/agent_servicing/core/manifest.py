@@ -81,12 +81,25 @@ class ConfigSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StateStore:
+    """One part of an agent's state; `path` lies inside the state directory."""
+
+    kind: Literal["directory", "sqlite"]
+    path: str = "."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StateSpec:
-    """State kept outside releases and shared by generations; `writes` and `reads` are state-schema numbers."""
+    """State kept outside releases and shared by generations; `writes` and `reads` are state-schema numbers.
+
+    `converts` are the older schemas to which the version can convert what it wrote. `stores` empty means the whole directory.
+    """
 
     directory: str | None = None
     writes: int | None = None
     reads: tuple[int, ...] = ()
+    converts: tuple[int, ...] = ()
+    stores: tuple[StateStore, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,7 +13,8 @@ from agent_servicing.core.manifest import Manifest
 from agent_servicing.core.metrics import Counters
 from agent_servicing.core.routing import RoutingView
 from agent_servicing.core.schedule import OPEN, Gate, Line, Lock, Places
-from agent_servicing.core.stages import Retire, StageRecord, Verify
+from agent_servicing.core.stages import Retire, SnapshotState, StageRecord, Verify
+from agent_servicing.core.state import Saving
 from agent_servicing.core.status import (
     ACTIVE,
     TERMINAL,
@@ -107,7 +108,7 @@ class DeploymentSpec:
     `steps` are blue-green's shares, `percent` is the canary's part, `batch_size` or `batch_percent` what is replaced at once.
     `on_inconclusive` says what follows a watch that proved nothing either way on enough requests. `confirm_seconds`: after 100 % the
     deployment is taken back unless somebody confirms it in this time, or by `confirm_until`. `bake_until` ends the bake no earlier.
-    `control_percent` stays with the stable side through the bake.
+    `control_percent` stays with the stable side through the bake. `snapshot`: the state is copied before anything is changed.
     """
 
     strategy: str
@@ -126,6 +127,7 @@ class DeploymentSpec:
     on_inconclusive: OnInconclusive = "promote"
     promote_early: bool = False
     verify: bool = False
+    snapshot: bool = False
     keep_warm_seconds: float = 600.0
     hold_seconds: float = 900.0
     policy: Policy = field(default_factory=Policy)
@@ -225,6 +227,10 @@ class Deployment:
     @property
     def being_verified(self) -> bool:
         return any(isinstance(r.stage, Verify) and r.status is StageStatus.IN_PROGRESS for r in self.stages)
+
+    @property
+    def being_saved(self) -> bool:
+        return any(isinstance(r.stage, SnapshotState) and r.status is StageStatus.IN_PROGRESS for r in self.stages)
 
     @property
     def handed_over(self) -> bool:
@@ -342,6 +348,7 @@ class Observation:
     counters: Counters | None = None
     preparations: Mapping[str, Preparation] = field(default_factory=dict)
     verification: Verification | None = None
+    saving: Saving | None = None
     reports: Mapping[int, Mapping[str, Tally]] | None = None
     configs: Mapping[str, ConfigReport] | None = None
 

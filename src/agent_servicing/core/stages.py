@@ -86,7 +86,15 @@ class Retire:
     kind: Literal["retire"] = "retire"
 
 
-Stage = Launch | CheckHealth | SetTraffic | Replace | Analyse | Verify | Retire
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SnapshotState:
+    """Keep a copy of the agent's state as the version that serves left it; done when it was read back. Nothing has changed before."""
+
+    name: str
+    kind: Literal["snapshot_state"] = "snapshot_state"
+
+
+Stage = SnapshotState | Launch | CheckHealth | SetTraffic | Replace | Analyse | Verify | Retire
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

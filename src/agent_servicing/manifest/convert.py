@@ -13,6 +13,7 @@ from agent_servicing.core.manifest import (
     Source,
     SourceKind,
     StateSpec,
+    StateStore,
     TestRequest,
     Tests,
     UpgradeNotes,
@@ -44,7 +45,13 @@ def to_core(file: ManifestFile, text: str) -> Manifest:
         conversations=Conversations(on_promote=file.routing.on_promote, on_rollback=file.routing.on_rollback),
         drain=Drain(**file.drain.model_dump()),
         config=ConfigSpec(schema=config.schema_, defaults=dict(config.defaults), reload=config.reload, file=config.file),
-        state=StateSpec(directory=file.state.directory, writes=file.state.writes, reads=tuple(file.state.reads)),
+        state=StateSpec(
+            directory=file.state.directory,
+            writes=file.state.writes,
+            reads=tuple(file.state.reads),
+            converts=tuple(file.state.converts),
+            stores=tuple(StateStore(kind=store.kind, path=store.path) for store in file.state.stores),
+        ),
         tests=_tests(file.tests),
         upgrade=UpgradeNotes(
             from_range=upgrade.from_,
@@ -89,7 +96,7 @@ def to_file(manifest: Manifest) -> dict[str, object]:
             "conversation_timeout_seconds": manifest.drain.conversation_timeout_seconds,
         },
         "config": _set(schema=config.schema, defaults=dict(config.defaults), reload=config.reload, file=config.file),
-        "state": _set(directory=state.directory, writes=state.writes, reads=list(state.reads)),
+        "state": _state(state),
         "tests": _set(
             smoke=None if tests.smoke is None else list(tests.smoke),
             integration=None if tests.integration is None else list(tests.integration),
@@ -103,6 +110,17 @@ def to_file(manifest: Manifest) -> dict[str, object]:
             "critical": upgrade.critical,
         },
     }
+
+
+def _state(state: StateSpec) -> dict[str, object]:
+    stores = [_set(kind=store.kind, path=store.path) for store in state.stores]
+    return _set(
+        directory=state.directory,
+        writes=state.writes,
+        reads=list(state.reads),
+        converts=list(state.converts) or None,
+        stores=stores or None,
+    )
 
 
 def _set(**values: object) -> dict[str, object]:

@@ -213,12 +213,29 @@ class ConfigTable(Table):
     file: InsidePath | None = None
 
 
+class StateStoreTable(Table):
+    """One part of the state."""
+
+    kind: Literal["directory", "sqlite"]
+    path: InsidePath
+
+
 class StateTable(Table):
     """State kept outside releases."""
 
     directory: InsidePath | None = None
     writes: Annotated[int, Field(ge=0)] | None = None
     reads: list[Annotated[int, Field(ge=0)]] = Field(default_factory=list)
+    converts: list[Annotated[int, Field(ge=0)]] = Field(default_factory=list)
+    stores: Annotated[list[StateStoreTable], Field(max_length=20)] = Field(default_factory=list)
+
+    @model_validator(mode="after")
+    def stores_lie_in_the_directory(self) -> Self:
+        if self.directory is None and self.stores:
+            raise _problem("stores lie inside the state directory: set directory, too")
+        if self.converts and (self.writes is None or self.writes in self.converts):
+            raise _problem("converts lists schemas other than the one that this version writes, which writes must name")
+        return self
 
     @model_validator(mode="after")
     def reads_what_it_writes(self) -> Self:

@@ -18,6 +18,7 @@ from agent_servicing.core.actions import (
     AbortConfig,
     Action,
     ApplyRouting,
+    BeginSnapshot,
     BeginVerification,
     CollectReleases,
     CommitConfig,
@@ -49,6 +50,7 @@ from agent_servicing.ports import (
     Reports,
     Router,
     Runtime,
+    Snapshots,
     Store,
     Verifier,
 )
@@ -80,6 +82,7 @@ class Engine:
     verifier: Verifier | None = None
     reports: Reports | None = None
     channel: ConfigChannel | None = None
+    snapshots: Snapshots | None = None
     masker: Masker | None = None
     pulse: Pulse | None = None
 
@@ -109,6 +112,7 @@ class Engine:
             verifier=self.verifier,
             reports=self.reports,
             channel=self.channel,
+            snapshots=self.snapshots,
         )
         known = self.pulse.rouse(lease.agent) if self.pulse else NOTHING_KNOWN
         mask: Mask = partial(self.masker.mask, lease.agent) if self.masker else str
@@ -168,8 +172,8 @@ class Engine:
                 await self._route(action)
             case CollectReleases():
                 await self.runtime.collect(action.agent, keep=action.keep)
-            case BeginVerification() | EndVerification():
-                await self._verify(state, action)
+            case BeginVerification() | EndVerification() | BeginSnapshot():
+                await self._begin(state, action)
             case PrepareConfig() | CommitConfig() | AbortConfig():
                 await self._configure(state, action)
             case _:
@@ -181,7 +185,12 @@ class Engine:
         else:
             await self.router.remove(action.agent)
 
-    async def _verify(self, state: AgentState, action: BeginVerification | EndVerification) -> None:
+    async def _begin(self, state: AgentState, action: BeginVerification | EndVerification | BeginSnapshot) -> None:
+        """Long acts that are only begun here; how far they are is observed."""
+        if isinstance(action, BeginSnapshot):
+            if self.snapshots is not None:
+                await self.snapshots.begin(state.releases[action.version], key=action.key)
+            return
         if self.verifier is None:
             return
         if isinstance(action, BeginVerification):

@@ -16,8 +16,9 @@ from agent_servicing.core.config.wanted import wanted
 from agent_servicing.core.errors import PermanentError, TemporaryError
 from agent_servicing.core.model import AgentState, Instance, Observation, Preparation, Probe, Process, Verification
 from agent_servicing.core.reports import Limit
+from agent_servicing.core.state import Saving, SavingStatus
 from agent_servicing.core.status import InstanceStatus, VerificationStatus
-from agent_servicing.ports import AgentClient, Clock, ConfigChannel, ConfigTarget, Metrics, Reports, Router, Runtime, Verifier
+from agent_servicing.ports import AgentClient, Clock, ConfigChannel, ConfigTarget, Metrics, Reports, Router, Runtime, Snapshots, Verifier
 
 log = structlog.get_logger(__name__)
 
@@ -56,6 +57,7 @@ class Observer:
     verifier: Verifier | None = None
     reports: Reports | None = None
     channel: ConfigChannel | None = None
+    snapshots: Snapshots | None = None
 
     async def observe(self, state: AgentState, known: Mapping[str, Probe] = NOTHING_KNOWN) -> Observation:
         """`known` are health checks already made while the agent rested; those are not made again before their interval is over."""
@@ -78,6 +80,7 @@ class Observer:
             counters=counters,
             preparations=preparations,
             verification=await self._verification(state),
+            saving=await self._saving(state),
             reports=await self._reports(state),
             configs=await self._configs(state, processes),
         )
@@ -108,6 +111,15 @@ class Observer:
         if self.verifier is None:
             return Verification(status=VerificationStatus.UNAVAILABLE, detail="this server has no driver for tests")
         return await self._read("verification", state.agent.agent, partial(self.verifier.outcome, key))
+
+    async def _saving(self, state: AgentState) -> Saving | None:
+        """Of the deployment that waits for a snapshot, if one does."""
+        key = next((d.deployment for d in state.deployments if d.active and d.being_saved), None)
+        if key is None:
+            return None
+        if self.snapshots is None:
+            return Saving(status=SavingStatus.FAILED, detail="this server has no driver for snapshots")
+        return await self._read("snapshot", state.agent.agent, partial(self.snapshots.outcome, state.agent.agent, key))
 
     async def _read(self, what: str, agent: str, reading: Callable[[], Awaitable[T]]) -> T | None:
         try:

@@ -61,7 +61,9 @@ def make_plan(
     row = next((row for row in rows if row.version == target), None)
     start = scheduled_start(request, now)
     tests = row.manifest.tests if row is not None else Tests()
-    spec = spec_of(request, keep_warm_seconds=keep_warm_seconds, tests=tests)
+    current = next((row for row in rows if row.version == state.agent.version), None)
+    keeps_state = current is not None and current.manifest.state.directory is not None
+    spec = spec_of(request, keep_warm_seconds=keep_warm_seconds, tests=tests, keeps_state=keeps_state)
     refusals = (
         *_input_refusals(request, now),
         *right_refusals(state, request, asker, now),
@@ -71,7 +73,6 @@ def make_plan(
     )
     compiles = request.strategy in UPGRADES and not any(r.code == "bad_value" for r in refusals)
     stages = STRATEGIES[request.strategy](spec, state.agent.instances) if compiles else ()
-    current = next((row for row in rows if row.version == state.agent.version), None)
     opening = (start or now) if request.override_freeze else next_open(line, state.agent.agent, start or now, CALENDAR)
     plan = Plan(
         agent=state.agent.agent,
@@ -245,6 +246,8 @@ def _warnings(state: AgentState, current: VersionRow | None, row: VersionRow | N
         verdict, note = door(current.manifest.state, row.manifest.state)
         if verdict == "one_way":
             yield f"There is no way back that keeps its state: {note}."
+        elif verdict == "two_way_by_migration":
+            yield f"Going back needs a conversion of its state: {note}."
         elif verdict == "unknown":
             yield f"Whether a rollback keeps its state is unknown: {note}."
     if row.manifest.upgrade.migration_notes:

@@ -51,6 +51,7 @@ class UpgradeRequest:
     on_inconclusive: OnInconclusive | None = None
     promote_early: bool | None = None
     verify: bool = True
+    snapshot: bool = True
     hold_seconds: float | None = None
     keep_warm_seconds: float | None = None
     min_requests: int | None = None

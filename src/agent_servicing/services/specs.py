@@ -30,10 +30,10 @@ MONITOR_SECONDS: Final = {"blue-green": 180.0, "canary": 900.0, "rolling": 0.0}
 """How long a step is watched when nobody says: rolling looks on while it replaces."""
 
 
-def spec_of(request: UpgradeRequest, *, keep_warm_seconds: float, tests: Tests) -> DeploymentSpec:
+def spec_of(request: UpgradeRequest, *, keep_warm_seconds: float, tests: Tests, keeps_state: bool = False) -> DeploymentSpec:
     """The complete spec; what the request leaves open takes its default.
 
-    `tests` are the target version's own: without any there is nothing to verify.
+    `tests` are the target version's own: without any there is nothing to verify. `keeps_state` is whether the version that serves does.
     """
     default = DeploymentSpec(strategy=request.strategy)
     monitor_seconds = _or(request.monitor_seconds, MONITOR_SECONDS.get(request.strategy, default.monitor_seconds))
@@ -56,6 +56,7 @@ def spec_of(request: UpgradeRequest, *, keep_warm_seconds: float, tests: Tests) 
         keep_warm_seconds=_or(request.keep_warm_seconds, keep_warm_seconds),
         hold_seconds=_or(request.hold_seconds, default.hold_seconds),
         verify=request.verify and bool(tests.smoke or tests.requests),
+        snapshot=request.snapshot and keeps_state,
         policy=_policy(request, monitor_seconds or _or(request.pause_seconds, default.pause_seconds)),
     )
 

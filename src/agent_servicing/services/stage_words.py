@@ -6,9 +6,17 @@ from typing import Final, assert_never
 
 from agent_servicing.core.capacity import places
 from agent_servicing.core.model import AgentState
-from agent_servicing.core.stages import Analyse, CheckHealth, Launch, Replace, Retire, SetTraffic, Stage, Verify
+from agent_servicing.core.stages import Analyse, CheckHealth, Launch, Replace, Retire, SetTraffic, SnapshotState, Stage, Verify
 
-STAGE_SECONDS: Final = {"launch": 30.0, "check_health": 10.0, "set_traffic": 5.0, "replace": 15.0, "verify": 30.0, "retire": 10.0}
+STAGE_SECONDS: Final = {
+    "snapshot_state": 5.0,
+    "launch": 30.0,
+    "check_health": 10.0,
+    "set_traffic": 5.0,
+    "replace": 15.0,
+    "verify": 30.0,
+    "retire": 10.0,
+}
 """What stages without a length of their own usually take; an estimate for people."""
 
 
@@ -22,6 +30,10 @@ def sentence(stage: Stage, state: AgentState, target: str) -> str:
     """What the stage will do, for people."""
     instances, old = state.agent.instances, state.agent.version
     match stage:
+        case SnapshotState():
+            return (
+                f"Copy the state that {old or 'the old version'} keeps while it goes on serving; nothing else begins before that is done."
+            )
         case Launch():
             return f"Install {target} and start {places(instances, stage.percent)} of it beside {old or 'nothing'}."
         case CheckHealth():

@@ -7,6 +7,7 @@ from typing import Literal
 
 from agent_servicing.core import audit
 from agent_servicing.core.model import AgentState, Deployment
+from agent_servicing.core.state import Door
 
 StoredEvent = audit.StoredEvent
 
@@ -184,7 +185,7 @@ class ChangesView:
     migration_notes: tuple[tuple[str, str], ...] = ()
     config_schema: tuple[Difference, ...] = ()
     manifest: tuple[Difference, ...] = ()
-    state_door: Literal["two_way", "one_way", "unknown"] = "unknown"
+    state_door: Door = "unknown"
     state_note: str = ""
     compatibility: str = ""
 
@@ -223,7 +224,7 @@ class Plan:
     estimated_duration_minutes: float = 0.0
     scheduled_at: datetime | None = None
     expected_start: datetime | None = None
-    state_door: Literal["two_way", "one_way", "unknown"] = "unknown"
+    state_door: Door = "unknown"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,6 +16,7 @@ from agent_servicing.core.metrics import Counters, Counts, GenerationCounters, I
 from agent_servicing.core.model import Preparation, Probe, Process, Release, Verification
 from agent_servicing.core.reports import Limit
 from agent_servicing.core.routing import Routing, RoutingView
+from agent_servicing.core.state import Saving, SavingStatus
 from agent_servicing.core.status import PreparationStatus, VerificationStatus
 from agent_servicing.ports import Clock
 
@@ -148,6 +149,26 @@ class MemoryClient:
         well = self.runtime.behaviour(process.version).healthy and process.instance not in self.sick
         detail = "" if well else f"GET {path} answered 503"
         return Probe(instance=process.instance, healthy=well, at=self.clock.now(), detail=detail)
+
+
+@dataclass(slots=True)
+class MemorySnapshots:
+    """Implements the engine's part of `Snapshots`; a copy takes `seconds` of virtual time, and fails with `problem` when there is one."""
+
+    clock: Clock
+    seconds: float = 2.0
+    problem: str = ""
+    begun: dict[str, tuple[str, datetime]] = field(default_factory=dict)
+
+    async def begin(self, release: Release, *, key: str, pinned: bool = False) -> None:  # noqa: ARG002  (nothing here expires)
+        self.begun.setdefault(key, (release.version, self.clock.now()))
+
+    async def outcome(self, agent: str, key: str) -> Saving:  # noqa: ARG002  (there is one agent)
+        if key not in self.begun:
+            return Saving(status=SavingStatus.ABSENT)
+        if (self.clock.now() - self.begun[key][1]).total_seconds() < self.seconds:
+            return Saving(status=SavingStatus.RUNNING)
+        return Saving(status=SavingStatus.FAILED if self.problem else SavingStatus.DONE, detail=self.problem or "3 files")
 
 
 @dataclass(slots=True)

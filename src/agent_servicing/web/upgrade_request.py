@@ -43,6 +43,7 @@ def upgrade_request(body: UpgradeBody) -> UpgradeRequest:
         on_inconclusive=body.on_inconclusive,
         promote_early=body.promote_early,
         verify=body.verify,
+        snapshot=body.snapshot,
         hold_seconds=body.hold_seconds,
         keep_warm_seconds=body.keep_warm_seconds,
         min_requests=body.auto_rollback.min_requests,

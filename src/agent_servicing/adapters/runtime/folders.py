@@ -4,6 +4,7 @@ agents/<agent>/releases/<version>/               one installed version, immutabl
 agents/<agent>/releases/<version>.install.log    what installing it printed
 agents/<agent>/instances/<instance>/             record, configuration and output of one instance
 agents/<agent>/state/                            the agent's own state, shared by all of its versions
+agents/<agent>/snapshots/                        copies of the state
 agents/<agent>/config/                           what the agent itself keeps of its configuration, the last good one above all
 """
 
@@ -71,10 +72,18 @@ class Folders:
         """Shared by all instances of the agent, kept over restarts and versions."""
         return self.agent(agent) / "config"
 
+    def snapshots(self, agent: str) -> Path:
+        """Copies of the state: one description each, and the chunks that they share."""
+        return self.agent(agent) / "snapshots"
+
+    def snapshot(self, agent: str, snapshot: str) -> Path:
+        """The description of one."""
+        return self.snapshots(agent) / f"{_checked(snapshot, NAME, 'snapshot')}.json"
+
     def state(self, manifest: Manifest) -> Path:
         """The folder that all versions of the agent share."""
         name = _inside(manifest.state.directory or DEFAULT_STATE, "state.directory")
-        if name.parts[0] in {"releases", "instances", "config"}:
+        if name.parts[0] in {"releases", "instances", "config", "snapshots"}:
             raise PermanentError(f"state.directory must not be {name.parts[0]!r}, which the runtime uses itself")
         return self.agent(manifest.agent) / name
 

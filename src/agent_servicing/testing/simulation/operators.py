@@ -57,10 +57,11 @@ class Operators:
     world: World
     dice: Random
     strategy: str | None = None
+    snapshots: bool = False
     numbers: int = 0
 
     def upgrade(self, site: Site, **options: Any) -> str | None:
-        """To a version nobody has run before. Options that are named are not drawn."""
+        """To a version nobody has run before. Options that are named are not drawn; a snapshot is asked for in every upgrade or in none."""
         if self._full(site):
             return None
         strategy = self.strategy if self.strategy is not None and self.dice.random() < 0.8 else self.dice.choice(sorted(UPGRADES))
@@ -70,7 +71,7 @@ class Operators:
         now = self.world.clock.now()
         if self.dice.random() < 0.1:
             options = {self.dice.choice(["bake_until", "confirm_until"]): now + timedelta(seconds=10), **options}
-        spec = replace(spec, **options)
+        spec = replace(spec, snapshot=self.snapshots, **options)
         plan = Plan(
             delay=delay,
             grace=self.dice.choice([2.0, 900.0]),

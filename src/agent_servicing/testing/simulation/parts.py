@@ -11,6 +11,7 @@ from agent_servicing.core.manifest import Manifest
 from agent_servicing.core.metrics import Counters, Counts, GenerationCounters
 from agent_servicing.core.model import Preparation, Probe, Process, Release, Verification
 from agent_servicing.core.routing import Routing, RoutingView
+from agent_servicing.core.state import Saving, SavingStatus
 from agent_servicing.core.status import PreparationStatus, VerificationStatus
 from agent_servicing.ports import Clock
 from agent_servicing.testing.memory import Behaviour, MemoryClient, MemoryRouter, MemoryRuntime
@@ -315,6 +316,34 @@ class SimVerifier:
 
     async def forget(self, key: str) -> None:
         self.runs.pop(key, None)
+
+
+@dataclass
+class SimSnapshots:
+    """Implements the engine's part of `Snapshots`: a copy takes its time, one begun under a name that ends in 7 fails."""
+
+    later: Timer
+    runs: dict[tuple[str, str], Saving] = field(default_factory=dict)
+
+    async def begin(self, release: Release, *, key: str, pinned: bool = False) -> None:  # noqa: ARG002  (nothing here expires)
+        name = (release.agent, key)
+        if name in self.runs:
+            return
+        self.runs[name] = Saving(status=SavingStatus.RUNNING)
+        outcome = Saving(status=SavingStatus.FAILED, detail="the disk is full") if key.endswith("7") else Saving(status=SavingStatus.DONE)
+
+        def done() -> None:
+            if name in self.runs:
+                self.runs[name] = outcome
+
+        self.later(1.0, done)
+
+    async def outcome(self, agent: str, key: str) -> Saving:
+        return self.runs.get((agent, key), Saving(status=SavingStatus.ABSENT))
+
+    def restart(self) -> None:
+        """The server was killed: what was being copied is gone, what was copied is not."""
+        self.runs = {name: run for name, run in self.runs.items() if run.status is SavingStatus.DONE}
 
 
 def spread(routing: Routing) -> Mapping[int, float]:

@@ -41,10 +41,11 @@ def strategy_of(seed: int) -> str:
     return names[seed % len(names)]
 
 
-async def play(seed: int, strategy: str | None = None) -> Outcome:
+async def play(seed: int, strategy: str | None = None, *, snapshots: bool = False) -> Outcome:
     """One story, to its end or to the first breach of a law."""
     chosen = strategy or strategy_of(seed)
     story = Story(seed, chosen)
+    story.operators.snapshots = snapshots
     breach = await story.play()
     world = story.world
     return Outcome(
@@ -60,19 +61,19 @@ async def play(seed: int, strategy: str | None = None) -> Outcome:
     )
 
 
-async def _play_each(seeds: range, strategy: str | None) -> list[Outcome]:
+async def _play_each(seeds: range, strategy: str | None, snapshots: bool) -> list[Outcome]:
     outcomes: list[Outcome] = []
     for seed in seeds:
-        outcomes.append(await play(seed, strategy))
+        outcomes.append(await play(seed, strategy, snapshots=snapshots))
         if outcomes[-1].breach is not None:
             break
     return outcomes
 
 
-def play_all(seeds: range, strategy: str | None = None) -> list[Outcome]:
-    """Stories one after the other, until one breaks a law."""
+def play_all(seeds: range, strategy: str | None = None, *, snapshots: bool = False) -> list[Outcome]:
+    """Stories one after the other, until one breaks a law. With `snapshots` every upgrade begins by copying the state."""
     with quiet():
-        return loop.run(partial(_play_each, seeds, strategy))
+        return loop.run(partial(_play_each, seeds, strategy, snapshots))
 
 
 def simulate(seed: int, strategy: str | None = None) -> Outcome:

@@ -24,7 +24,7 @@ from agent_servicing.testing.faults import Killed
 from agent_servicing.testing.simulation import watchers
 from agent_servicing.testing.simulation.faults import READINGS, STORE, Fault, Weather
 from agent_servicing.testing.simulation.gate import Guarded
-from agent_servicing.testing.simulation.parts import Body, SimClient, SimMetrics, SimRouter, SimRuntime, SimVerifier
+from agent_servicing.testing.simulation.parts import Body, SimClient, SimMetrics, SimRouter, SimRuntime, SimSnapshots, SimVerifier
 from agent_servicing.testing.simulation.plane import Users
 from agent_servicing.testing.simulation.site import Site
 from agent_servicing.testing.simulation.store import SimStore
@@ -88,6 +88,7 @@ class World:
         self.router = SimRouter(later=self.later, clock=self.clock, runtime=self.runtime)
         self.metrics = SimMetrics(clock=self.clock)
         self.verifier = SimVerifier(self.later, self.runtime)
+        self.snapshots = SimSnapshots(self.later)
         self.store = SimStore(CountingIds())
         self.sites: dict[str, Site] = {}
         self.pilots = [Pilot(name=f"engine {n + 1}") for n in range(self.engines)]
@@ -249,6 +250,7 @@ class World:
         self.tell(f"{pilot.name} is killed at {where}")
         pilot.engine = None
         self.verifier.runs.clear()  # its test runs die with it
+        self.snapshots.restart()
         pilot.down_until = self.seconds + self.dice.choice([0.1, 2.0, 10.0])
         self.upset(pilot.down_until - self.seconds + LEASE_SECONDS)
         if len(self.pilots) == 1 and self.dice.random() < 0.5:
@@ -318,7 +320,7 @@ class World:
             return await self.suffer(pilot, name, fault, partial(method, *args, **options))
 
         ports: dict[str, Any] = {
-            name: Guarded(getattr(self, name), guard) for name in ("store", "runtime", "router", "metrics", "verifier")
+            name: Guarded(getattr(self, name), guard) for name in ("store", "runtime", "router", "metrics", "verifier", "snapshots")
         }
         seen = {"runtime": ports["runtime"], "router": ports["router"], "client": self.client, "store": self.store, "clock": self.clock}
         pulse = Pulse(**seen, interval_seconds=self.limits.idle_interval_seconds) if self.rests else None

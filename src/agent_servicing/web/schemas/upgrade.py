@@ -118,6 +118,7 @@ class UpgradeBody(SeenBody):
     )
     promote_early: bool | None = Field(default=None, description="Go on as soon as the verdict is passing")
     verify: bool = Field(default=True, description="Run the version's smoke tests and requests at its production address after 100 %")
+    snapshot: bool = Field(default=True, description="Copy the state of the version that serves first, when it keeps any")
     hold_seconds: Seconds | None = Field(default=None, description="How long a step waits for a verdict before it is taken back")
     keep_warm_seconds: Seconds | None = Field(default=None, description="How long the previous version stays running without traffic")
     acknowledge_breaking: bool = Field(default=False, description="Needed for a major version and for versions with breaking changes")

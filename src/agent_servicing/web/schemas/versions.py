@@ -156,6 +156,6 @@ class Changes(View):
     migration_notes: list[MigrationNote]
     config_schema: list[DifferenceView]
     manifest: list[DifferenceView]
-    state_door: str = Field(description="two_way, one_way or unknown: whether going back keeps the state readable")
+    state_door: str = Field(description="two_way, two_way_by_migration, one_way or unknown: whether going back keeps the state readable")
     state_note: str
     compatibility: str
