@@ -26,6 +26,7 @@ class Settings(BaseModel):
 
     router_url: str = ""
     step_timeout_seconds: float = Field(default=5, gt=0, le=300)
+    model: str = Field(default="small", pattern="^(small|large)$")
     api_key: str = ""
 
 
@@ -90,6 +91,7 @@ async def ask(step: Step, conversation: str) -> dict:
     """What the agent answered; an agent that cannot be reached is part of the answer, not a failure of the run."""
     settings = servicing.config
     headers = {"X-Conversation-Id": conversation} if conversation else {}
+    headers["X-Model"] = settings.model
     if settings.api_key:
         headers["X-Api-Key"] = settings.api_key
     try:
