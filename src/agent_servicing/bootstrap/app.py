@@ -161,11 +161,7 @@ async def open_app(settings: Settings, *, api_url: str, redactor: Redactor | Non
             clock=clock,
             ids=ids,
             bus=bus,
-            readiness={
-                "engine": _alive(supervisor, clock),
-                "router": _routing(router),
-                "database": _reachable(store, ownership),
-            },
+            readiness={"engine": _alive(supervisor, clock), "router": _routing(router), "database": _reachable(store, ownership)},
             engine=lambda: _stats(supervisor),
             instance_link=channel.link if channel is not None else None,
         )

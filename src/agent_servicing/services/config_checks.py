@@ -33,11 +33,6 @@ RESERVED_SCHEMA: Final = json.dumps(
         "additionalProperties": False,
         "properties": {
             "log_level": {"enum": ["DEBUG", "INFO", "WARNING", "ERROR"]},
-            "memory_mb": {"type": "integer", "minimum": 16},
-            "cpu": {"type": "number", "exclusiveMinimum": 0, "maximum": 1024},
-            "rate_limit_per_second": {"type": "number", "exclusiveMinimum": 0, "maximum": 1_000_000},
-            "rate_limit_burst": {"type": "integer", "minimum": 1, "maximum": 1_000_000},
-            "request_timeout_seconds": {"type": "number", "exclusiveMinimum": 0, "maximum": 3600},
             "flags": {
                 "type": "object",
                 "maxProperties": 1000,
