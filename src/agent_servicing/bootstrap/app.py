@@ -137,7 +137,7 @@ async def open_app(settings: Settings, *, api_url: str, redactor: Redactor | Non
         if settings.database_url is None or ownership is not None:
             await store.drop_leases()
         drivers = {"database": database, "clock": clock, "ids": ids, "bus": bus, "runtime": runtime, "metrics": metrics, "sources": sources}
-        services = build_services(**drivers, settings=settings, secrets=secrets, redactor=redactor, configs=channel)
+        services = build_services(**drivers, settings=settings, secrets=secrets, redactor=redactor, configs=channel, snapshots=snapshots)
         await secrets.load()
         engine = _engine(
             settings,
