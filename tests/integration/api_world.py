@@ -11,6 +11,7 @@ import httpx
 from fastapi import FastAPI
 
 from agent_servicing.adapters.events.local import LocalEventBus
+from agent_servicing.adapters.state.snapshots import FolderSnapshots
 from agent_servicing.adapters.system import RandomIds
 from agent_servicing.adapters.vault import Vault
 from agent_servicing.core.events import Event
@@ -157,7 +158,10 @@ async def open_world(folder: Path) -> AsyncIterator[ApiWorld]:
     settings = Settings(data_dir=folder)
     runtime, router = MemoryRuntime(clock), MemoryRouter()
     metrics, source, channel = MemoryMetrics(clock, router, runtime), MemorySource(), MemoryChannel(clock)
-    async with Database.open(f"sqlite:///{folder / 'test.db'}") as database:
+    async with (
+        Database.open(f"sqlite:///{folder / 'test.db'}") as database,
+        FolderSnapshots(data_dir=folder, clock=clock) as snapshots,
+    ):
         services = build_services(
             database=database,
             clock=clock,
@@ -170,6 +174,7 @@ async def open_world(folder: Path) -> AsyncIterator[ApiWorld]:
             secrets=Secrets(database=database, clock=clock, ids=ids, settings=settings, cipher=Vault(data_dir=folder), redactor=redactor),
             redactor=redactor,
             configs=channel,
+            snapshots=snapshots,
         )
         store = SqlStore(database=database, ids=ids, event_retention_count=100_000)
         engine = Engine(
@@ -183,6 +188,7 @@ async def open_world(folder: Path) -> AsyncIterator[ApiWorld]:
             action_timeout_seconds=5,
             masker=redactor,
             channel=channel,
+            snapshots=snapshots,
         )
         yield ApiWorld(
             services=services,

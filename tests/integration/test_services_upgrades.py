@@ -408,6 +408,29 @@ async def test_a_rollback_needs_a_reason_and_is_asked_once(world: World) -> None
     assert again.value.code == "already_requested"
 
 
+async def test_going_back_over_a_one_way_door_needs_a_choice(world: World) -> None:
+    world.source.put("1.0.0", manifest_text=agent_toml(writes=1, reads=(1,)))
+    world.source.put("1.1.0", manifest_text=agent_toml(writes=2, reads=(1, 2)))
+    await world.add("1.0.0")
+    await world.upgraded_to("1.1.0")
+    with pytest.raises(Conflict) as caught:
+        await world.services.rollbacks.request(AGENT, target_version=None, reason="x", actor=ADA)
+    assert (caught.value.code, caught.value.details["state_door"]) == ("state_choice_needed", "one_way")
+    assert "keep" in (caught.value.hint or "")
+    going = await world.services.rollbacks.request(AGENT, target_version=None, reason="x", actor=ADA, state="keep")
+    assert going.to_version == "1.0.0"
+
+
+async def test_an_upgrade_of_a_version_that_keeps_state_plans_a_copy_first(world: World) -> None:
+    world.source.put("1.0.0", manifest_text=agent_toml())
+    world.source.put("1.1.0", manifest_text=agent_toml())
+    await world.add("1.0.0")
+    plan = await world.services.upgrades.plan(AGENT, an_upgrade("1.1.0"))
+    assert plan.stages[0].stage == "snapshot_state"
+    without = await world.services.upgrades.plan(AGENT, an_upgrade("1.1.0", snapshot=False))
+    assert without.stages[0].stage == "deploy_green"
+
+
 async def test_restoring_state_is_refused_as_long_as_no_snapshots_are_taken(world: World) -> None:
     await world.add("1.0.0")
     await world.upgraded_to("1.1.0")

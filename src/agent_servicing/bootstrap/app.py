@@ -137,7 +137,7 @@ async def open_app(settings: Settings, *, api_url: str, redactor: Redactor | Non
         if settings.database_url is None or ownership is not None:
             await store.drop_leases()
         drivers = {"database": database, "clock": clock, "ids": ids, "bus": bus, "runtime": runtime, "metrics": metrics, "sources": sources}
-        services = build_services(**drivers, settings=settings, secrets=secrets, redactor=redactor, configs=channel)
+        services = build_services(**drivers, settings=settings, secrets=secrets, redactor=redactor, configs=channel, snapshots=snapshots)
         await secrets.load()
         engine = _engine(
             settings,
@@ -161,7 +161,7 @@ async def open_app(settings: Settings, *, api_url: str, redactor: Redactor | Non
             clock=clock,
             ids=ids,
             bus=bus,
-            readiness={"engine": _alive(supervisor, clock), "router": _routing(router), "database": _reachable(store, ownership)},
+            readiness=_readiness(supervisor, clock, router, store, ownership),
             engine=lambda: _stats(supervisor),
             instance_link=channel.link if channel is not None else None,
         )
@@ -175,6 +175,12 @@ async def open_app(settings: Settings, *, api_url: str, redactor: Redactor | Non
             clock=clock,
             channel=channel,
         )
+
+
+def _readiness(
+    supervisor: Supervisor, clock: Clock, router: HasLife, store: SqlStore, ownership: Ownership | None
+) -> dict[str, Callable[[], Awaitable[None]]]:
+    return {"engine": _alive(supervisor, clock), "router": _routing(router), "database": _reachable(store, ownership)}
 
 
 def _vault(settings: Settings) -> Vault:

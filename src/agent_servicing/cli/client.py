@@ -190,6 +190,18 @@ class Api:
     def revoke_token(self, token_id: str) -> Json:
         return self.send("DELETE", _path("tokens", token_id))
 
+    def state(self, agent: str) -> Json:
+        return self.get(_path("agents", agent, "state"))
+
+    def take_snapshot(self, agent: str, body: Json) -> Json:
+        return self.send("POST", _path("agents", agent, "state", "snapshots"), body)
+
+    def rehearse(self, agent: str, snapshot: str) -> Json:
+        return self.send("POST", _path("agents", agent, "state", "snapshots", snapshot, "rehearse"))
+
+    def remove_snapshot(self, agent: str, snapshot: str) -> Json:
+        return self.send("DELETE", _path("agents", agent, "state", "snapshots", snapshot))
+
     def secrets(self) -> list[Json]:
         return list(self.pages(f"{PREFIX}/secrets", key="secrets"))
 

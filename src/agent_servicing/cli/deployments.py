@@ -24,10 +24,14 @@ def rollback(
     version: Annotated[str | None, typer.Argument(help="A rollback point; omitted: the previous version", metavar="[VERSION]")] = None,
     watch: options.Watch = False,
     keep_config: Annotated[bool, typer.Option("--keep-config", help="Leave the configuration as it is now")] = False,
+    state: Annotated[
+        str | None,
+        typer.Option("--state", metavar="keep", help="Go back with the state as it is, though the version may be unable to read it"),
+    ] = None,
     if_version: IfVersion = None,
 ) -> None:
     """Take AGENT back to an earlier version, at once: a running upgrade is aborted for it."""
-    body = {"reason": reason, **given(target_version=version, if_version=if_version, config="keep" if keep_config else None)}
+    body = {"reason": reason, **given(target_version=version, if_version=if_version, state=state, config="keep" if keep_config else None)}
     started(session, session.api.rollback(agent, body), agent=agent, watching=watch)
 
 

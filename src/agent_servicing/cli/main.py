@@ -19,6 +19,7 @@ from agent_servicing.cli import (
     schedule,
     secrets,
     server,
+    states,
     status,
     tokens,
     turns,
@@ -92,6 +93,10 @@ def _token(_: typer.Context) -> None:
 
 
 @group
+def _state(_: typer.Context) -> None:
+    """What agents keep, and copies of it: show, take, try, remove."""
+
+
 def _secret(_: typer.Context) -> None:
     """Set, list and remove secrets of agents."""
 
@@ -121,6 +126,7 @@ def _build() -> typer.Typer:
     )
     _add(made, CONFIGURE, {"patch": config.patch})
     made.add_typer(_group(_config, CONFIG), name="config", rich_help_panel=CONFIGURE)
+    made.add_typer(_group(_state, STATE), name="state", rich_help_panel=CONFIGURE)
     made.add_typer(_schedule(), name="schedule", rich_help_panel=TURN)
     _add(made, TURN, {"queue": turns.queue, "move": turns.move, "reschedule": turns.reschedule, "lock": turns.lock, "unlock": turns.unlock})
     made.add_typer(_audit(), name="audit", rich_help_panel=ACCESS)
@@ -138,6 +144,12 @@ AGENT: dict[str, Callable[..., None]] = {
     "remove": agents.remove,
 }
 CONFIG: dict[str, Callable[..., None]] = {"show": config.show, "history": config.history, "rollback": config.rollback}
+STATE: dict[str, Callable[..., None]] = {
+    "show": states.show,
+    "snapshot": states.snapshot,
+    "rehearse": states.rehearse,
+    "remove": states.remove,
+}
 TOKEN: dict[str, Callable[..., None]] = {"create": tokens.create, "list": tokens.list_tokens, "revoke": tokens.revoke}
 SECRET: dict[str, Callable[..., None]] = {"set": secrets.set_secret, "list": secrets.list_secrets, "remove": secrets.remove}
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from agent_servicing.ports import Clock, EventBus, Ids, InstanceTokens, Metrics, Runtime, VersionSource
+from agent_servicing.ports import Clock, EventBus, Ids, InstanceTokens, Metrics, Runtime, Snapshots, VersionSource
 from agent_servicing.services.access import Access
 from agent_servicing.services.agent_lock import AgentLock
 from agent_servicing.services.agent_queue import AgentQueue
@@ -20,6 +20,7 @@ from agent_servicing.services.reports import AgentReports
 from agent_servicing.services.rollback import Rollback
 from agent_servicing.services.schedule import Schedule
 from agent_servicing.services.secrets import Secrets
+from agent_servicing.services.states import AgentStates
 from agent_servicing.services.upcoming import Preview
 from agent_servicing.services.version_manager import VersionManager
 from agent_servicing.settings import Settings
@@ -45,6 +46,7 @@ class Services:
     hotpatch: ConfigHotpatch
     config: ConfigReader
     secrets: Secrets
+    states: AgentStates
 
 
 def build_services(
@@ -60,6 +62,7 @@ def build_services(
     secrets: Secrets,
     redactor: Redactor,
     configs: Known | None = None,
+    snapshots: Snapshots | None = None,
 ) -> Services:
     """Wire the services to one database and the drivers they read from. `redactor` is told every secret; the engine and the log use it too."""
     versions = VersionManager(database=database, clock=clock, ids=ids, bus=bus, settings=settings, sources=sources)
@@ -98,4 +101,5 @@ def build_services(
         hotpatch=hotpatch,
         config=ConfigReader(database=database, clock=clock, hotpatch=hotpatch, known=configs, masker=redactor),
         secrets=secrets,
+        states=AgentStates(database=database, clock=clock, ids=ids, settings=settings, snapshots=snapshots),
     )

@@ -32,7 +32,7 @@ class Rollback:
         target_version: str | None,
         reason: str,
         actor: str,
-        state: Literal["keep", "restore"] = "keep",
+        state: Literal["keep", "restore"] | None = None,
         config: Literal["keep", "restore"] = "restore",
         if_state: str | None = None,
         if_version: str | None = None,
@@ -43,17 +43,20 @@ class Rollback:
         version gets the configuration back that it had, or the one that is in force now.
         Raises NotFound `unknown_version` and Conflict `not_a_rollback_point` / `no_rollback_point`, each naming the valid points;
         Conflict `already_requested` when a rollback goes there already, `state_mismatch` and `version_mismatch` when the agent is not as the
-        caller saw it (`if_version` is the version that serves); Invalid `reason_missing`, `state_restore_unavailable`.
+        caller saw it (`if_version` is the version that serves); Conflict `state_choice_needed` when
+        `state` is None and the version gone back to may not be able to read what is there; Invalid `reason_missing`,
+        `state_restore_unavailable`.
         """
         reason = checked_reason(reason, needed=True)
         if state == "restore":
-            error = FieldError(path="state", message="only keep is possible: no snapshots of state are taken yet")
+            error = FieldError(path="state", message="only keep is possible: snapshots are taken and rehearsed, and put back by hand")
             raise Invalid("State cannot be restored yet.", errors=(error,), code="state_restore_unavailable")
         async with self._database.write() as connection:
             held = await require_active(connection, agent)
             check_agent(held, if_state=if_state, if_version=if_version)
             rows = await queries.version_rows(connection, agent)
             target = _target(held, rows, target_version)
+            _check_door(held, rows, target, state)
             _check_queue(held, target)
             deployment = Deployment(
                 deployment=self._ids.new("rbk"),
@@ -71,7 +74,7 @@ class Rollback:
                 config=await left_with(connection, agent, target) if config == "restore" and target != held.agent.version else None,
             )
             await insert_deployment(connection, deployment)
-            event = requested(deployment, "rollback_requested", state=state, config=config, state_door=_door(rows, deployment))
+            event = requested(deployment, "rollback_requested", state=state or "keep", config=config, state_door=_door(rows, deployment))
             await record(connection, self._ids, self._settings, event)
             await queries.wake(connection, agent, now=deployment.requested_at)
         await self._bus.publish(TOPIC)
@@ -121,6 +124,22 @@ def _check_queue(state: AgentState, target: str) -> None:
     if len(state.deployments) >= 2 * QUEUE_MAX:
         # Twice the limit of upgrades, so that a full queue of those never keeps a rollback out.
         raise Conflict(f"{len(state.deployments)} deployments are waiting for {state.agent.agent} already.", code="queue_full")
+
+
+def _check_door(state: AgentState, rows: Sequence[VersionRow], target: str, choice: str | None) -> None:
+    """Only what a person asks for is asked back: automatic returns go on without a choice. Raises Conflict `state_choice_needed`."""
+    specs = {row.version: row.manifest.state for row in rows}
+    old, new = specs.get(target), specs.get(_leaving(state) or state.agent.version or "")
+    if choice is not None or old is None or new is None:
+        return
+    verdict, sentence = door(old, new)
+    if verdict != "two_way":
+        raise Conflict(
+            f"{target} may not be able to use the state as it is now: {sentence}.",
+            hint='Say state "keep" (--state keep) to go back all the same: the state stays as it is. servicing state show lists the snapshots.',
+            code="state_choice_needed",
+            state_door=verdict,
+        )
 
 
 def _door(rows: Sequence[VersionRow], deployment: Deployment) -> str:

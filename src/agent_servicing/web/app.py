@@ -31,6 +31,7 @@ from agent_servicing.web.routes import (
     reports,
     schedule,
     secrets,
+    states,
     upgrades,
     versions,
 )
@@ -91,7 +92,7 @@ def create_app(
     app.state.context, app.state.exporter, app.state.live = context, Exporter(context), live.LiveCount()
     add_problem_handlers(app)
     api = APIRouter(prefix=PREFIX)
-    for module in (agents, versions, upgrades, analysis, config, queue, schedule, reports, link, secrets, audit, access):
+    for module in (agents, versions, upgrades, analysis, config, queue, schedule, reports, link, secrets, states, audit, access):
         api.include_router(module.router)
     for router in (api, flags.router, health.router, pages.router, live.router):
         app.include_router(router)

@@ -26,6 +26,7 @@ TAGS: Final = [
     {"name": "Feature flags", "description": "OpenFeature Remote Evaluation Protocol: flags of an agent for any OpenFeature client"},
     {"name": "Instances", "description": "What running instances themselves use: the link over which configurations reach them"},
     {"name": "Schedule", "description": "When things may begin, and in which order: freezes, windows, stop, limit, queue, lock"},
+    {"name": "State", "description": "What agents keep between versions: the way back, and copies"},
     {"name": "Secrets", "description": "Values that go in and never come out: passwords, keys, tokens of agents"},
     {"name": "Audit", "description": "Who did what, when, why, with what outcome"},
     {"name": "Access", "description": "Tokens and roles: viewer reads, operator acts, admin manages access and removes agents"},

@@ -15,7 +15,10 @@ class RollbackBody(SeenBody):
 
     target_version: Name | None = Field(default=None, description="One of the rollback points; omitted: the previous version")
     reason: Reason
-    state: Literal["keep", "restore"] = "keep"
+    state: Literal["keep", "restore"] | None = Field(
+        default=None,
+        description="keep: the state as it is, whatever its schema; omitted: keep, unless that may be unreadable for the version",
+    )
     config: Literal["keep", "restore"] = Field(
         default="restore", description="restore: the configuration that the version had; keep: the one in force"
     )

@@ -1,0 +1,129 @@
+"""What an agent keeps, whether one can come back to each earlier version with it, and the copies there are. The API and the command line call it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from agent_servicing.core.errors import Conflict, Invalid, NotFound, PermanentError
+from agent_servicing.core.events import Event
+from agent_servicing.core.manifest import StateSpec
+from agent_servicing.core.model import AgentState, Release
+from agent_servicing.core.state import Door, SavedState, door
+from agent_servicing.ports import Clock, Ids, Snapshots
+from agent_servicing.services.transaction import checked_reason, record, require_active, require_state
+from agent_servicing.settings import Settings
+from agent_servicing.store import queries
+from agent_servicing.store.database import Database
+
+PINNED_MAX: Final = 10
+"""Copies somebody asked for stay until somebody removes them; each may keep a whole state on the disk."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WayBack:
+    """The door between the version that serves and an earlier one."""
+
+    version: str
+    door: Door
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentStateView:
+    """`spec` None: nothing is installed yet."""
+
+    agent: str
+    version: str | None
+    spec: StateSpec | None
+    ways_back: tuple[WayBack, ...]
+    snapshots: tuple[SavedState, ...]
+
+
+class AgentStates:
+    """Reads what is kept, and takes, tries and removes copies of it. `snapshots` None: this server cannot."""
+
+    def __init__(self, *, database: Database, clock: Clock, ids: Ids, settings: Settings, snapshots: Snapshots | None) -> None:
+        self._database, self._clock, self._ids, self._settings, self._snapshots = database, clock, ids, settings, snapshots
+
+    async def show(self, agent: str) -> AgentStateView:
+        """Raises NotFound `unknown_agent`."""
+        async with self._database.read() as connection:
+            state = await require_state(connection, agent)
+            specs = {row.version: row.manifest.state for row in await queries.version_rows(connection, agent)}
+        current = specs.get(state.agent.version or "")
+        ways = [(v, *door(specs[v], current)) for v in state.rollback_points if v in specs] if current is not None else []
+        return AgentStateView(
+            agent=agent,
+            version=state.agent.version,
+            spec=current,
+            ways_back=tuple(WayBack(version=version, door=verdict, sentence=sentence) for version, verdict, sentence in ways),
+            snapshots=tuple(await self._saved(agent)),
+        )
+
+    async def snapshot(self, agent: str, *, reason: str, actor: str) -> str:
+        """Begin a copy that stays until it is removed; its name.
+
+        Raises Conflict `no_state` when the version that serves keeps none, `too_many_snapshots`; Invalid `reason_missing`.
+        """
+        reason = checked_reason(reason, needed=True)
+        snapshots = self._driver()
+        if sum(saved.pinned for saved in await self._saved(agent)) >= PINNED_MAX:
+            raise Conflict(
+                f"{agent} has {PINNED_MAX} snapshots that were asked for already.", hint="Remove one.", code="too_many_snapshots"
+            )
+        name = self._ids.new("snp")
+        async with self._database.write() as connection:
+            release = _serving(await require_active(connection, agent))
+            data = {"snapshot": name, "version": release.version}
+            event = Event(type="snapshot_requested", at=self._clock.now(), agent=agent, actor=actor, reason=reason, audit=True, data=data)
+            await record(connection, self._ids, self._settings, event)
+        await snapshots.begin(release, key=name, pinned=True)
+        return name
+
+    async def rehearse(self, agent: str, snapshot: str, *, actor: str) -> SavedState:
+        """Restore it into a scratch folder and check it. Raises NotFound `unknown_snapshot`, Conflict `rehearsal_impossible`."""
+        snapshots = self._driver()
+        await self._require(agent, snapshot)
+        try:
+            saved = await snapshots.rehearse(agent, snapshot)
+        except PermanentError as error:
+            raise Conflict(f"{snapshot} could not be rehearsed: {error}.", code="rehearsal_impossible") from error
+        result = saved.rehearsal
+        data: dict[str, object] = {"snapshot": snapshot}
+        if result is not None:
+            data |= {"passed": result.passed, "seconds": result.seconds, "detail": result.detail}
+        await self._tell("snapshot_rehearsed", agent, actor, data)
+        return saved
+
+    async def remove(self, agent: str, snapshot: str, *, actor: str) -> None:
+        """Raises NotFound `unknown_snapshot`."""
+        snapshots = self._driver()
+        await self._require(agent, snapshot)
+        await self._tell("snapshot_removed", agent, actor, {"snapshot": snapshot})
+        await snapshots.remove(agent, snapshot)
+
+    async def _require(self, agent: str, snapshot: str) -> None:
+        async with self._database.read() as connection:
+            await require_state(connection, agent)
+        if all(saved.snapshot != snapshot for saved in await self._saved(agent)):
+            raise NotFound(f"{agent} has no snapshot {snapshot}.", code="unknown_snapshot")
+
+    async def _saved(self, agent: str) -> Sequence[SavedState]:
+        return await self._snapshots.list(agent) if self._snapshots is not None else ()
+
+    async def _tell(self, kind: str, agent: str, actor: str, data: dict[str, object]) -> None:
+        async with self._database.write() as connection:
+            event = Event(type=kind, at=self._clock.now(), agent=agent, actor=actor, audit=True, data=data)
+            await record(connection, self._ids, self._settings, event)
+
+    def _driver(self) -> Snapshots:
+        if self._snapshots is None:
+            raise Invalid("This server takes no snapshots.", code="no_snapshots")
+        return self._snapshots
+
+
+def _serving(state: AgentState) -> Release:
+    release = state.releases.get(state.agent.version or "")
+    if release is None or release.manifest.state.directory is None:
+        raise Conflict(f"{state.agent.agent} keeps no state: its manifest names no state directory.", code="no_state")
+    return release

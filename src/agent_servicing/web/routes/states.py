@@ -1,0 +1,58 @@
+"""Routes of agents' state: look at it, copy it, try a copy, remove one. Parse, ask the service, show."""
+
+from dataclasses import asdict
+
+from fastapi import APIRouter, Response
+
+from agent_servicing.core.state import SavedState
+from agent_servicing.services.access import Role
+from agent_servicing.services.states import AgentStateView
+from agent_servicing.web.auth import Caller, needs
+from agent_servicing.web.context import Context
+from agent_servicing.web.schemas.states import SnapshotBegunView, SnapshotBody, SnapshotView, StateView
+
+router = APIRouter(tags=["State"])
+
+
+@router.get("/agents/{agent_id}/state", summary="Show the state", **needs(Role.VIEWER))
+async def show_state(context: Context, agent_id: str) -> StateView:
+    """What the agent keeps, whether one can come back to each rollback point with it, and the snapshots there are."""
+    return _state(await context.services.states.show(agent_id))
+
+
+@router.post("/agents/{agent_id}/state/snapshots", summary="Take a snapshot", status_code=202, **needs(Role.OPERATOR))
+async def take_snapshot(context: Context, caller: Caller, agent_id: str, body: SnapshotBody) -> SnapshotBegunView:
+    """Copy the state while the agent goes on serving. It is listed once it was read back, and stays until somebody removes it."""
+    return SnapshotBegunView(snapshot=await context.services.states.snapshot(agent_id, reason=body.reason, actor=caller.name))
+
+
+@router.post("/agents/{agent_id}/state/snapshots/{snapshot}/rehearse", summary="Rehearse a restore", **needs(Role.OPERATOR))
+async def rehearse_snapshot(context: Context, caller: Caller, agent_id: str, snapshot: str) -> SnapshotView:
+    """Restore it into a scratch folder, check every hash and every database, and throw that away. Answers when it is done."""
+    return _snapshot(await context.services.states.rehearse(agent_id, snapshot, actor=caller.name))
+
+
+@router.delete("/agents/{agent_id}/state/snapshots/{snapshot}", summary="Remove a snapshot", status_code=204, **needs(Role.OPERATOR))
+async def remove_snapshot(context: Context, caller: Caller, agent_id: str, snapshot: str) -> Response:
+    """For good, with everything on the disk that only it needed."""
+    await context.services.states.remove(agent_id, snapshot, actor=caller.name)
+    return Response(status_code=204)
+
+
+def _state(view: AgentStateView) -> StateView:
+    spec = view.spec
+    return StateView.model_validate(
+        {
+            "agent_id": view.agent,
+            "version": view.version,
+            "directory": spec.directory if spec else None,
+            "schema": spec.writes if spec else None,
+            "stores": [asdict(store) for store in spec.stores] if spec else [],
+            "ways_back": [asdict(way) for way in view.ways_back],
+            "snapshots": [_snapshot(saved) for saved in view.snapshots],
+        }
+    )
+
+
+def _snapshot(saved: SavedState) -> SnapshotView:
+    return SnapshotView.model_validate(asdict(saved))
