@@ -10,7 +10,7 @@ from agent_servicing.core.analysis import Block
 from agent_servicing.core.capacity import places
 from agent_servicing.core.config.layers import ConfigDocument
 from agent_servicing.core.config.patch import Patch
-from agent_servicing.core.config.wanted import document_of, revision_of
+from agent_servicing.core.config.wanted import Documents, revision_of
 from agent_servicing.core.events import SYSTEM, Event
 from agent_servicing.core.limits import Limits
 from agent_servicing.core.manifest import Manifest
@@ -62,6 +62,7 @@ class Draft:
         self.blocks: list[JudgedBlock] = []
         self.wake_in_seconds = limits.idle_interval_seconds
         self.patch: Patch | None = state.patch
+        self._documents: Documents | None = None
         self.routed: tuple[tuple[object, ...], Routing] | None = None
 
     @property
@@ -90,7 +91,10 @@ class Draft:
     def document(self, instance: Instance, revision: str | None = None) -> ConfigDocument:
         """The configuration it is to have, by the revision in force for it unless another one is named."""
         name = revision_of(instance, self.generations, self.patch) if revision is None else revision
-        return document_of(replace(self.before, patch=self.patch or self.before.patch), instance, name)
+        patch = self.patch or self.before.patch
+        if self._documents is None or self._documents.revision != (patch.revision if patch is not None else None):
+            self._documents = Documents(self.before, patch)
+        return self._documents.of(instance, name)
 
     def of(self, generation: int | None, *statuses: InstanceStatus) -> list[Instance]:
         """The generation's instances in these statuses (all when none is named), by name."""

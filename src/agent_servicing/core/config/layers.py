@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from hashlib import sha256
 from types import MappingProxyType
 from typing import Final, Literal
@@ -52,7 +52,7 @@ class Layers:
         return Layers(agent=self.agent, places=self.places, overrides=left)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)  # without slots, which leave no room for the key that is worked out once
 class ConfigDocument:
     """What one instance is to have: its own values (secrets as references), what acts on the runtime, and when each key takes effect.
 
@@ -64,7 +64,7 @@ class ConfigDocument:
     runtime: Values = field(default_factory=dict)
     apply: Mapping[str, Scope] = field(default_factory=dict)
 
-    @property
+    @cached_property
     def key(self) -> str:
         return sha256(text_of({"values": self.values, "runtime": self.runtime}).encode()).hexdigest()
 

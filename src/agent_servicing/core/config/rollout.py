@@ -30,8 +30,11 @@ RETRY_SECONDS: Final = 60.0
 REVERT_SECONDS: Final = 10.0
 """Time for everybody to get back what they had; who has not by then is named, and gets it at the next turn that finds them."""
 
-LOOK_AGAIN_SECONDS: Final = 0.02
+LOOK_AGAIN_SECONDS: Final = 0.01
 """While instances are asked, their answers are looked for this often: a change of ten instances is a matter of tenths of a second."""
+
+LOOK_AGAIN_EACH_SECONDS: Final = 0.0015
+"""Later with many of them: each look costs something for each instance, and would keep their answers from being taken in."""
 
 SLOW_SECONDS: Final = 1.0
 """Who has not answered by then is looked at less often, and told once more: the message may be lost, with a server of ours for one."""
@@ -245,7 +248,8 @@ def _refuse(draft: Draft, patch: Patch, why: str) -> None:
 
 def _wait(draft: Draft, patch: Patch) -> None:
     draft.patch = patch
-    draft.wake_in(LOOK_SLOWLY_SECONDS if _slow(draft, patch) else LOOK_AGAIN_SECONDS)
+    soon = max(LOOK_AGAIN_SECONDS, LOOK_AGAIN_EACH_SECONDS * len(patch.results))
+    draft.wake_in(max(LOOK_SLOWLY_SECONDS, soon) if _slow(draft, patch) else soon)
 
 
 def _slow(draft: Draft, patch: Patch) -> bool:
@@ -256,7 +260,7 @@ def _commit(draft: Draft, patch: Patch, instances: Sequence[Instance]) -> None:
     documents = {i.instance: draft.document(i, patch.revision) for i in instances}
     if documents:
         draft.do(CommitConfig(agent=draft.agent.agent, documents=documents, deadline_seconds=patch.answer_seconds))
-        draft.wake_in(LOOK_AGAIN_SECONDS)
+        draft.wake_in(max(LOOK_AGAIN_SECONDS, LOOK_AGAIN_EACH_SECONDS * len(documents)))
 
 
 def _remind(draft: Draft, patch: Patch, instances: Sequence[Instance]) -> None:

@@ -24,12 +24,37 @@ def revision_of(instance: Instance, generations: Mapping[int, Generation], patch
     return generation.config if generation is not None else NEVER_PATCHED
 
 
+class Documents:
+    """What revisions mean for instances: a version's schema and defaults lie below what operators set. Each is worked out once.
+
+    `patch` brings a revision that the state may not know yet.
+    """
+
+    def __init__(self, state: AgentState, patch: Patch | None) -> None:
+        self._state, self._patch = state, patch
+        self.revision = patch.revision if patch is not None else None
+        self._made: dict[tuple[str, str, int], ConfigDocument] = {}
+
+    def of(self, instance: Instance, revision: str) -> ConfigDocument:
+        layers = self._layers(revision)
+        place = instance.place if instance.place in layers.places else 0
+        key = (instance.version, revision, place)
+        if key not in self._made:
+            release = self._state.releases.get(instance.version)
+            spec = (release.manifest if release else self._state.agent.manifest).config
+            schema = release.config_schema if release else None
+            self._made[key] = document(shown_name(instance.version, revision), spec, schema, layers, place=place)
+        return self._made[key]
+
+    def _layers(self, revision: str) -> Layers:
+        if self._patch is not None and self._patch.revision == revision:
+            return self._patch.layers
+        return self._state.layers.get(revision, Layers())
+
+
 def document_of(state: AgentState, instance: Instance, revision: str) -> ConfigDocument:
-    """What this revision means for this instance: its version's schema and defaults lie below what operators set."""
-    release = state.releases.get(instance.version)
-    spec = (release.manifest if release else state.agent.manifest).config
-    schema = release.config_schema if release else None
-    return document(shown_name(instance.version, revision), spec, schema, layers_of(state, revision), place=instance.place)
+    """For who wants only one."""
+    return Documents(state, state.patch).of(instance, revision)
 
 
 def layers_of(state: AgentState, revision: str) -> Layers:
@@ -40,6 +65,6 @@ def layers_of(state: AgentState, revision: str) -> Layers:
 
 def wanted(state: AgentState, instances: Iterable[Instance] | None = None) -> Mapping[str, ConfigDocument]:
     """By name, for these instances (default: all)."""
-    generations = {generation.number: generation for generation in state.generations}
+    generations, documents = {generation.number: generation for generation in state.generations}, Documents(state, state.patch)
     chosen = state.instances if instances is None else instances
-    return {i.instance: document_of(state, i, revision_of(i, generations, state.patch)) for i in chosen}
+    return {i.instance: documents.of(i, revision_of(i, generations, state.patch)) for i in chosen}
