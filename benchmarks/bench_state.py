@@ -13,6 +13,7 @@ import threading
 import time
 from contextlib import closing
 from pathlib import Path
+from typing import Self
 
 import anyio
 
@@ -63,7 +64,7 @@ class Writer:
                     database.execute("INSERT INTO memories (text) VALUES (x'00')")
                 self.milliseconds.append(1000 * (time.perf_counter() - began))
 
-    def __enter__(self) -> "Writer":
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 
