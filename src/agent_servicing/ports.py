@@ -295,23 +295,21 @@ class Snapshots(Protocol):
 
     async def begin(self, release: Release, *, key: str, pinned: bool = False) -> None:
         """Take one of the state that this version keeps, unless that was begun under this key. Returns at once. A pinned one stays."""
-        ...
 
     async def outcome(self, agent: str, key: str) -> Saving:
         """How far it is; one that is done stays done over restarts of the server."""
-        ...
 
     async def list(self, agent: str) -> Sequence[SavedState]:
         """The usable ones, newest first."""
-        ...
 
     async def rehearse(self, agent: str, key: str) -> SavedState:
         """Restore it into a scratch folder and check everything there is to check. Raises `PermanentError` when there is none."""
-        ...
+
+    async def unpack(self, agent: str, key: str) -> str:
+        """Restore it beside the state, which stays untouched; the folder. Raises `PermanentError`, also when that folder is there."""
 
     async def remove(self, agent: str, key: str) -> None:
         """Drop it and what only it needed; an unknown key is fine."""
-        ...
 
 
 class Reports(Protocol):

@@ -199,6 +199,9 @@ class Api:
     def rehearse(self, agent: str, snapshot: str) -> Json:
         return self.send("POST", _path("agents", agent, "state", "snapshots", snapshot, "rehearse"))
 
+    def unpack(self, agent: str, snapshot: str) -> Json:
+        return self.send("POST", _path("agents", agent, "state", "snapshots", snapshot, "unpack"))
+
     def remove_snapshot(self, agent: str, snapshot: str) -> Json:
         return self.send("DELETE", _path("agents", agent, "state", "snapshots", snapshot))
 

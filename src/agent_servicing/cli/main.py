@@ -148,6 +148,7 @@ STATE: dict[str, Callable[..., None]] = {
     "show": states.show,
     "snapshot": states.snapshot,
     "rehearse": states.rehearse,
+    "unpack": states.unpack,
     "remove": states.remove,
 }
 TOKEN: dict[str, Callable[..., None]] = {"create": tokens.create, "list": tokens.list_tokens, "revoke": tokens.revoke}

@@ -1,4 +1,4 @@
-"""Commands on agents' state: `servicing state show|snapshot|rehearse|remove`."""
+"""Commands on agents' state: `servicing state show|snapshot|rehearse|unpack|remove`."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -35,6 +35,12 @@ def rehearse(session: Session, agent: options.Agent, snapshot: Snapshot) -> None
     session.out.result(view, lambda: f"{snapshot}: {result.get('detail')}.")
     if not result.get("passed"):
         raise typer.Exit(1)
+
+
+def unpack(session: Session, agent: options.Agent, snapshot: Snapshot) -> None:
+    """Restore a snapshot into a folder beside the state, which stays as it is; to put back by hand."""
+    view = session.api.unpack(agent, snapshot)
+    session.out.result(view, lambda: f"{snapshot} is in {view.get('folder')}.")
 
 
 def remove(session: Session, agent: options.Agent, snapshot: Snapshot) -> None:

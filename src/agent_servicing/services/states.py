@@ -95,6 +95,17 @@ class AgentStates:
         await self._tell("snapshot_rehearsed", agent, actor, data)
         return saved
 
+    async def unpack(self, agent: str, snapshot: str, *, actor: str) -> str:
+        """Restore it into a folder of the server beside the state; that folder. Raises NotFound `unknown_snapshot`, Conflict `not_unpacked`."""
+        snapshots = self._driver()
+        await self._require(agent, snapshot)
+        try:
+            folder = await snapshots.unpack(agent, snapshot)
+        except PermanentError as error:
+            raise Conflict(f"{snapshot} was not unpacked: {error}.", code="not_unpacked") from error
+        await self._tell("snapshot_unpacked", agent, actor, {"snapshot": snapshot, "folder": folder})
+        return folder
+
     async def remove(self, agent: str, snapshot: str, *, actor: str) -> None:
         """Raises NotFound `unknown_snapshot`."""
         snapshots = self._driver()

@@ -2,6 +2,7 @@
 
 agents/<agent>/snapshots/<snapshot>.json   what is in it, written last
 agents/<agent>/snapshots/chunks/           what is in any of them, once
+agents/<agent>/snapshots/unpacked-<snapshot>/  one that somebody asked to have as files; theirs from then on
 agents/<agent>/snapshots/scratch/          of what is under way; emptied by whoever comes next
 """
 
@@ -92,6 +93,11 @@ class FolderSnapshots:
         async with self._lock(agent):
             return await self._in_thread(partial(self._rehearsed, agent, key))
 
+    async def unpack(self, agent: str, key: str) -> str:
+        self._folders.snapshot(agent, key)
+        async with self._lock(agent):
+            return await self._in_thread(partial(self._unpacked, agent, key))
+
     async def remove(self, agent: str, key: str) -> None:
         self._folders.snapshot(agent, key)
         async with self._lock(agent):
@@ -169,6 +175,21 @@ class FolderSnapshots:
         saved = replace(found.saved, rehearsal=rehearsal)
         descriptions.write(folder, replace(found, saved=saved))
         return saved
+
+    def _unpacked(self, agent: str, key: str) -> str:
+        """Under its name only once it is whole."""
+        folder, target = self._folders.snapshots(agent), self._folders.snapshots(agent) / f"unpacked-{key}"
+        if target.exists():
+            raise PermanentError(f"{target} is there already")
+        scratch = _scratch(folder)
+        try:
+            restore(_find(folder, key), Chunks(folder=folder / "chunks"), scratch / "state")
+            (scratch / "state").rename(target)
+        except OSError as error:
+            raise PermanentError(f"the snapshot could not be unpacked: {sentence(error)}") from error
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+        return str(target)
 
     def _removed(self, agent: str, key: str) -> None:
         folder = self._folders.snapshots(agent)

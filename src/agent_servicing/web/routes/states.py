@@ -9,7 +9,7 @@ from agent_servicing.services.access import Role
 from agent_servicing.services.states import AgentStateView
 from agent_servicing.web.auth import Caller, needs
 from agent_servicing.web.context import Context
-from agent_servicing.web.schemas.states import SnapshotBegunView, SnapshotBody, SnapshotView, StateView
+from agent_servicing.web.schemas.states import SnapshotBegunView, SnapshotBody, SnapshotView, StateView, UnpackedView
 
 router = APIRouter(tags=["State"])
 
@@ -30,6 +30,12 @@ async def take_snapshot(context: Context, caller: Caller, agent_id: str, body: S
 async def rehearse_snapshot(context: Context, caller: Caller, agent_id: str, snapshot: str) -> SnapshotView:
     """Restore it into a scratch folder, check every hash and every database, and throw that away. Answers when it is done."""
     return _snapshot(await context.services.states.rehearse(agent_id, snapshot, actor=caller.name))
+
+
+@router.post("/agents/{agent_id}/state/snapshots/{snapshot}/unpack", summary="Unpack a snapshot", **needs(Role.OPERATOR))
+async def unpack_snapshot(context: Context, caller: Caller, agent_id: str, snapshot: str) -> UnpackedView:
+    """Restore it into a folder beside the state, which stays untouched, to put back by hand or to look into. Answers when it is done."""
+    return UnpackedView(folder=await context.services.states.unpack(agent_id, snapshot, actor=caller.name))
 
 
 @router.delete("/agents/{agent_id}/state/snapshots/{snapshot}", summary="Remove a snapshot", status_code=204, **needs(Role.OPERATOR))

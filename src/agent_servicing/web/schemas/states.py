@@ -59,6 +59,12 @@ class SnapshotBegunView(View):
     snapshot: str = Field(description="In the list of snapshots once it is usable")
 
 
+class UnpackedView(View):
+    model_config = ConfigDict(json_schema_extra=example(folder="/var/lib/servicing/agents/WowMemory/snapshots/unpacked-upg-20260102-001"))
+
+    folder: str = Field(description="On the server's machine; the agent does not use it, and nobody but you removes it")
+
+
 class StoreView(View):
     kind: Literal["directory", "sqlite"]
     path: str
