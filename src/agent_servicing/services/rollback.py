@@ -127,13 +127,17 @@ def _check_queue(state: AgentState, target: str) -> None:
 
 
 def _check_door(state: AgentState, rows: Sequence[VersionRow], target: str, choice: str | None) -> None:
-    """Only what a person asks for is asked back: automatic returns go on without a choice. Raises Conflict `state_choice_needed`."""
+    """Only what a person asks for is asked back, and only where the manifests say that state is at stake: automatic returns go on without a
+    choice, and so does taking back an upgrade whose old version still serves. Raises Conflict `state_choice_needed`.
+    """
+    if target == state.agent.version:
+        return
     specs = {row.version: row.manifest.state for row in rows}
     old, new = specs.get(target), specs.get(_leaving(state) or state.agent.version or "")
     if choice is not None or old is None or new is None:
         return
     verdict, sentence = door(old, new)
-    if verdict != "two_way":
+    if verdict not in ("two_way", "unknown"):
         raise Conflict(
             f"{target} may not be able to use the state as it is now: {sentence}.",
             hint='Say state "keep" (--state keep) to go back all the same: the state stays as it is. servicing state show lists the snapshots.',
