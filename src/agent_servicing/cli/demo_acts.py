@@ -1,4 +1,4 @@
-"""What `servicing demo` shows: the versions it begins with, and its two acts. Pure data; `demo_stage` plays it."""
+"""What `servicing demo` shows: the versions it begins with, its two acts, and the hot patch between them. Pure data; `demo_stage` plays it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -47,6 +47,17 @@ class Act:
     def body(self) -> Json:
         """The whole request."""
         return {"target_version": self.version, "strategy": "blue-green", **self.request}
+
+
+HOT_PATCH: Final[Json] = {
+    "config_updates": {"max_context_size_gb": 5, "timeout_seconds": 60},
+    "reason": "Temporary fix for memory crash",
+}
+"""What happens to WowMemory between the acts: the story's own hot patch."""
+
+HOT_PATCH_STORY: Final = (
+    "WowMemory gets a smaller limit and more patience while it runs: every process is asked first, one gets it, then all.",
+)
 
 
 def past_upgrade(version: str) -> Json:

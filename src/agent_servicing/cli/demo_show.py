@@ -53,6 +53,7 @@ class Show:
     quick: bool
     once: bool
     began: bool = False
+    patched: bool = False
     endings: list[Ending] = field(default_factory=list)
     counts: Snapshot | None = None
     error: ServicingError | None = None
@@ -65,8 +66,8 @@ class Show:
 
     @property
     def well(self) -> bool:
-        """Every act ended as told, and nothing was lost."""
-        as_told = self.played and all(ending.as_told for ending in self.endings)
+        """Every act ended as told, the patch too, and nothing was lost."""
+        as_told = self.played and self.patched and all(ending.as_told for ending in self.endings)
         return self.error is None and as_told and self.counts is not None and self.counts.lost == 0
 
     async def beside(self, app: "App", api_url: str) -> None:
@@ -124,8 +125,10 @@ class Show:
 
     def _play(self, client: Session, traffic: Traffic) -> None:
         stage = Stage(session=client, screen=self.screen, check=self._check, footer=lambda: traffic_line(traffic.snapshot()))
-        for act in acts(quick=self.quick):
-            self.endings.append(stage.play(act))
+        good, bad = acts(quick=self.quick)
+        self.endings.append(stage.play(good))
+        self.patched = stage.patch()
+        self.endings.append(stage.play(bad))
 
     async def _keep_traffic(self, traffic: Traffic, ended: anyio.Event) -> None:
         try:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from agent_servicing.cli.demo_acts import Act
+from agent_servicing.cli.demo_acts import HOT_PATCH, HOT_PATCH_STORY, Act
 from agent_servicing.cli.feed import Feed, Look
 from agent_servicing.cli.output import clean
 from agent_servicing.cli.progress import headline, identity, is_terminal, summary
@@ -42,6 +42,22 @@ class Stage:
         ending = self._play(act)
         self._screen.say(ending.words)
         return ending
+
+    def patch(self) -> bool:
+        """The hot patch between the acts; whether it went as told."""
+        self._screen.title("In between: WowMemory is patched while it runs")
+        self._screen.say(*HOT_PATCH_STORY, "")
+        try:
+            view = self._session.api.patch_config("WowMemory", HOT_PATCH)
+        except ServicingError as error:
+            self._screen.say(clean(f"This patch was refused: {error.message} {error.hint}".strip()))
+            return False
+        changes = [f"{key} {change['old']} → {change['new']}" for key, change in (view.get("config_changes") or {}).items()]
+        done = f"{len(view.get('instances') or ())} processes, none restarted, downtime {view.get('downtime_seconds') or 0:g} s"
+        self._screen.say(
+            clean(f"{view.get('config_version')} {view.get('status')}: {', '.join(changes) or 'it was like that already'}. {done}.")
+        )
+        return view.get("status") in ("applied", "unchanged")
 
     def _play(self, act: Act) -> Ending:
         try:
