@@ -29,7 +29,7 @@ from agent_servicing.services.secrets import Secrets
 from agent_servicing.services.transaction import TOPIC, checked_reason, record, require_state, shown
 from agent_servicing.settings import Settings
 from agent_servicing.store import queries
-from agent_servicing.store.config import insert_patch, layers_named, let_go, patches_of_version, revision_rows
+from agent_servicing.store.config import insert_patch, layers_named, let_go, patches_of_version, revision_rows, revision_status
 from agent_servicing.store.database import Database
 from agent_servicing.store.deployments import insert_deployment
 
@@ -246,9 +246,9 @@ class ConfigHotpatch:
         hints = self._bus.subscribe(COMMITTED)
         while True:
             async with self._database.read() as connection:
-                view = (await self._views(connection, agent, only=revision, limit=1))[0]
-            if view.status not in SETTLING or self._clock.monotonic() >= until:
-                return view
+                settling = await revision_status(connection, agent, revision) in SETTLING
+                if not settling or self._clock.monotonic() >= until:
+                    return (await self._views(connection, agent, only=revision, limit=1))[0]
             with anyio.move_on_after(POLL_SECONDS):
                 await anext(hints)
 

@@ -92,6 +92,13 @@ async def revision_rows(
     ]
 
 
+async def revision_status(connection: AsyncConnection, agent: str, revision: str) -> str | None:
+    """How far one change is, without anything else of it: for who waits for it."""
+    mine = (config_revisions.c.agent == agent) & (config_revisions.c.revision == revision)
+    status: str | None = (await connection.execute(select(config_revisions.c.status).where(mine))).scalar_one_or_none()
+    return status
+
+
 async def patches_of_version(connection: AsyncConnection, agent: str, version: str) -> int:
     """How many changes were asked for while this version served; their names count up with it."""
     query = select(func.count()).where(config_revisions.c.agent == agent, config_revisions.c.version == version)

@@ -66,7 +66,8 @@ class ConfigDocument:
 
     @cached_property
     def key(self) -> str:
-        return sha256(text_of({"values": self.values, "runtime": self.runtime}).encode()).hexdigest()
+        content = json.dumps([self.values, self.runtime], sort_keys=True, ensure_ascii=False, default=dict)
+        return sha256(content.encode()).hexdigest()
 
 
 def text_of(values: Values) -> str:
