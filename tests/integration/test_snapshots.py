@@ -278,3 +278,31 @@ async def test_names_that_are_no_safe_file_are_refused(snapshots: FolderSnapshot
     for name in ("../../x", "", "a/b"):
         with pytest.raises(PermanentError):
             await snapshots.remove(AGENT, name)
+
+
+async def test_a_chunk_that_was_damaged_is_written_anew_by_the_next_snapshot(
+    snapshots: FolderSnapshots, state: Path, tmp_path: Path
+) -> None:
+    (state / "kept.bin").write_bytes(os.urandom(200_000))
+    await take(snapshots, "one")
+    chunk = next((tmp_path / "agents" / AGENT / "snapshots" / "chunks").glob("*/*"))
+    chunk.write_bytes(b"\0" + chunk.read_bytes()[1:])
+    saved = await take(snapshots, "two")
+    assert saved.stored_bytes > 0
+    assert (restored(tmp_path, "two") / "kept.bin").read_bytes() == (state / "kept.bin").read_bytes()
+    assert (await snapshots.rehearse(AGENT, "two")).rehearsal.passed  # type: ignore[union-attr]
+
+
+async def test_a_description_that_cannot_be_read_holds_nobody_up_and_loses_nothing(
+    snapshots: FolderSnapshots, state: Path, tmp_path: Path
+) -> None:
+    (state / "kept.bin").write_bytes(os.urandom(100_000))
+    await take(snapshots, "one")
+    folder = tmp_path / "agents" / AGENT / "snapshots"
+    whole = (folder / "one.json").read_text()
+    (folder / "one.json").write_text("{")
+    assert await snapshots.list(AGENT) == []
+    (state / "kept.bin").write_bytes(b"something else")
+    await take(snapshots, "two")
+    (folder / "one.json").write_text(whole)
+    assert (await snapshots.rehearse(AGENT, "one")).rehearsal.passed  # type: ignore[union-attr]  (its chunks were not swept)

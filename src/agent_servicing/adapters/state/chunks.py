@@ -19,16 +19,20 @@ COMPRESSION_LEVEL: Final = 1
 
 @dataclass(slots=True, kw_only=True)
 class Chunks:
-    """Chunks below `folder`, named by the hash of their content. Nothing here is ever changed, only added and swept."""
+    """Chunks below `folder`, named by the hash of their content. Only added and swept; one that was damaged is written anew.
+
+    Made for one snapshot: `sound` are those that were read back for it.
+    """
 
     folder: Path
     added: dict[str, int] = field(default_factory=dict)
+    sound: set[str] = field(default_factory=set)
 
     def put(self, content: bytes) -> str:
         """Keep `content`; its name. What is new is on the disk for good only after `settle`."""
         name = hashlib.sha256(content).hexdigest()
         path = self._path(name)
-        if name in self.added or path.exists():
+        if name in self.added or self.has(name):
             return name
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         packed = zlib.compress(content, COMPRESSION_LEVEL)
@@ -51,7 +55,14 @@ class Chunks:
         return content
 
     def has(self, name: str) -> bool:
-        return self._path(name).is_file()
+        """Whether it is there and what it was: a snapshot that rests on a damaged chunk of an earlier one would be none."""
+        if name not in self.sound:
+            try:
+                self.get(name)
+            except PermanentError:
+                return False
+            self.sound.add(name)
+        return True
 
     def settle(self) -> None:
         """Everything added is on the disk, and reads back as what it was."""

@@ -1,11 +1,11 @@
 """The file that describes one snapshot. Written last, so a snapshot without one does not exist. Used by the driver, `taking` and `restoring`."""
 
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import structlog
 from pydantic import TypeAdapter, ValidationError
 
 from agent_servicing.adapters.runtime.files import write_atomically
@@ -38,6 +38,8 @@ class Description:
             yield from entry.chunks
 
 
+log = structlog.get_logger(__name__)
+
 _description = TypeAdapter(Description)
 
 
@@ -55,9 +57,13 @@ def read(path: Path) -> Description:
 
 
 def read_all(folder: Path) -> list[Description]:
-    """Every snapshot in a folder, newest first."""
+    """Every snapshot in a folder, newest first; one that cannot be understood is left out and left alone."""
     found = []
     for path in folder.glob("*.json") if folder.is_dir() else ():
-        with suppress(FileNotFoundError):  # somebody removed it meanwhile
+        try:
             found.append(read(path))
+        except FileNotFoundError:
+            continue  # somebody removed it meanwhile
+        except PermanentError as error:
+            log.warning("snapshot_unreadable", path=str(path), problem=str(error))
     return sorted(found, key=lambda each: each.saved.taken_at, reverse=True)

@@ -243,6 +243,9 @@ def _expire(folder: Path, there: Sequence[Description]) -> Sequence[Description]
 
 
 def _sweep(folder: Path, there: Sequence[Description]) -> None:
+    """Nothing while there is a description that cannot be read: nobody knows what it needs."""
+    if sum(1 for _ in folder.glob("*.json")) > len(there):
+        return
     Chunks(folder=folder / "chunks").sweep({chunk for each in there for chunk in each.chunks()})
 
 
