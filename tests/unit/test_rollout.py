@@ -7,6 +7,7 @@ import pytest
 
 from agent_servicing.core.config.layers import Layers, Override
 from agent_servicing.core.config.patch import PatchStatus
+from agent_servicing.core.config.report import Load
 from agent_servicing.core.manifest import ConfigSpec
 from agent_servicing.core.status import DeploymentKind, GenerationStatus, Verb
 from agent_servicing.testing.channel import Manners
@@ -256,3 +257,16 @@ async def test_a_temporary_value_goes_back_by_itself_when_its_time_is_over() -> 
     assert world.clock.now() >= until
     assert (patch.status, patch.actor, patch.reason) == (PatchStatus.APPLIED, "system", "the time of timeout_seconds is over")
     assert set(values(world).values()) == {30}
+
+
+@pytest.mark.parametrize(("streams", "seconds"), [(0, 30.0), (1, 300.0), (None, 300.0)])
+async def test_an_instance_that_says_it_has_no_streams_is_given_the_time_of_plain_requests(streams: int | None, seconds: float) -> None:
+    world = await a_world()
+    world.router.in_flight["g1-3-3"] = 1
+    if streams is not None:
+        world.channel.loads["g1-3-3"] = Load(active_requests=1, active_streams=streams)
+    begun = world.clock.now()
+    world.intend(Verb.SCALE, value=2)
+    await world.run(lambda: "g1-3-3" not in {i.instance for i in world.state.instances})
+    took = (world.clock.now() - begun).total_seconds()
+    assert seconds <= took < seconds + 15

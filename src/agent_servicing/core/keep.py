@@ -201,8 +201,7 @@ def _idle(draft: Draft, instance: Instance) -> Instance:
     in_flight = view.in_flight.get(instance.instance, 0)
     listed = _routed(draft, instance)
     drains = _draining_in_data_plane(draft, instance)
-    drain = draft.manifest(instance.version).drain
-    budget = max(drain.timeout_seconds, drain.stream_timeout_seconds)
+    budget = _budget_seconds(draft, instance)
     begun = instance.draining_at or draft.now
     changed = replace(instance, draining_at=begun)
     if not listed or (drains and in_flight == 0) or draft.since(begun) > budget:
@@ -210,6 +209,17 @@ def _idle(draft: Draft, instance: Instance) -> Instance:
         draft.wake_in(0)
     draft.put(changed)
     return changed
+
+
+def _budget_seconds(draft: Draft, instance: Instance) -> float:
+    """Streams have a longer one. The data plane does not tell them from requests; an instance that says since then that it has none does."""
+    drain = draft.manifest(instance.version).drain
+    report = (draft.world.configs or {}).get(instance.instance)
+    since = instance.draining_at
+    load = report.load if report is not None and since is not None and report.at >= since else None
+    if load is not None and load.active_streams == 0:
+        return drain.timeout_seconds
+    return max(drain.timeout_seconds, drain.stream_timeout_seconds)
 
 
 def _others_serve(draft: Draft) -> bool:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from agent_servicing.core.config.layers import ConfigDocument, text_of
-from agent_servicing.core.config.report import Attempt, Attempted, ConfigReport, Level, Problem
+from agent_servicing.core.config.report import Attempt, Attempted, ConfigReport, Level, Load, Problem
 from agent_servicing.core.errors import TemporaryError
 from agent_servicing.ports import Clock, ConfigTarget
 
@@ -33,6 +33,7 @@ class MemoryChannel:
     applied: dict[str, ConfigDocument] = field(default_factory=dict)
     prepared: dict[str, ConfigDocument] = field(default_factory=dict)
     attempts: dict[str, Attempt] = field(default_factory=dict)
+    loads: dict[str, Load] = field(default_factory=dict)
     _due: list[tuple[datetime, ConfigTarget, bool]] = field(default_factory=list)
 
     async def render(self, agent: str, document: ConfigDocument) -> str:  # noqa: ARG002 (the port's)
@@ -124,6 +125,7 @@ class MemoryChannel:
             applied=applied.key if applied else None,
             prepared=prepared.key if prepared else None,
             attempt=self.attempts.get(name),
+            load=self.loads.get(name),
         )
 
     def _check(self) -> None:
