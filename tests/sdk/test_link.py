@@ -126,3 +126,21 @@ def test_an_agent_says_itself_that_it_can_take_no_work(server: FakeServer, servi
     servicing.ready()
     server.posts.clear()
     server.until(lambda report: report["state"] == "ready")
+
+
+@pytest.mark.parametrize(("event", "data"), [("config", []), ("drain", {"deadline_seconds": None}), ("drain", "soon"), ("config", None)])
+def test_a_message_of_the_wrong_shape_does_not_end_the_listening(
+    server: FakeServer, servicing: Servicing, event: str, data: object
+) -> None:
+    said = message("cfg-1", "commit", n=1)
+    server.wanted = said
+    server.say(event, data)  # type: ignore[arg-type]
+    server.cut()
+    server.until(lambda report: report["config"]["applied"]["hash"] == said["hash"])
+
+
+def test_a_value_that_is_no_number_is_the_callers_error_and_the_beat_goes_on(server: FakeServer, servicing: Servicing) -> None:
+    with pytest.raises(TypeError):
+        servicing.report("quality", object())  # type: ignore[arg-type]
+    server.posts.clear()
+    assert server.until(bool)

@@ -80,9 +80,9 @@ class Link:
         self._soon.set()
 
     def measured(self, metric: str, value: float) -> None:
-        """Kept for the next beat; the oldest of too many go."""
+        """Kept for the next beat; the oldest of too many go. Raises where the agent can see it when that is no number."""
         with self._values_lock:
-            self._values = [*self._values, {"metric": metric, "value": value}][-1_000:]
+            self._values = [*self._values, {"metric": str(metric), "value": float(value)}][-1_000:]
 
     # --- down ----------------------------------------------------------------------------------------------------------------------
 
@@ -91,7 +91,7 @@ class Link:
             try:
                 heard = self._poll() if self._polls_left else self._subscribe()
                 self._failures = 0 if heard else self._failures + 1
-            except (OSError, HTTPException, ValueError) as error:
+            except Exception as error:  # noqa: BLE001 (whatever was said: an agent that stops listening can never be told better)
                 self._failures += 1
                 log.debug("not connected: %s", type(error).__name__)
             self._end.wait(self._pause())
@@ -201,12 +201,12 @@ class Link:
     def _send_values(self) -> None:
         with self._values_lock:
             values, self._values = self._values, []
-        if values and not self._post("/reports", {"values": values}):
+        if values and self._post("/reports", {"values": values}) is None:  # what the server refuses it would refuse for ever
             with self._values_lock:
                 self._values = [*values, *self._values][-1_000:]
 
-    def _post(self, path: str, body: dict[str, Any]) -> bool:
-        """Whether the server took it. What is lost is said again with the next beat."""
+    def _post(self, path: str, body: dict[str, Any]) -> bool | None:
+        """Whether the server took it; None when it may take it later."""
         text = json.dumps(body).encode()
         with self._speaking:
             for _ in range(0 if self._end.is_set() else 2):  # a connection that was kept may have been closed meanwhile
@@ -223,8 +223,8 @@ class Link:
                     if fresh:
                         break
                 else:
-                    return answer.status < 300
-        return False
+                    return None if answer.status in (408, 429) or answer.status >= 500 else answer.status < 300
+        return None
 
     def _hang_up(self) -> None:
         if self._up is not None:
