@@ -168,3 +168,11 @@ async def test_the_postgres_bus_needs_a_postgresql_database() -> None:
     with pytest.raises(PermanentError, match="needs a postgresql:// database"):
         async with open_postgres("sqlite:///x.db"):
             pass
+
+
+async def test_an_address_that_is_none_leaves_hints_in_this_process_and_ends_nothing() -> None:
+    async with open_nats("nats://127.0.0.1:notaport") as bus:
+        hints = bus.subscribe("agent")
+        await bus.publish("agent")
+        await hinted(hints)
+        await until(lambda: bus.problem not in (None, "not connected yet"))
