@@ -103,4 +103,5 @@ async def _connected(bus: RelayBus, url: str) -> None:
             tasks.cancel_scope.cancel()
     finally:
         with anyio.CancelScope(shield=True), anyio.move_on_after(CONNECT_SECONDS):
-            await client.close()
+            if client.is_connected or client.is_reconnecting:  # one that never was has nothing to close
+                await client.close()
