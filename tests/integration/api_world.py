@@ -11,6 +11,7 @@ import httpx
 from fastapi import FastAPI
 
 from agent_servicing.adapters.events.local import LocalEventBus
+from agent_servicing.adapters.state.epochs import FolderEpochs
 from agent_servicing.adapters.state.snapshots import FolderSnapshots
 from agent_servicing.adapters.system import RandomIds
 from agent_servicing.adapters.vault import Vault
@@ -161,6 +162,7 @@ async def open_world(folder: Path) -> AsyncIterator[ApiWorld]:
     async with (
         Database.open(f"sqlite:///{folder / 'test.db'}") as database,
         FolderSnapshots(data_dir=folder, clock=clock) as snapshots,
+        FolderEpochs(snapshots=snapshots, hooks=None, clock=clock) as epochs,
     ):
         services = build_services(
             database=database,
@@ -175,6 +177,7 @@ async def open_world(folder: Path) -> AsyncIterator[ApiWorld]:
             redactor=redactor,
             configs=channel,
             snapshots=snapshots,
+            asides=epochs,
         )
         store = SqlStore(database=database, ids=ids, event_retention_count=100_000)
         engine = Engine(
@@ -189,6 +192,7 @@ async def open_world(folder: Path) -> AsyncIterator[ApiWorld]:
             masker=redactor,
             channel=channel,
             snapshots=snapshots,
+            restores=epochs,
         )
         yield ApiWorld(
             services=services,

@@ -1,5 +1,6 @@
 """State over HTTP: what is kept, copies of it, and who may do what."""
 
+import json
 from pathlib import Path
 
 import anyio
@@ -62,6 +63,60 @@ async def test_an_upgrade_begins_with_a_copy_that_is_listed_under_its_name(api_w
         assert (done["stages"][0]["stage"], done["stages"][0]["status"]) == ("snapshot_state", "completed")
         ways = (await client.get(PATH)).json()["ways_back"]
         assert [(way["version"], way["door"]) for way in ways] == [("1.2.5", "two_way")]
+
+
+async def test_a_rollback_says_in_numbers_what_becomes_of_the_state_and_puts_the_snapshot_back(api_world: ApiWorld) -> None:
+    api_world.source.manifest_text = KEEPS
+    keep(api_world, "remember")
+    async with api_world.client(api_world.admin_token) as client:
+        await api_world.add(client)
+        upgrade = (await api_world.upgrade(client))["upgrade_id"]
+        await api_world.until(client, upgrade, "completed")
+        keep(api_world, "written since")
+        url = f"{PREFIX}/agents/{AGENT}/rollback"
+        plan = await client.post(url, json={"dry_run": True, "state": "restore"})
+        assert plan.status_code == 200, plan.text
+        assert (plan.json()["written"]["records"], plan.json()["snapshot"], plan.json()["choice_needed"]) == (1, upgrade, False)
+        assert [(c["state"], c["kept"], c["set_aside"]) for c in plan.json()["choices"]] == [("keep", 1, 0), ("restore", 0, 1)]
+        assert plan.json()["stages"][0]["stage"] == "restore_state"
+        asked = await client.post(url, json={"state": "restore", "reason": "it forgets"})
+        assert asked.status_code == 202, asked.text
+        done = await api_world.until(client, asked.json()["upgrade_id"], "completed")
+        assert done["stages"][-1]["stage"] == "set_state_aside"
+        shown = (await client.get(PATH)).json()
+        (aside,) = shown["set_aside"]
+        assert (shown["epoch"], aside["epoch"], aside["kept"], aside["set_aside"], aside["complete"]) == (1, 0, 0, 1, True)
+        exported = await client.get(f"{PATH}/set-aside/0/records")
+        assert exported.headers["content-type"].startswith("application/x-ndjson")
+        assert [json.loads(line)["value"] for line in exported.text.splitlines()] == ["written since"]
+        refused = await client.post(f"{PATH}/set-aside/0/offer")
+        assert (refused.status_code, refused.json()["code"]) == (409, "nobody_takes_in")
+        assert (await client.get(f"{PATH}/set-aside/7/records")).json()["code"] == "unknown_set_aside"
+        gone = await client.request("DELETE", f"{PATH}/set-aside/0", json={"reason": "seen"})
+        assert gone.status_code == 204
+        assert (await client.get(PATH)).json()["set_aside"] == []
+        audit = (await client.get(f"{PREFIX}/audit", params={"limit": 100})).json()["events"]
+        assert {"set_aside_exported", "set_aside_discarded", "rollback_requested"} <= {event["type"] for event in audit}
+    folder = api_world.app.state.context.settings.data_dir / "agents" / AGENT
+    assert ((folder / "state" / "notes").read_text(), (folder / "state@1" / "notes").read_text()) == ("written since", "remember")
+
+
+async def test_a_snapshot_that_cannot_be_used_is_refused_with_the_reason(api_world: ApiWorld) -> None:
+    api_world.source.manifest_text = KEEPS
+    keep(api_world, "remember")
+    async with api_world.client(api_world.admin_token) as client:
+        await api_world.add(client)
+        url = f"{PREFIX}/agents/{AGENT}/rollback"
+        for body, status, code in (
+            ({"target_version": "1.2.5", "state": "restore"}, 409, "no_snapshot"),
+            ({"target_version": "1.2.5", "state": "restore", "snapshot": "upg-nowhere"}, 404, "unknown_snapshot"),
+            ({"target_version": "1.2.5", "state": "keep", "snapshot": "upg-nowhere"}, 422, "snapshot_without_restore"),
+            ({"target_version": "1.2.5"}, 409, "not_a_rollback_point"),
+        ):
+            answer = await client.post(url, json={"reason": "x", **body})
+            assert (answer.status_code, answer.json()["code"]) == (status, code), answer.text
+        missing = await client.post(url, json={"target_version": "1.2.5", "state": "restore"})
+        assert (missing.status_code, missing.json()["code"]) == (422, "reason_missing")
 
 
 async def test_an_agent_without_state_has_nothing_to_copy(api_world: ApiWorld) -> None:

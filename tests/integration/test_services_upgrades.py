@@ -431,12 +431,15 @@ async def test_an_upgrade_of_a_version_that_keeps_state_plans_a_copy_first(world
     assert without.stages[0].stage == "deploy_green"
 
 
-async def test_restoring_state_is_refused_as_long_as_no_snapshots_are_taken(world: World) -> None:
+async def test_nothing_is_restored_for_an_agent_without_state(world: World) -> None:
     await world.add("1.0.0")
     await world.upgraded_to("1.1.0")
-    with pytest.raises(Invalid) as caught:
+    with pytest.raises(Conflict) as caught:
         await world.services.rollbacks.request(AGENT, target_version=None, reason="x", actor=ADA, state="restore")
-    assert caught.value.code == "state_restore_unavailable"
+    assert caught.value.code == "no_state"
+    with pytest.raises(Invalid) as wrong:
+        await world.services.rollbacks.request(AGENT, target_version=None, reason="x", actor=ADA, snapshot="upg-1")
+    assert wrong.value.code == "snapshot_without_restore"
 
 
 async def test_a_version_one_came_back_from_stays_a_rollback_point(world: World) -> None:

@@ -23,13 +23,6 @@ def test_no_law_is_broken_in_any_story(strategy: str, first: int) -> None:
     assert sum(outcome.deployments for outcome in outcomes) > CHUNK
 
 
-@pytest.mark.parametrize("strategy", sorted(UPGRADES))
-def test_no_law_is_broken_when_the_state_is_copied_first(strategy: str) -> None:
-    outcomes = play_all(range(12), strategy, snapshots=True)
-    assert [verdict(outcome) for outcome in outcomes if outcome.breach is not None] == []
-    assert any("snapshot_state" in line for outcome in outcomes for line in outcome.timeline)
-
-
 @pytest.mark.parametrize(("seed", "strategy"), REGRESSIONS)
 def test_what_once_broke_a_law_does_so_no_more(seed: int, strategy: str) -> None:
     simulate(seed, strategy)

@@ -27,6 +27,7 @@ from agent_servicing.testing.memory import (
     MemorySnapshots,
     MemoryVerifier,
 )
+from agent_servicing.testing.restores import MemoryRestores
 
 AGENT = "WowTest"
 
@@ -53,6 +54,8 @@ class World:
         self.metrics = MemoryMetrics(self.clock, self.router, self.runtime)
         self.verifier = MemoryVerifier(self.clock, self.runtime)
         self.snapshots = MemorySnapshots(self.clock)
+        self.restores = MemoryRestores(self._later)
+        self._timers: list[tuple[float, Callable[[], None]]] = []
         self.reports = MemoryReports(self.clock)
         self.channel = MemoryChannel(self.clock)
         self.patches: dict[str, Patch] = {}
@@ -120,6 +123,7 @@ class World:
             clock=self.clock,
             verifier=self.verifier,
             snapshots=self.snapshots,
+            restores=self.restores,
             reports=self.reports,
             channel=self.channel,
         )
@@ -137,6 +141,7 @@ class World:
             action_timeout_seconds=5,
             verifier=self.verifier,
             snapshots=self.snapshots,
+            restores=self.restores,
             channel=self.channel,
         )
         for action in decision.actions:
@@ -156,8 +161,16 @@ class World:
         self._pass(max(0.02, decision.next_in_seconds))
         return decision
 
+    def _later(self, seconds: float, what: Callable[[], None]) -> None:
+        self._timers.append((self.clock.monotonic() + seconds, what))
+
     def _pass(self, seconds: float) -> None:
         self.clock.advance(seconds)
+        now = self.clock.monotonic()
+        due = [what for at, what in self._timers if at <= now]
+        self._timers = [timer for timer in self._timers if timer[0] > now]
+        for what in due:
+            what()
         self._due += seconds * self.requests_per_second
         whole = int(self._due)
         self._due -= whole

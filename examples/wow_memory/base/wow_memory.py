@@ -6,7 +6,7 @@ import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import FastAPI, Header, HTTPException
 from pydantic import BaseModel, Field
@@ -96,6 +96,14 @@ Conversation = Annotated[str, Header(alias="X-Conversation-Id", max_length=200)]
 @servicing.on_config
 def configure(new: Settings, old: Settings) -> None:
     app.state.memories.configure(new)
+
+
+@servicing.state.import_
+def take_in(record: dict[str, Any]) -> None:
+    """A memory that a version which was taken back had written; what cannot be understood is refused by raising."""
+    if record["place"] != "memories.sqlite3/memories":
+        raise ValueError(f"{record['place']} holds no memories")
+    app.state.memories.remember(record["value"]["conversation"], record["value"]["text"])
 
 
 class Memory(BaseModel):

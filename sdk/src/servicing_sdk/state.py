@@ -42,7 +42,10 @@ class StateHooks:
         return function
 
     def migrate(self, function: Callable[[int], Any]) -> Callable[[int], Any]:
-        """Converts everything to the schema of that number."""
+        """Converts everything to the schema of that number, in which the agent then goes on writing until it ends.
+
+        May return `{"converted": n, "failed": m}`: records, and those that could not be and stay as they are.
+        """
         self._migrator = function
         return function
 
@@ -73,5 +76,6 @@ class StateHooks:
             raise ValueError("this agent converts no state")
         outcome = self._migrator(schema)
         if inspect.isawaitable(outcome):
-            await outcome
-        return {"schema": schema}
+            outcome = await outcome
+        told = outcome if isinstance(outcome, dict) else {}
+        return {"schema": schema, **{name: int(told[name]) for name in ("converted", "failed") if name in told}}

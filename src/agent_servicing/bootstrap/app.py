@@ -12,6 +12,8 @@ from fastapi import FastAPI
 from agent_servicing.adapters.agent_http import HttpAgentClient
 from agent_servicing.adapters.config.channel import InstanceChannel
 from agent_servicing.adapters.registry import installed_drivers, load_driver
+from agent_servicing.adapters.state.epochs import FolderEpochs
+from agent_servicing.adapters.state.hooks import StateHooks
 from agent_servicing.adapters.state.snapshots import FolderSnapshots
 from agent_servicing.adapters.system import RandomIds, SystemClock
 from agent_servicing.adapters.vault import Vault
@@ -30,11 +32,11 @@ from agent_servicing.ports import (
     Reports,
     Router,
     Runtime,
-    Snapshots,
     Store,
     Verifier,
     VersionSource,
 )
+from agent_servicing.ports.state import Restores, Snapshots
 from agent_servicing.reconcile.engine import Engine
 from agent_servicing.reconcile.pulse import Pulse
 from agent_servicing.reconcile.supervisor import Supervisor
@@ -129,7 +131,7 @@ async def open_app(settings: Settings, *, api_url: str, redactor: Redactor | Non
         secrets = Secrets(database=database, clock=clock, ids=ids, settings=settings, cipher=_vault(settings), redactor=redactor)
         channel = await _channel(stack, runtime, clock, secrets=secrets)
         verifier = await stack.enter_async_context(ProcessVerifier(data_dir=settings.data_dir, router_url=router.url, clock=clock, ids=ids))
-        snapshots = await stack.enter_async_context(FolderSnapshots(data_dir=settings.data_dir, clock=clock))
+        snapshots, epochs = await _state(stack, settings, clock, runtime)
         bus = await stack.enter_async_context(_bus(settings))
         may_work = ownership.confirm if ownership is not None else None
         store = _store(database, ids, settings, may_work=may_work)
@@ -137,7 +139,9 @@ async def open_app(settings: Settings, *, api_url: str, redactor: Redactor | Non
         if settings.database_url is None or ownership is not None:
             await store.drop_leases()
         drivers = {"database": database, "clock": clock, "ids": ids, "bus": bus, "runtime": runtime, "metrics": metrics, "sources": sources}
-        services = build_services(**drivers, settings=settings, secrets=secrets, redactor=redactor, configs=channel, snapshots=snapshots)
+        services = build_services(
+            **drivers, settings=settings, secrets=secrets, redactor=redactor, configs=channel, snapshots=snapshots, asides=epochs
+        )
         await secrets.load()
         engine = _engine(
             settings,
@@ -149,6 +153,7 @@ async def open_app(settings: Settings, *, api_url: str, redactor: Redactor | Non
             clock=clock,
             verifier=verifier,
             snapshots=snapshots,
+            restores=epochs,
             reports=SqlReports(database=database),
             masker=redactor,
             channel=channel,
@@ -198,6 +203,13 @@ async def _channel(stack: AsyncExitStack, runtime: Runtime, clock: Clock, *, sec
     return await stack.enter_async_context(InstanceChannel(runtime=runtime, clock=clock, secrets=secrets))
 
 
+async def _state(stack: AsyncExitStack, settings: Settings, clock: Clock, runtime: Runtime) -> tuple[FolderSnapshots, FolderEpochs]:
+    """No agent is asked anything with a runtime whose instances have no token of ours."""
+    snapshots = await stack.enter_async_context(FolderSnapshots(data_dir=settings.data_dir, clock=clock))
+    hooks = await stack.enter_async_context(StateHooks(runtime=runtime)) if isinstance(runtime, ConfiguresInstances) else None
+    return snapshots, await stack.enter_async_context(FolderEpochs(snapshots=snapshots, hooks=hooks, clock=clock))
+
+
 def _store(database: Database, ids: Ids, settings: Settings, *, may_work: Callable[[], Awaitable[None]] | None) -> SqlStore:
     return SqlStore(
         database=database,
@@ -219,6 +231,7 @@ def _engine(
     clock: Clock,
     verifier: Verifier,
     snapshots: Snapshots,
+    restores: Restores,
     reports: Reports,
     masker: Masker,
     channel: ConfigChannel | None,
@@ -239,6 +252,7 @@ def _engine(
         action_timeout_seconds=settings.action_timeout_seconds,
         verifier=verifier,
         snapshots=snapshots,
+        restores=restores,
         reports=reports,
         masker=masker,
         channel=channel,

@@ -205,6 +205,20 @@ class Api:
     def remove_snapshot(self, agent: str, snapshot: str) -> Json:
         return self.send("DELETE", _path("agents", agent, "state", "snapshots", snapshot))
 
+    def export_set_aside(self, agent: str, epoch: int) -> Iterator[bytes]:
+        """The records, in pieces."""
+        with self._http.stream("GET", _path("agents", agent, "state", "set-aside", str(epoch), "records")) as answer:
+            if not answer.is_success:
+                answer.read()
+                _parsed(answer)
+            yield from answer.iter_bytes()
+
+    def offer_set_aside(self, agent: str, epoch: int) -> Json:
+        return self.send("POST", _path("agents", agent, "state", "set-aside", str(epoch), "offer"))
+
+    def discard_set_aside(self, agent: str, epoch: int, reason: str) -> Json:
+        return self.send("DELETE", _path("agents", agent, "state", "set-aside", str(epoch)), {"reason": reason})
+
     def secrets(self) -> list[Json]:
         return list(self.pages(f"{PREFIX}/secrets", key="secrets"))
 

@@ -1,18 +1,22 @@
 """Commands on deployments: rollback, pause, resume, promote, cancel. `main` registers them."""
 
-from collections.abc import Sequence
-from typing import Annotated, Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from agent_servicing.cli import options
 from agent_servicing.cli.client import Api, Json
-from agent_servicing.cli.output import facts
+from agent_servicing.cli.exits import Usage
+from agent_servicing.cli.output import facts, table
 from agent_servicing.cli.progress import headline, identity
 from agent_servicing.cli.session import Session
 from agent_servicing.cli.watch import watch as follow
 from agent_servicing.cli.words import moment, number, with_zone
 from agent_servicing.core.errors import NotFound
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
 
 IfVersion = Annotated[str | None, typer.Option("--if-version", help="Only while this version serves", metavar="V")]
 
@@ -20,19 +24,59 @@ IfVersion = Annotated[str | None, typer.Option("--if-version", help="Only while 
 def rollback(
     session: Session,
     agent: options.Agent,
-    reason: options.Reason,
+    reason: options.Reason = "",
     version: Annotated[str | None, typer.Argument(help="A rollback point; omitted: the previous version", metavar="[VERSION]")] = None,
     watch: options.Watch = False,
     keep_config: Annotated[bool, typer.Option("--keep-config", help="Leave the configuration as it is now")] = False,
     state: Annotated[
         str | None,
-        typer.Option("--state", metavar="keep", help="Go back with the state as it is, though the version may be unable to read it"),
+        typer.Option("--state", metavar="keep|restore", help="Leave the state as it is now, or put back the snapshot from before"),
     ] = None,
+    snapshot: Annotated[
+        str | None, typer.Option("--snapshot", metavar="S", help="With --state restore: not the newest, but this one")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Tell what would become of the state, and change nothing")] = False,
     if_version: IfVersion = None,
 ) -> None:
     """Take AGENT back to an earlier version, at once: a running upgrade is aborted for it."""
-    body = {"reason": reason, **given(target_version=version, if_version=if_version, state=state, config="keep" if keep_config else None)}
+    asked = given(target_version=version, if_version=if_version, state=state, snapshot=snapshot, config="keep" if keep_config else None)
+    if dry_run:
+        _show_plan(session, session.api.rollback(agent, {"dry_run": True, **asked}))
+        return
+    if not reason.strip():
+        raise Usage("Missing option '--reason'.", hint="Say why: it is kept in the audit trail.")
+    body = {"reason": reason, **asked}
     started(session, session.api.rollback(agent, body), agent=agent, watching=watch)
+
+
+def _show_plan(session: Session, plan: Json) -> None:
+    written = plan.get("written") or {}
+    counted = (
+        f"{written.get('records')} records since {plan.get('snapshot')}"
+        if written
+        else "cannot be counted: there is no snapshot to compare with"
+    )
+    heading = facts(
+        (
+            ("plan", headline(plan)),
+            ("state", f"{str(plan.get('state_door')).replace('_', ' ')}: {plan.get('state_sentence')}"),
+            ("written", counted if plan.get("choices") else None),
+        )
+    )
+    stages = [(s.get("stage"), s.get("sentence")) for s in plan.get("stages") or ()]
+    choices = [_choice(c) for c in plan.get("choices") or ()]
+    kept: list[Callable[[], RenderableType]] = (
+        [lambda: "", lambda: table(("state", "kept", "converted", "set aside", "what happens"), choices)] if choices else []
+    )
+    session.out.result(plan, lambda: heading, lambda: "", lambda: table(("stage", "what happens"), stages), *kept)
+    if plan.get("choice_needed"):
+        session.out.note("The rollback will ask for a choice: --state keep or --state restore.")
+    session.out.say("Nothing was changed.")
+
+
+def _choice(choice: Json) -> tuple[object, ...]:
+    numbers = ("?" if choice.get(name) is None else choice.get(name) for name in ("kept", "converted", "set_aside"))
+    return (choice.get("state"), *(numbers if choice.get("possible") else ("-", "-", "-")), choice.get("sentence"))
 
 
 def pause(session: Session, deployment: options.Deployment, reason: options.Reason = "") -> None:

@@ -150,6 +150,10 @@ STATE: dict[str, Callable[..., None]] = {
     "rehearse": states.rehearse,
     "unpack": states.unpack,
     "remove": states.remove,
+    "restore": states.restore,
+    "export": states.export,
+    "offer": states.offer,
+    "discard": states.discard,
 }
 TOKEN: dict[str, Callable[..., None]] = {"create": tokens.create, "list": tokens.list_tokens, "revoke": tokens.revoke}
 SECRET: dict[str, Callable[..., None]] = {"set": secrets.set_secret, "list": secrets.list_secrets, "remove": secrets.remove}

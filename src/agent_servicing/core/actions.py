@@ -18,13 +18,14 @@ class PrepareRelease:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StartInstance:
-    """`config` is what it starts with."""
+    """`config` is what it starts with, `epoch` the state folder that it is given."""
 
     agent: str
     instance: str
     generation: int
     version: str
     config: ConfigDocument
+    epoch: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +86,45 @@ class BeginSnapshot:
     agent: str
     version: str
     key: str
+    epoch: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BeginRestore:
+    """Unpack this snapshot as the state folder of that epoch; returns at once, progress is observed under `key`."""
+
+    agent: str
+    version: str
+    key: str
+    snapshot: str
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BeginConversion:
+    """Have these instances convert what they wrote to that schema; returns at once, progress is observed under `key`."""
+
+    agent: str
+    version: str
+    key: str
+    schema: int
+    instances: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BeginSetAside:
+    """Count what was written since the snapshot into the folder of that epoch, by `version`; offer it to these instances, keep the rest.
+
+    `complete`: nobody writes there any more. Returns at once, progress is observed under `key`.
+    """
+
+    agent: str
+    version: str
+    key: str
+    snapshot: str
+    epoch: int
+    instances: tuple[str, ...]
+    complete: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,6 +164,9 @@ Action = (
     | BeginVerification
     | EndVerification
     | BeginSnapshot
+    | BeginRestore
+    | BeginConversion
+    | BeginSetAside
     | PrepareConfig
     | CommitConfig
     | AbortConfig

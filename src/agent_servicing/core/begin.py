@@ -35,6 +35,7 @@ def begin_next(draft: Draft) -> Deployment | None:
         from_version=draft.agent.version,
         stable=draft.agent.stable,
         candidate=candidate.number,
+        epochs=(draft.agent.epoch, candidate.epoch),
         stages=tuple(StageRecord(stage=s) for s in STRATEGIES[strategy](deployment.spec, draft.agent.instances)),
         baseline=draft.world.counters,
         latest=draft.world.counters,
@@ -61,7 +62,7 @@ def _pointless(draft: Draft, deployment: Deployment) -> bool:
     until = deployment.spec.confirm_until
     if until is not None and until <= draft.now:
         done, message = False, f"it was to be confirmed by {until:%Y-%m-%d %H:%M:%S} UTC, which was over before it could begin"
-    elif deployment.kind is DeploymentKind.RESTART or draft.agent.version != deployment.to_version:
+    elif deployment.kind is DeploymentKind.RESTART or deployment.spec.restore or draft.agent.version != deployment.to_version:
         return False
     else:
         done, message = deployment.kind is DeploymentKind.ROLLBACK, f"{deployment.to_version} is already running"
@@ -92,12 +93,14 @@ def _pointless(draft: Draft, deployment: Deployment) -> bool:
 
 def _candidate(draft: Draft, deployment: Deployment) -> Generation | None:
     """A generation of that version that still runs, else a new one; None while room for it is being made."""
-    if deployment.kind is DeploymentKind.ROLLBACK:
+    restores = deployment.spec.restore is not None
+    if deployment.kind is DeploymentKind.ROLLBACK and not restores:
         running = [
             g
             for g in draft.generations.values()
             if g.version == deployment.to_version
             and g.number != draft.agent.stable
+            and g.epoch == draft.agent.epoch
             and g.status in (GenerationStatus.WARM, GenerationStatus.DRAINING)
             and sum(not unhealthy(draft, i) for i in draft.ready(g.number)) >= min(g.desired, draft.agent.instances) > 0
         ]
@@ -119,8 +122,9 @@ def _candidate(draft: Draft, deployment: Deployment) -> Generation | None:
     number = draft.agent.next_generation
     stable = draft.generations.get(draft.agent.stable or 0)
     config = deployment.config if deployment.config is not None else stable.config if stable is not None else ""
-    created = Generation(number=number, version=deployment.to_version, created_at=draft.now, config=config, desired=0)
-    draft.put(created, replace(draft.agent, next_generation=number + 1))
+    epoch = draft.agent.next_epoch if restores else draft.agent.epoch
+    created = Generation(number=number, version=deployment.to_version, created_at=draft.now, config=config, epoch=epoch, desired=0)
+    draft.put(created, replace(draft.agent, next_generation=number + 1, next_epoch=draft.agent.next_epoch + restores))
     return created
 
 

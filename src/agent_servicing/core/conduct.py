@@ -83,18 +83,13 @@ def _finish(draft: Draft, deployment: Deployment) -> None:
     back = deployment.status is DeploymentStatus.ROLLING_BACK
     if not back:
         status = DeploymentStatus.COMPLETED
-    elif deployment.trigger is not None and not deployment.trigger.auto and _untouched(deployment):
+    elif deployment.trigger is not None and not deployment.trigger.auto and deployment.untouched:
         status = DeploymentStatus.CANCELLED
     elif deployment.stable is None:
         status = DeploymentStatus.FAILED
     else:
         status = DeploymentStatus.ROLLED_BACK
     _close(draft, deployment, status)
-
-
-def _untouched(deployment: Deployment) -> bool:
-    """No traffic ever reached the newcomer, so there was nothing to roll back."""
-    return not any(isinstance(r.stage, SetTraffic | Replace) and r.stage.percent > 0 and r.started_at for r in deployment.stages)
 
 
 def _close(draft: Draft, deployment: Deployment, status: DeploymentStatus) -> None:

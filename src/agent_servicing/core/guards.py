@@ -12,7 +12,7 @@ from agent_servicing.core.metrics import Counts
 from agent_servicing.core.model import Deployment
 from agent_servicing.core.retreat import retreat
 from agent_servicing.core.spans import span
-from agent_servicing.core.stages import Analyse, StageRecord
+from agent_servicing.core.stages import Analyse, RestoreState, SnapshotState, StageRecord
 from agent_servicing.core.state import SavingStatus
 from agent_servicing.core.status import (
     DeploymentKind,
@@ -140,10 +140,17 @@ def _undecided(draft: Draft, deployment: Deployment) -> bool:
 def _unsaved(draft: Draft, deployment: Deployment) -> bool:
     """Before anything has changed, so nothing is lost by giving up."""
     found = draft.world.saving
-    if found is None or not deployment.being_saved or found.status is not SavingStatus.FAILED:
+    if found is None or found.status is not SavingStatus.FAILED:
         return False
-    hint = "nothing was changed; mend that and ask again, or ask for the upgrade without a snapshot"
-    retreat(draft, deployment, reason=f"no snapshot of the state could be taken: {found.detail} ({hint})")
+    match deployment.state_stage:
+        case SnapshotState():
+            hint = "nothing was changed; mend that and ask again, or ask for the upgrade without a snapshot"
+            reason = f"no snapshot of the state could be taken: {found.detail} ({hint})"
+        case RestoreState(snapshot=snapshot):
+            reason = f"{snapshot} could not be restored: {found.detail} (nothing was changed; take another one, or keep the state)"
+        case _:
+            return False
+    retreat(draft, deployment, reason=reason)
     return True
 
 

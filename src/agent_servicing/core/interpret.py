@@ -1,10 +1,10 @@
 """The one interpreter of stages: enters a stage, says how far it is. Every strategy runs through here, so safety is proved once."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import assert_never
 
-from agent_servicing.core.actions import BeginSnapshot, BeginVerification, PrepareRelease
+from agent_servicing.core.actions import BeginVerification, PrepareRelease
 from agent_servicing.core.analysis import Judgement
 from agent_servicing.core.capacity import places
 from agent_servicing.core.draft import Draft
@@ -16,7 +16,6 @@ from agent_servicing.core.limits import (
     RETIRE_PATIENCE_SECONDS,
     SHARE_TOLERANCE_POINTS,
     SHIFT_DEADLINE_SECONDS,
-    SNAPSHOT_DEADLINE_SECONDS,
     TESTS_DEADLINE_SECONDS,
     VERIFY_MIN_REQUESTS,
     VERIFY_MIN_REQUESTS_WHOLE,
@@ -29,10 +28,25 @@ from agent_servicing.core.limits import (
 from agent_servicing.core.manifest import Conversations
 from agent_servicing.core.metrics import Counters
 from agent_servicing.core.model import Deployment, Generation
+from agent_servicing.core.progress import Progress
 from agent_servicing.core.routing import redirected
 from agent_servicing.core.spans import span
-from agent_servicing.core.stages import Analyse, CheckHealth, Launch, Replace, Retire, SetTraffic, SnapshotState, Stage, StageRecord, Verify
-from agent_servicing.core.state import SavingStatus
+from agent_servicing.core.stages import (
+    Analyse,
+    CheckHealth,
+    ConvertState,
+    Launch,
+    Replace,
+    RestoreState,
+    Retire,
+    SetAside,
+    SetTraffic,
+    SnapshotState,
+    Stage,
+    StageRecord,
+    Verify,
+)
+from agent_servicing.core.state_stages import state_deadline_seconds, state_progress
 from agent_servicing.core.status import (
     DeploymentKind,
     DeploymentStatus,
@@ -45,19 +59,11 @@ from agent_servicing.core.status import (
 from agent_servicing.core.traffic import able, desired_routing, in_force
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Progress:
-    """Done or not, and why in words."""
-
-    done: bool
-    note: str = ""
-
-
 def deadline_seconds(draft: Draft, deployment: Deployment, stage: Stage) -> float:
     health = draft.manifest(deployment.to_version).health
     match stage:
-        case SnapshotState():
-            return SNAPSHOT_DEADLINE_SECONDS
+        case SnapshotState() | RestoreState() | ConvertState() | SetAside():
+            return state_deadline_seconds(stage)
         case Launch():
             return draft.limits.install_timeout_seconds + LAUNCH_SLACK_SECONDS
         case CheckHealth():
@@ -102,7 +108,7 @@ def enter(draft: Draft, deployment: Deployment, stage: Stage) -> Deployment:
             draft.want(fresh.candidate, stage.percent)
         case Analyse() if stage.bake and not stage.confirm and fresh.spec.control_percent > 0:
             _aim(draft, fresh, 100.0 - fresh.spec.control_percent)
-        case SnapshotState() | Launch() | CheckHealth() | Analyse() | Verify():
+        case SnapshotState() | RestoreState() | ConvertState() | SetAside() | Launch() | CheckHealth() | Analyse() | Verify():
             pass
         case _:
             assert_never(stage)
@@ -111,8 +117,8 @@ def enter(draft: Draft, deployment: Deployment, stage: Stage) -> Deployment:
 
 def progress(draft: Draft, deployment: Deployment, record: StageRecord) -> Progress:
     match record.stage:
-        case SnapshotState():
-            return _saved(draft, deployment)
+        case SnapshotState() | RestoreState() | ConvertState() | SetAside():
+            return state_progress(draft, deployment, record, record.stage)
         case Launch():
             return _launched(draft, deployment, record.stage)
         case CheckHealth():
@@ -129,18 +135,6 @@ def progress(draft: Draft, deployment: Deployment, record: StageRecord) -> Progr
             return _retired(draft, deployment, record, record.stage)
         case _:
             assert_never(record.stage)
-
-
-def _saved(draft: Draft, deployment: Deployment) -> Progress:
-    """A failure is a guard's."""
-    found, serving = draft.world.saving, draft.generations.get(deployment.stable or 0)
-    draft.wake_in(0.25)
-    if serving is None:
-        return Progress(done=True, note="nothing is running whose state could be kept")
-    if found is not None and found.status is SavingStatus.ABSENT:
-        draft.do(BeginSnapshot(agent=draft.agent.agent, version=serving.version, key=deployment.deployment))
-    done = found is not None and found.status is SavingStatus.DONE
-    return Progress(done=done, note=found.detail if found is not None and found.detail else "copying the state")
 
 
 def _launched(draft: Draft, deployment: Deployment, stage: Launch) -> Progress:
@@ -192,7 +186,8 @@ def _replaced(draft: Draft, deployment: Deployment, stage: Replace) -> Progress:
 def _aim(draft: Draft, deployment: Deployment, percent: float, *, move_conversations: bool = False) -> None:
     agent = replace(draft.agent, candidate=deployment.candidate, share=percent)
     stable, candidate = deployment.stable, deployment.candidate
-    keeps = percent >= 100 and _policy(draft, stable).on_rollback == "keep"  # a version that is taken back half-way never keeps any
+    # A version that is taken back half-way never keeps any, nor does one whose state is left behind.
+    keeps = percent >= 100 and _policy(draft, stable).on_rollback == "keep" and deployment.spec.restore is None
     if move_conversations and not keeps and candidate is not None and stable is not None:
         old, new = (stable, candidate) if percent >= 100 else (candidate, stable)
         agent = replace(agent, redirects=redirected(agent.redirects, old, new))
@@ -305,6 +300,7 @@ def _verified(draft: Draft, deployment: Deployment) -> Progress:
 def _hand_over(draft: Draft, deployment: Deployment) -> None:
     """The candidate becomes the stable version: from here on, going back is a rollback of its own."""
     old = draft.generations.get(deployment.stable or 0)
+    new = draft.generations.get(deployment.candidate or 0)
     redirects = {k: v for k, v in draft.agent.redirects.items() if k != deployment.candidate}
     if _moves_at_next_turn(draft, deployment) and old is not None and deployment.candidate is not None:
         redirects = dict(redirected(redirects, old.number, deployment.candidate))
@@ -317,9 +313,13 @@ def _hand_over(draft: Draft, deployment: Deployment) -> None:
             version=deployment.to_version,
             version_deployed_at=draft.now,
             redirects=redirects,
+            epoch=new.epoch if new is not None else draft.agent.epoch,
         )
     )
-    if old is not None:
+    for generation in list(draft.generations.values()):
+        if generation.epoch != draft.agent.epoch:  # nobody serves from a folder that was left
+            stop_generation(draft, generation.number)
+    if old is not None and old.epoch == draft.agent.epoch:
         warm_until = draft.now + span(deployment.spec.keep_warm_seconds)
         draft.put(replace(old, status=GenerationStatus.DRAINING, draining_since=draft.now, warm_until=warm_until, shrunk_until=None))
     draft.wake_in(0)

@@ -105,8 +105,14 @@ def _begin(draft: Draft) -> None:
                     generation=instance.generation,
                     version=instance.version,
                     config=draft.document(instance),
+                    epoch=_epoch(draft, instance),
                 )
             )
+
+
+def _epoch(draft: Draft, instance: Instance) -> int:
+    generation = draft.generations.get(instance.generation)
+    return generation.epoch if generation is not None else draft.agent.epoch
 
 
 def _startable(draft: Draft, generation: Generation) -> bool:

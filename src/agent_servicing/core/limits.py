@@ -54,6 +54,12 @@ TESTS_DEADLINE_SECONDS: Final = 1_200.0
 SNAPSHOT_DEADLINE_SECONDS: Final = 3_600.0
 """Time for a copy of the state: the first one of a very large state takes minutes, later ones only what has changed."""
 
+CONVERSION_PATIENCE_SECONDS: Final = 120.0
+"""A rollback does not wait longer for a conversion by the version that is left; what is not converted by then stays as it is."""
+
+SET_ASIDE_PATIENCE_SECONDS: Final = 30.0
+"""How long the last count of what is set aside waits for instances that still end. They keep writing to a folder that is kept."""
+
 COMMON_CAUSE_SECONDS: Final = 4 * 3600.0
 """While the old version fails too, a watch waits beyond its deadline: for so long, then somebody has to begin anew."""
 

@@ -82,10 +82,14 @@ class ConfigSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StateStore:
-    """One part of an agent's state; `path` lies inside the state directory."""
+    """One part of an agent's state; `path` lies inside the state directory.
+
+    `records` are the tables whose rows are what the agent remembers, as against what it derives from them; empty means all.
+    """
 
     kind: Literal["directory", "sqlite"]
     path: str = "."
+    records: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

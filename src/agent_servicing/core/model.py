@@ -13,7 +13,7 @@ from agent_servicing.core.manifest import Manifest
 from agent_servicing.core.metrics import Counters
 from agent_servicing.core.routing import RoutingView
 from agent_servicing.core.schedule import OPEN, Gate, Line, Lock, Places
-from agent_servicing.core.stages import Retire, SnapshotState, StageRecord, Verify
+from agent_servicing.core.stages import Replace, Retire, SetTraffic, StageRecord, StateStage, Verify
 from agent_servicing.core.state import Saving
 from agent_servicing.core.status import (
     ACTIVE,
@@ -61,13 +61,15 @@ class Generation:
 
     `part` is the percentage of the agent's instances wanted of it, `desired` the number that follows. While `shrunk_until` lies ahead
     it was made smaller on purpose and cannot carry everything: traffic comes back to it only as its instances do. `config` is the
-    revision its instances have, empty for the one that nobody patched.
+    revision its instances have, empty for the one that nobody patched. `epoch` is the state folder they use: a snapshot is never restored
+    under running instances, but into a new folder for new ones.
     """
 
     number: int
     version: str
     created_at: datetime
     config: str = ""
+    epoch: int = 0
     status: GenerationStatus = GenerationStatus.LIVE
     part: float = 100.0
     desired: int
@@ -82,7 +84,10 @@ class Generation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Agent:
-    """The service being operated. `stable` is the generation that serves; `candidate`, `share` and `redirects` are the routing wanted now."""
+    """The service being operated. `stable` is the generation that serves; `candidate`, `share` and `redirects` are the routing wanted now.
+
+    `epoch` is the state folder in use, `next_epoch` the next one that a restore makes.
+    """
 
     agent: str
     manifest: Manifest
@@ -96,6 +101,8 @@ class Agent:
     share: float = 0.0
     redirects: Mapping[int, int] = field(default_factory=dict)
     next_generation: int = 1
+    epoch: int = 0
+    next_epoch: int = 1
 
 
 OnInconclusive = Literal["promote", "hold", "rollback"]
@@ -109,6 +116,7 @@ class DeploymentSpec:
     `on_inconclusive` says what follows a watch that proved nothing either way on enough requests. `confirm_seconds`: after 100 % the
     deployment is taken back unless somebody confirms it in this time, or by `confirm_until`. `bake_until` ends the bake no earlier.
     `control_percent` stays with the stable side through the bake. `snapshot`: the state is copied before anything is changed.
+    `restore`: the copy that a rollback puts back. `convert`: the schema to which what the newer version wrote is converted on the way back.
     """
 
     strategy: str
@@ -128,6 +136,8 @@ class DeploymentSpec:
     promote_early: bool = False
     verify: bool = False
     snapshot: bool = False
+    restore: str | None = None
+    convert: int | None = None
     keep_warm_seconds: float = 600.0
     hold_seconds: float = 900.0
     policy: Policy = field(default_factory=Policy)
@@ -174,6 +184,7 @@ class Deployment:
     `edits` counts the changes that services made while it waited, `order` is where an operator moved it to (lower comes first),
     `place_since` when it began to wait for a free place among all agents' deployments. `config` is the configuration revision that its
     new instances get, None for the one that is in force when it begins; `from_config` the one that the replaced generation had at its end.
+    `epochs` are the state folders of the stable side and of the candidate, which differ only where a snapshot is restored.
     """
 
     deployment: str
@@ -199,6 +210,7 @@ class Deployment:
     stages: tuple[StageRecord, ...] = ()
     stable: int | None = None
     candidate: int | None = None
+    epochs: tuple[int, int] = (0, 0)
     baseline: Counters | None = None
     latest: Counters | None = None
     in_force_at: datetime | None = None
@@ -229,8 +241,15 @@ class Deployment:
         return any(isinstance(r.stage, Verify) and r.status is StageStatus.IN_PROGRESS for r in self.stages)
 
     @property
-    def being_saved(self) -> bool:
-        return any(isinstance(r.stage, SnapshotState) and r.status is StageStatus.IN_PROGRESS for r in self.stages)
+    def state_stage(self) -> StateStage | None:
+        """The stage under way, where that is one about the state."""
+        running = (r.stage for r in self.stages if r.status is StageStatus.IN_PROGRESS)
+        return next((stage for stage in running if isinstance(stage, StateStage)), None)
+
+    @property
+    def untouched(self) -> bool:
+        """No traffic ever reached the newcomer, so there is nothing to roll back."""
+        return not any(isinstance(r.stage, SetTraffic | Replace) and r.stage.percent > 0 and r.started_at for r in self.stages)
 
     @property
     def handed_over(self) -> bool:

@@ -44,7 +44,7 @@ def retreat(
         stage=current.stage.name if current else None,
     )
     stages = tuple(_ended(draft, record, note or reason, auto=auto) for record in deployment.stages)
-    back = tuple(StageRecord(stage=stage) for stage in abort_stages())
+    back = tuple(StageRecord(stage=stage) for stage in abort_stages(deployment))
     changed = replace(
         deployment,
         status=DeploymentStatus.ROLLING_BACK,

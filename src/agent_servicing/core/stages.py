@@ -94,7 +94,41 @@ class SnapshotState:
     kind: Literal["snapshot_state"] = "snapshot_state"
 
 
-Stage = SnapshotState | Launch | CheckHealth | SetTraffic | Replace | Analyse | Verify | Retire
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RestoreState:
+    """Unpack this snapshot into a state folder of its own, which the candidate's instances then use; done when every byte was checked."""
+
+    name: str
+    snapshot: str
+    kind: Literal["restore_state"] = "restore_state"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConvertState:
+    """Have the instances that leave convert what they wrote to an older schema. What cannot be converted stays as it is: nothing waits for it."""
+
+    name: str
+    schema: int
+    target: Literal["stable", "candidate"]
+    kind: Literal["convert_state"] = "convert_state"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetAside:
+    """After a restore: what was written since the snapshot, by those who used the folder that was left, is counted, offered to the version
+    that serves, and the rest kept.
+    """
+
+    name: str
+    snapshot: str
+    target: Literal["stable", "candidate"]
+    kind: Literal["set_aside"] = "set_aside"
+
+
+StateStage = SnapshotState | RestoreState | ConvertState | SetAside
+"""Stages whose progress a driver of states tells."""
+
+Stage = StateStage | Launch | CheckHealth | SetTraffic | Replace | Analyse | Verify | Retire
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

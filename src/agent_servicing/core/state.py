@@ -78,6 +78,81 @@ class Rehearsal:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PlaceCount:
+    """What was written in one place: a file, or a table of a database (`memories.sqlite3/memories`)."""
+
+    place: str
+    added: int = 0
+    changed: int = 0
+    removed: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Written:
+    """What was written since a snapshot. A record is a row of a database, a line of a JSON-lines file, or a file."""
+
+    snapshot: str
+    places: tuple[PlaceCount, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def records(self) -> int:
+        """Those that are not in the snapshot as they are now. One that was removed since would come back, and is no loss."""
+        return sum(place.added + place.changed for place in self.places)
+
+    @property
+    def removed(self) -> int:
+        return sum(place.removed for place in self.places)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetAsideState:
+    """What became of the records written since the snapshot that a rollback put back: `kept` by the version gone back to, or not.
+
+    `refused` of them it was offered and would not have. `complete`: nobody wrote there any more when they were counted.
+    """
+
+    epoch: int
+    deployment: str
+    version: str
+    snapshot: str
+    at: datetime
+    written: Written
+    kept: int = 0
+    refused: int = 0
+    complete: bool = True
+    detail: str = ""
+
+    @property
+    def set_aside(self) -> int:
+        """Records that lie in the folder that was left, and nowhere else."""
+        return self.written.records - self.kept
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """What a rollback would do with the records written since the snapshot. `possible` False: `sentence` says why."""
+
+    state: Literal["keep", "convert", "restore"]
+    possible: bool
+    kept: int | None
+    converted: int | None
+    set_aside: int | None
+    sentence: str
+
+
+def conversion(old: StateSpec, new: StateSpec) -> int | None:
+    """The schema to which the new version has to convert what it wrote before the old one can read it; None when it need not or cannot."""
+    verdict, _ = door(old, new)
+    return next((schema for schema in new.converts if _reads(old, schema)), None) if verdict == "two_way_by_migration" else None
+
+
+def readable(spec: StateSpec, schema: int | None) -> bool:
+    """Whether this version can use a snapshot of that schema; where nobody says a schema, nobody can say no."""
+    return schema is None or spec.writes is None or _reads(spec, schema)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SavedState:
     """One usable snapshot: it was read back after it was written.
 

@@ -218,6 +218,13 @@ class StateStoreTable(Table):
 
     kind: Literal["directory", "sqlite"]
     path: InsidePath
+    records: Annotated[list[Annotated[str, Field(min_length=1, max_length=200)]], Field(max_length=100)] = Field(default_factory=list)
+
+    @model_validator(mode="after")
+    def records_are_tables(self) -> Self:
+        if self.records and self.kind != "sqlite":
+            raise _problem('records names tables of a database: it needs kind = "sqlite"')
+        return self
 
 
 class StateTable(Table):

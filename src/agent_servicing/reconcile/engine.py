@@ -18,6 +18,9 @@ from agent_servicing.core.actions import (
     AbortConfig,
     Action,
     ApplyRouting,
+    BeginConversion,
+    BeginRestore,
+    BeginSetAside,
     BeginSnapshot,
     BeginVerification,
     CollectReleases,
@@ -35,7 +38,7 @@ from agent_servicing.core.decide import decide
 from agent_servicing.core.draft import Decision
 from agent_servicing.core.errors import PermanentError, TemporaryError
 from agent_servicing.core.limits import Limits
-from agent_servicing.core.model import AgentState, Snapshot
+from agent_servicing.core.model import AgentState, Process, Snapshot
 from agent_servicing.core.rest import at_rest
 from agent_servicing.core.schedule import OPEN, gate
 from agent_servicing.core.status import WAITING
@@ -50,10 +53,10 @@ from agent_servicing.ports import (
     Reports,
     Router,
     Runtime,
-    Snapshots,
     Store,
     Verifier,
 )
+from agent_servicing.ports.state import Restores, Snapshots
 from agent_servicing.reconcile.masking import Mask, masked
 from agent_servicing.reconcile.observe import NOTHING_KNOWN, Observer, config_targets
 from agent_servicing.reconcile.pulse import Pulse
@@ -83,6 +86,7 @@ class Engine:
     reports: Reports | None = None
     channel: ConfigChannel | None = None
     snapshots: Snapshots | None = None
+    restores: Restores | None = None
     masker: Masker | None = None
     pulse: Pulse | None = None
 
@@ -113,6 +117,7 @@ class Engine:
             reports=self.reports,
             channel=self.channel,
             snapshots=self.snapshots,
+            restores=self.restores,
         )
         known = self.pulse.rouse(lease.agent) if self.pulse else NOTHING_KNOWN
         mask: Mask = partial(self.masker.mask, lease.agent) if self.masker else str
@@ -160,7 +165,12 @@ class Engine:
                 release = state.releases[action.version]
                 config = await self._render(action.agent, action.config)
                 await self.runtime.start(
-                    release, instance=action.instance, generation=action.generation, config=config, revision=action.config.revision
+                    release,
+                    instance=action.instance,
+                    generation=action.generation,
+                    config=config,
+                    revision=action.config.revision,
+                    epoch=action.epoch,
                 )
             case StopInstance():
                 await self.runtime.stop(action.agent, action.instance, kill=action.kill)
@@ -172,7 +182,7 @@ class Engine:
                 await self._route(action)
             case CollectReleases():
                 await self.runtime.collect(action.agent, keep=action.keep)
-            case BeginVerification() | EndVerification() | BeginSnapshot():
+            case BeginVerification() | EndVerification() | BeginSnapshot() | BeginRestore() | BeginConversion() | BeginSetAside():
                 await self._begin(state, action)
             case PrepareConfig() | CommitConfig() | AbortConfig():
                 await self._configure(state, action)
@@ -185,12 +195,39 @@ class Engine:
         else:
             await self.router.remove(action.agent)
 
-    async def _begin(self, state: AgentState, action: BeginVerification | EndVerification | BeginSnapshot) -> None:
+    async def _begin(
+        self,
+        state: AgentState,
+        action: BeginVerification | EndVerification | BeginSnapshot | BeginRestore | BeginConversion | BeginSetAside,
+    ) -> None:
         """Long acts that are only begun here; how far they are is observed."""
-        if isinstance(action, BeginSnapshot):
-            if self.snapshots is not None:
-                await self.snapshots.begin(state.releases[action.version], key=action.key)
+        if isinstance(action, BeginVerification | EndVerification):
+            await self._verify(state, action)
+        else:
+            await self._save(state, action)
+
+    async def _save(self, state: AgentState, action: BeginSnapshot | BeginRestore | BeginConversion | BeginSetAside) -> None:
+        if self.snapshots is None or self.restores is None:
             return
+        release, key = state.releases[action.version], action.key
+        match action:
+            case BeginSnapshot():
+                await self.snapshots.begin(release, key=key, epoch=action.epoch)
+            case BeginRestore():
+                await self.restores.restore(release, key=key, snapshot=action.snapshot, epoch=action.epoch)
+            case BeginConversion():
+                await self.restores.convert(release, key=key, schema=action.schema, processes=await self._running(action))
+            case BeginSetAside():
+                running, base = await self._running(action), action.snapshot
+                takers = [each for each in running if state.releases[each.version].manifest.config.reload == "sdk"]
+                await self.restores.count(release, key=key, snapshot=base, epoch=action.epoch, takers=takers, complete=action.complete)
+
+    async def _running(self, action: BeginConversion | BeginSetAside) -> Sequence[Process]:
+        """Where the instances of this action are, as far as they still run."""
+        there = await self.runtime.observe(action.agent)
+        return [there[name] for name in action.instances if name in there and there[name].alive]
+
+    async def _verify(self, state: AgentState, action: BeginVerification | EndVerification) -> None:
         if self.verifier is None:
             return
         if isinstance(action, BeginVerification):

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from types import MappingProxyType
-from typing import Final, TypeVar
+from typing import Final, TypeVar, assert_never
 
 import anyio
 import structlog
@@ -16,9 +16,11 @@ from agent_servicing.core.config.wanted import wanted
 from agent_servicing.core.errors import PermanentError, TemporaryError
 from agent_servicing.core.model import AgentState, Instance, Observation, Preparation, Probe, Process, Verification
 from agent_servicing.core.reports import Limit
+from agent_servicing.core.stages import ConvertState, RestoreState, SetAside, SnapshotState
 from agent_servicing.core.state import Saving, SavingStatus
 from agent_servicing.core.status import InstanceStatus, VerificationStatus
-from agent_servicing.ports import AgentClient, Clock, ConfigChannel, ConfigTarget, Metrics, Reports, Router, Runtime, Snapshots, Verifier
+from agent_servicing.ports import AgentClient, Clock, ConfigChannel, ConfigTarget, Metrics, Reports, Router, Runtime, Verifier
+from agent_servicing.ports.state import Restores, Snapshots
 
 log = structlog.get_logger(__name__)
 
@@ -58,6 +60,7 @@ class Observer:
     reports: Reports | None = None
     channel: ConfigChannel | None = None
     snapshots: Snapshots | None = None
+    restores: Restores | None = None
 
     async def observe(self, state: AgentState, known: Mapping[str, Probe] = NOTHING_KNOWN) -> Observation:
         """`known` are health checks already made while the agent rested; those are not made again before their interval is over."""
@@ -113,13 +116,25 @@ class Observer:
         return await self._read("verification", state.agent.agent, partial(self.verifier.outcome, key))
 
     async def _saving(self, state: AgentState) -> Saving | None:
-        """Of the deployment that waits for a snapshot, if one does."""
-        key = next((d.deployment for d in state.deployments if d.active and d.being_saved), None)
-        if key is None:
+        """Of the deployment in a stage about the state, if there is one."""
+        key, stage = next(((d.deployment, d.state_stage) for d in state.deployments if d.active), (None, None))
+        if key is None or stage is None:
             return None
-        if self.snapshots is None:
+        if self.snapshots is None or self.restores is None:
             return Saving(status=SavingStatus.FAILED, detail="this server has no driver for snapshots")
-        return await self._read("snapshot", state.agent.agent, partial(self.snapshots.outcome, state.agent.agent, key))
+        agent = state.agent.agent
+        match stage:
+            case SnapshotState():
+                reading = partial(self.snapshots.outcome, agent, key)
+            case RestoreState():
+                reading = partial(self.restores.restored, agent, key)
+            case ConvertState():
+                reading = partial(self.restores.converted, agent, key)
+            case SetAside():
+                reading = partial(self.restores.counted, agent, key)
+            case _:
+                assert_never(stage)
+        return await self._read("state", agent, reading)
 
     async def _read(self, what: str, agent: str, reading: Callable[[], Awaitable[T]]) -> T | None:
         try:

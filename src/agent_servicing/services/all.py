@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from agent_servicing.ports import Clock, EventBus, Ids, InstanceTokens, Metrics, Runtime, Snapshots, VersionSource
+from agent_servicing.ports import Clock, EventBus, Ids, InstanceTokens, Metrics, Runtime, VersionSource
+from agent_servicing.ports.state import SetAsides, Snapshots
 from agent_servicing.services.access import Access
 from agent_servicing.services.agent_lock import AgentLock
 from agent_servicing.services.agent_queue import AgentQueue
@@ -63,6 +64,7 @@ def build_services(
     redactor: Redactor,
     configs: Known | None = None,
     snapshots: Snapshots | None = None,
+    asides: SetAsides | None = None,
 ) -> Services:
     """Wire the services to one database and the drivers they read from. `redactor` is told every secret; the engine and the log use it too."""
     versions = VersionManager(database=database, clock=clock, ids=ids, bus=bus, settings=settings, sources=sources)
@@ -81,7 +83,7 @@ def build_services(
         ),
         versions=versions,
         upgrades=AgentUpgrade(database=database, clock=clock, ids=ids, bus=bus, settings=settings),
-        rollbacks=Rollback(database=database, clock=clock, ids=ids, bus=bus, settings=settings),
+        rollbacks=Rollback(database=database, clock=clock, ids=ids, bus=bus, settings=settings, snapshots=snapshots, asides=asides),
         queue=AgentQueue(database=database, clock=clock, ids=ids, bus=bus, settings=settings),
         locks=AgentLock(database=database, clock=clock, ids=ids, bus=bus, settings=settings),
         schedule=Schedule(database=database, clock=clock, ids=ids, bus=bus, settings=settings),
@@ -101,5 +103,5 @@ def build_services(
         hotpatch=hotpatch,
         config=ConfigReader(database=database, clock=clock, hotpatch=hotpatch, known=configs, masker=redactor),
         secrets=secrets,
-        states=AgentStates(database=database, clock=clock, ids=ids, settings=settings, snapshots=snapshots),
+        states=AgentStates(database=database, clock=clock, ids=ids, settings=settings, snapshots=snapshots, asides=asides, runtime=runtime),
     )

@@ -8,7 +8,7 @@ from typing import Final
 from agent_servicing.calendars import CALENDAR
 from agent_servicing.core.config.layers import effective
 from agent_servicing.core.errors import Conflict, Denied, FieldError, Invalid, NotFound, ServicingError
-from agent_servicing.core.manifest import Tests
+from agent_servicing.core.manifest import StateSpec, Tests
 from agent_servicing.core.model import AgentState, Deployment, DeploymentSpec
 from agent_servicing.core.schedule import Line, next_open
 from agent_servicing.core.state import door
@@ -62,8 +62,8 @@ def make_plan(
     start = scheduled_start(request, now)
     tests = row.manifest.tests if row is not None else Tests()
     current = next((row for row in rows if row.version == state.agent.version), None)
-    keeps_state = current is not None and current.manifest.state.directory is not None
-    spec = spec_of(request, keep_warm_seconds=keep_warm_seconds, tests=tests, keeps_state=keeps_state)
+    before, after = (found.manifest.state if found is not None else StateSpec() for found in (current, row))
+    spec = spec_of(request, keep_warm_seconds=keep_warm_seconds, tests=tests, before=before, after=after)
     refusals = (
         *_input_refusals(request, now),
         *right_refusals(state, request, asker, now),

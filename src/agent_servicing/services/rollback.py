@@ -1,29 +1,51 @@
 """Rollback: back to an earlier version, at once. Called by `web`; never blocked by a pause, a queue or an upgrade under way."""
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Final, Literal
 
-from agent_servicing.core.errors import Conflict, FieldError, Invalid, NotFound, ServicingError
+from agent_servicing.core.errors import Conflict, FieldError, Invalid, NotFound, PermanentError, ServicingError, Unavailable
+from agent_servicing.core.manifest import StateSpec
 from agent_servicing.core.model import AgentState, Deployment, DeploymentSpec
-from agent_servicing.core.state import door
+from agent_servicing.core.state import Door, SavedState, Written, conversion, door, readable
 from agent_servicing.core.status import DeploymentKind, DeploymentStatus
+from agent_servicing.core.strategies import STRATEGIES
 from agent_servicing.core.versions import parse
 from agent_servicing.ports import Clock, EventBus, Ids
+from agent_servicing.ports.state import SetAsides, Snapshots
 from agent_servicing.services.agent_upgrade import requested
 from agent_servicing.services.planning import QUEUE_MAX, describe_holder
+from agent_servicing.services.returning import choices, chosen_snapshot
+from agent_servicing.services.stage_words import sentence as stage_sentence
 from agent_servicing.services.transaction import TOPIC, check_agent, checked_reason, record, require_active
+from agent_servicing.services.views import PlannedStage, RollbackPlan
 from agent_servicing.settings import Settings
 from agent_servicing.store import queries
 from agent_servicing.store.database import Database
 from agent_servicing.store.deployments import insert_deployment, left_with
 from agent_servicing.store.queries import VersionRow
 
+StateChoice = Literal["keep", "restore"]
+
+SET_ASIDE_MAX: Final = 10
+"""States left behind by restores; each is a whole folder on the disk, and only a person knows when nobody needs it any more."""
+
 
 class Rollback:
     """One use case. The engine starts a rollback before anything that waits, and takes back an upgrade under way for it."""
 
-    def __init__(self, *, database: Database, clock: Clock, ids: Ids, bus: EventBus, settings: Settings) -> None:
+    def __init__(
+        self,
+        *,
+        database: Database,
+        clock: Clock,
+        ids: Ids,
+        bus: EventBus,
+        settings: Settings,
+        snapshots: Snapshots | None = None,
+        asides: SetAsides | None = None,
+    ) -> None:
         self._database, self._clock, self._ids, self._bus, self._settings = database, clock, ids, bus, settings
+        self._snapshots, self._asides = snapshots, asides
 
     async def request(
         self,
@@ -32,7 +54,8 @@ class Rollback:
         target_version: str | None,
         reason: str,
         actor: str,
-        state: Literal["keep", "restore"] | None = None,
+        state: StateChoice | None = None,
+        snapshot: str | None = None,
         config: Literal["keep", "restore"] = "restore",
         if_state: str | None = None,
         if_version: str | None = None,
@@ -40,22 +63,21 @@ class Rollback:
         """Queue a rollback (`rbk-…`) to `target_version`; the engine puts it before everything else.
 
         `target_version` None is the previous version or, while an upgrade is under way, the one it would replace. `config`: whether the
-        version gets the configuration back that it had, or the one that is in force now.
-        Raises NotFound `unknown_version` and Conflict `not_a_rollback_point` / `no_rollback_point`, each naming the valid points;
-        Conflict `already_requested` when a rollback goes there already, `state_mismatch` and `version_mismatch` when the agent is not as the
-        caller saw it (`if_version` is the version that serves); Conflict `state_choice_needed` when
-        `state` is None and the version gone back to may not be able to read what is there; Invalid `reason_missing`,
-        `state_restore_unavailable`.
+        version gets the configuration back that it had, or the one that is in force now. `state` "restore" puts `snapshot` back, None being
+        the newest that the version left; the version that serves can be given one as well.
+        Raises NotFound `unknown_version`, `unknown_snapshot` and Conflict `not_a_rollback_point` / `no_rollback_point`, each naming the valid
+        points; Conflict `already_requested` when a rollback goes there already, `state_mismatch` and `version_mismatch` when the agent is
+        not as the caller saw it (`if_version` is the version that serves); Conflict `state_choice_needed` when `state` is None and the version
+        gone back to cannot read what is there; Conflict `no_state`, `no_snapshot`, `snapshot_unreadable`, `too_many_set_aside`; Invalid
+        `reason_missing`, `snapshot_without_restore`.
         """
         reason = checked_reason(reason, needed=True)
-        if state == "restore":
-            error = FieldError(path="state", message="only keep is possible: snapshots are taken and rehearsed, and put back by hand")
-            raise Invalid("State cannot be restored yet.", errors=(error,), code="state_restore_unavailable")
+        kept = await self._kept(agent, state, snapshot)
         async with self._database.write() as connection:
             held = await require_active(connection, agent)
             check_agent(held, if_state=if_state, if_version=if_version)
             rows = await queries.version_rows(connection, agent)
-            target = _target(held, rows, target_version)
+            target = _target(held, rows, target_version, restores=state == "restore")
             _check_door(held, rows, target, state)
             _check_queue(held, target)
             deployment = Deployment(
@@ -64,9 +86,7 @@ class Rollback:
                 kind=DeploymentKind.ROLLBACK,
                 from_version=_leaving(held) or held.agent.version,
                 to_version=target,
-                spec=DeploymentSpec(
-                    strategy="rollback", steps=(100.0,), monitor_seconds=0.0, keep_warm_seconds=self._settings.keep_warm_seconds
-                ),
+                spec=self._spec(held, rows, target, state, kept, snapshot),
                 reason=reason,
                 actor=actor,
                 requested_at=self._clock.now(),
@@ -74,11 +94,90 @@ class Rollback:
                 config=await left_with(connection, agent, target) if config == "restore" and target != held.agent.version else None,
             )
             await insert_deployment(connection, deployment)
-            event = requested(deployment, "rollback_requested", state=state or "keep", config=config, state_door=_door(rows, deployment))
+            choice = state or ("convert" if deployment.spec.convert is not None else "keep")
+            more = {"snapshot": deployment.spec.restore} if deployment.spec.restore is not None else {}
+            event = requested(deployment, "rollback_requested", state=choice, config=config, state_door=_door(rows, deployment), **more)
             await record(connection, self._ids, self._settings, event)
             await queries.wake(connection, agent, now=deployment.requested_at)
         await self._bus.publish(TOPIC)
         return deployment
+
+    async def plan(
+        self, agent: str, *, target_version: str | None, state: StateChoice | None = None, snapshot: str | None = None
+    ) -> RollbackPlan:
+        """What a rollback would do, above all with what was written since the last snapshot. Nothing is written; counting may take a while.
+
+        Raises what `request` does about the target and the snapshot.
+        """
+        kept = await self._kept(agent, "restore", snapshot)
+        async with self._database.read() as connection:
+            held = await require_active(connection, agent)
+            rows = await queries.version_rows(connection, agent)
+        target = _target(held, rows, target_version, restores=state == "restore")
+        old, new = _specs(held, rows, target)
+        base = None
+        if snapshot is not None or (old.directory is not None and any(readable(old, saved.schema) for saved in kept)):
+            base = chosen_snapshot(kept, snapshot, agent=agent, target=target, spec=old)
+        written = await self._written(held, base)
+        verdict, sentence = door(old, new)
+        spec = self._spec(held, rows, target, state, kept, snapshot)
+        stages = STRATEGIES["rollback"](spec, held.agent.instances)
+        return RollbackPlan(
+            agent=agent,
+            from_version=_leaving(held) or held.agent.version,
+            to_version=target,
+            stages=tuple(PlannedStage(stage=stage.name, sentence=stage_sentence(stage, held, target)) for stage in stages),
+            state_door=verdict,
+            state_sentence=sentence,
+            choice_needed=state is None and _needs_choice(held, target, verdict),
+            snapshot=base.snapshot if base is not None else None,
+            written=written,
+            choices=choices(old, new, target=target, snapshot=base, written=written) if new.directory is not None else (),
+        )
+
+    async def _kept(self, agent: str, state: StateChoice | None, snapshot: str | None) -> Sequence[SavedState]:
+        """The snapshots there are, where one is asked for. Read before any transaction begins."""
+        if state != "restore":
+            if snapshot is not None:
+                error = FieldError(path="snapshot", message='a snapshot is put back with state "restore" only')
+                raise Invalid("A snapshot was named, but none is to be restored.", errors=(error,), code="snapshot_without_restore")
+            return ()
+        if self._asides is not None and len(await self._asides.set_aside(agent)) >= SET_ASIDE_MAX:
+            raise Conflict(
+                f"{agent} has {SET_ASIDE_MAX} states that were set aside already.",
+                hint="servicing state discard removes one that nobody needs any more.",
+                code="too_many_set_aside",
+            )
+        return await self._snapshots.list(agent) if self._snapshots is not None else ()
+
+    async def _written(self, held: AgentState, base: SavedState | None) -> Written | None:
+        release = held.releases.get(held.agent.version or "")
+        if base is None or release is None or release.manifest.state.directory is None or self._asides is None:
+            return None
+        try:
+            return await self._asides.written(release, snapshot=base.snapshot, epoch=held.agent.epoch)
+        except PermanentError as error:
+            raise Unavailable(f"What was written since {base.snapshot} cannot be counted: {error}.", code="not_counted") from error
+
+    def _spec(
+        self,
+        held: AgentState,
+        rows: Sequence[VersionRow],
+        target: str,
+        state: StateChoice | None,
+        kept: Sequence[SavedState],
+        snapshot: str | None,
+    ) -> DeploymentSpec:
+        old, new = _specs(held, rows, target)
+        restores = state == "restore"
+        return DeploymentSpec(
+            strategy="rollback",
+            steps=(100.0,),
+            monitor_seconds=0.0,
+            keep_warm_seconds=self._settings.keep_warm_seconds,
+            restore=chosen_snapshot(kept, snapshot, agent=held.agent.agent, target=target, spec=old).snapshot if restores else None,
+            convert=conversion(old, new) if not restores and target != held.agent.version else None,
+        )
 
 
 def valid_points(state: AgentState) -> tuple[str, ...]:
@@ -93,14 +192,14 @@ def _leaving(state: AgentState) -> str | None:
     return next((d.to_version for d in moving), None)
 
 
-def _target(state: AgentState, rows: Sequence[VersionRow], wanted: str | None) -> str:
+def _target(state: AgentState, rows: Sequence[VersionRow], wanted: str | None, *, restores: bool) -> str:
     points, agent = valid_points(state), state.agent.agent
     if wanted is None:
         if not points:
             raise Conflict(f"{agent} has no earlier version to go back to.", code="no_rollback_point")
         return points[0]
     version = str(parse(wanted))
-    if version in points:
+    if version in points or (restores and version == state.agent.version):
         return version
     known = version == state.agent.version or any(row.version == version for row in rows)
     raise _refused(version, points, agent, known=known, running=version == state.agent.version)
@@ -127,23 +226,29 @@ def _check_queue(state: AgentState, target: str) -> None:
 
 
 def _check_door(state: AgentState, rows: Sequence[VersionRow], target: str, choice: str | None) -> None:
-    """Only what a person asks for is asked back, and only where the manifests say that state is at stake: automatic returns go on without a
+    """Only what a person asks for is asked back, and only where the manifests say that it cannot be read: automatic returns go on without a
     choice, and so does taking back an upgrade whose old version still serves. Raises Conflict `state_choice_needed`.
     """
-    if target == state.agent.version:
-        return
-    specs = {row.version: row.manifest.state for row in rows}
-    old, new = specs.get(target), specs.get(_leaving(state) or state.agent.version or "")
-    if choice is not None or old is None or new is None:
-        return
+    old, new = _specs(state, rows, target)
     verdict, sentence = door(old, new)
-    if verdict not in ("two_way", "unknown"):
+    if choice is None and _needs_choice(state, target, verdict):
         raise Conflict(
             f"{target} may not be able to use the state as it is now: {sentence}.",
-            hint='Say state "keep" (--state keep) to go back all the same: the state stays as it is. servicing state show lists the snapshots.',
+            hint='Say state "keep" (--state keep) to go back and leave it as it is, or "restore" to put back the snapshot that was taken '
+            "before the upgrade; with dry_run (--dry-run) both are told in numbers.",
             code="state_choice_needed",
             state_door=verdict,
         )
+
+
+def _needs_choice(state: AgentState, target: str, verdict: Door) -> bool:
+    return target != state.agent.version and verdict == "one_way"
+
+
+def _specs(state: AgentState, rows: Sequence[VersionRow], target: str) -> tuple[StateSpec, StateSpec]:
+    """How the version gone back to and the one that leaves keep their state."""
+    specs = {row.version: row.manifest.state for row in rows}
+    return specs.get(target, StateSpec()), specs.get(_leaving(state) or state.agent.version or "", StateSpec())
 
 
 def _door(rows: Sequence[VersionRow], deployment: Deployment) -> str:

@@ -7,9 +7,10 @@ from math import isfinite
 from typing import Final, TypeVar
 
 from agent_servicing.core.analysis import CustomMetric, Policy
-from agent_servicing.core.manifest import Tests
+from agent_servicing.core.manifest import StateSpec, Tests
 from agent_servicing.core.model import DeploymentSpec
 from agent_servicing.core.reports import METRIC_NAME
+from agent_servicing.core.state import conversion
 from agent_servicing.services.requests import AutoRollback, UpgradeRequest
 
 _T = TypeVar("_T")
@@ -30,10 +31,11 @@ MONITOR_SECONDS: Final = {"blue-green": 180.0, "canary": 900.0, "rolling": 0.0}
 """How long a step is watched when nobody says: rolling looks on while it replaces."""
 
 
-def spec_of(request: UpgradeRequest, *, keep_warm_seconds: float, tests: Tests, keeps_state: bool = False) -> DeploymentSpec:
+def spec_of(request: UpgradeRequest, *, keep_warm_seconds: float, tests: Tests, before: StateSpec, after: StateSpec) -> DeploymentSpec:
     """The complete spec; what the request leaves open takes its default.
 
-    `tests` are the target version's own: without any there is nothing to verify. `keeps_state` is whether the version that serves does.
+    `tests` are the target version's own: without any there is nothing to verify. `before` and `after` say how the version that serves and
+    the target keep their state: what there is to copy, and what has to be converted when it is taken back.
     """
     default = DeploymentSpec(strategy=request.strategy)
     monitor_seconds = _or(request.monitor_seconds, MONITOR_SECONDS.get(request.strategy, default.monitor_seconds))
@@ -56,7 +58,8 @@ def spec_of(request: UpgradeRequest, *, keep_warm_seconds: float, tests: Tests, 
         keep_warm_seconds=_or(request.keep_warm_seconds, keep_warm_seconds),
         hold_seconds=_or(request.hold_seconds, default.hold_seconds),
         verify=request.verify and bool(tests.smoke or tests.requests),
-        snapshot=request.snapshot and keeps_state,
+        snapshot=request.snapshot and before.directory is not None,
+        convert=conversion(before, after),
         policy=_policy(request, monitor_seconds or _or(request.pause_seconds, default.pause_seconds)),
     )
 

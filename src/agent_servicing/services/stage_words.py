@@ -6,10 +6,27 @@ from typing import Final, assert_never
 
 from agent_servicing.core.capacity import places
 from agent_servicing.core.model import AgentState
-from agent_servicing.core.stages import Analyse, CheckHealth, Launch, Replace, Retire, SetTraffic, SnapshotState, Stage, Verify
+from agent_servicing.core.stages import (
+    Analyse,
+    CheckHealth,
+    ConvertState,
+    Launch,
+    Replace,
+    RestoreState,
+    Retire,
+    SetAside,
+    SetTraffic,
+    SnapshotState,
+    Stage,
+    StateStage,
+    Verify,
+)
 
 STAGE_SECONDS: Final = {
     "snapshot_state": 5.0,
+    "restore_state": 5.0,
+    "convert_state": 5.0,
+    "set_aside": 5.0,
     "launch": 30.0,
     "check_health": 10.0,
     "set_traffic": 5.0,
@@ -30,10 +47,8 @@ def sentence(stage: Stage, state: AgentState, target: str) -> str:
     """What the stage will do, for people."""
     instances, old = state.agent.instances, state.agent.version
     match stage:
-        case SnapshotState():
-            return (
-                f"Copy the state that {old or 'the old version'} keeps while it goes on serving; nothing else begins before that is done."
-            )
+        case SnapshotState() | RestoreState() | ConvertState() | SetAside():
+            return _about_state(stage, old or "the old version", target)
         case Launch():
             return f"Install {target} and start {places(instances, stage.percent)} of it beside {old or 'nothing'}."
         case CheckHealth():
@@ -48,6 +63,22 @@ def sentence(stage: Stage, state: AgentState, target: str) -> str:
             return f"Run the tests of {target} against its production address; take it back when one fails."
         case Retire():
             return f"Let {old or 'the old version'} finish what it has, then keep it warm for a while."
+        case _:
+            assert_never(stage)
+
+
+def _about_state(stage: StateStage, old: str, target: str) -> str:
+    match stage:
+        case SnapshotState():
+            return f"Copy the state that {old} keeps while it goes on serving; nothing else begins before that is done."
+        case RestoreState():
+            return (
+                f"Unpack {stage.snapshot} into a folder of its own, for the new instances of {target} alone; the one in use stays as it is."
+            )
+        case ConvertState():
+            return f"Have {old} convert what it wrote to state schema {stage.schema}."
+        case SetAside():
+            return f"Count what was written since {stage.snapshot}, offer it to {target}, and keep the rest."
         case _:
             assert_never(stage)
 

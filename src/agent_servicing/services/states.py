@@ -2,14 +2,17 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from agent_servicing.core.errors import Conflict, Invalid, NotFound, PermanentError
 from agent_servicing.core.events import Event
 from agent_servicing.core.manifest import StateSpec
 from agent_servicing.core.model import AgentState, Release
-from agent_servicing.core.state import Door, SavedState, door
-from agent_servicing.ports import Clock, Ids, Snapshots
+from agent_servicing.core.state import Door, SavedState, SetAsideState, door
+from agent_servicing.core.status import InstanceStatus
+from agent_servicing.ports import Clock, Ids, Runtime
+from agent_servicing.ports.state import SetAsides, Snapshots
 from agent_servicing.services.transaction import checked_reason, record, require_active, require_state
 from agent_servicing.settings import Settings
 from agent_servicing.store import queries
@@ -35,15 +38,28 @@ class AgentStateView:
     agent: str
     version: str | None
     spec: StateSpec | None
+    epoch: int
     ways_back: tuple[WayBack, ...]
+    set_aside: tuple[SetAsideState, ...]
     snapshots: tuple[SavedState, ...]
 
 
 class AgentStates:
     """Reads what is kept, and takes, tries and removes copies of it. `snapshots` None: this server cannot."""
 
-    def __init__(self, *, database: Database, clock: Clock, ids: Ids, settings: Settings, snapshots: Snapshots | None) -> None:
-        self._database, self._clock, self._ids, self._settings, self._snapshots = database, clock, ids, settings, snapshots
+    def __init__(
+        self,
+        *,
+        database: Database,
+        clock: Clock,
+        ids: Ids,
+        settings: Settings,
+        snapshots: Snapshots | None,
+        asides: SetAsides | None,
+        runtime: Runtime,
+    ) -> None:
+        self._database, self._clock, self._ids, self._settings = database, clock, ids, settings
+        self._snapshots, self._asides, self._runtime = snapshots, asides, runtime
 
     async def show(self, agent: str) -> AgentStateView:
         """Raises NotFound `unknown_agent`."""
@@ -56,6 +72,8 @@ class AgentStates:
             agent=agent,
             version=state.agent.version,
             spec=current,
+            epoch=state.agent.epoch,
+            set_aside=tuple(await self._asides.set_aside(agent)) if self._asides is not None else (),
             ways_back=tuple(WayBack(version=version, door=verdict, sentence=sentence) for version, verdict, sentence in ways),
             snapshots=tuple(await self._saved(agent)),
         )
@@ -73,11 +91,12 @@ class AgentStates:
             )
         name = self._ids.new("snp")
         async with self._database.write() as connection:
-            release = _serving(await require_active(connection, agent))
+            state = await require_active(connection, agent)
+            release = _serving(state)
             data = {"snapshot": name, "version": release.version}
             event = Event(type="snapshot_requested", at=self._clock.now(), agent=agent, actor=actor, reason=reason, audit=True, data=data)
             await record(connection, self._ids, self._settings, event)
-        await snapshots.begin(release, key=name, pinned=True)
+        await snapshots.begin(release, key=name, pinned=True, epoch=state.agent.epoch)
         return name
 
     async def rehearse(self, agent: str, snapshot: str, *, actor: str) -> SavedState:
@@ -113,6 +132,49 @@ class AgentStates:
         await self._tell("snapshot_removed", agent, actor, {"snapshot": snapshot})
         await snapshots.remove(agent, snapshot)
 
+    async def records(self, agent: str, epoch: int, *, actor: str) -> Path:
+        """The file of records that were set aside there, as JSON lines. Raises NotFound `unknown_set_aside`."""
+        asides, found = await self._aside(agent, epoch)
+        try:
+            path = await asides.records(agent, epoch)
+        except PermanentError as error:
+            raise _unknown(agent, epoch) from error
+        await self._tell("set_aside_exported", agent, actor, {"epoch": epoch, "records": found.written.records})
+        return path
+
+    async def offer(self, agent: str, epoch: int, *, actor: str) -> SetAsideState:
+        """Offer what was set aside to the version that serves. Raises NotFound `unknown_set_aside`, Conflict `nobody_takes_in`."""
+        asides, before = await self._aside(agent, epoch)
+        async with self._database.read() as connection:
+            state = await require_active(connection, agent)
+        release = _serving(state)
+        there = await self._runtime.observe(agent)
+        ready = [i.instance for i in state.instances if i.status is InstanceStatus.READY and i.generation == state.agent.stable]
+        takers = [there[name] for name in ready if name in there and there[name].alive]
+        if not takers or release.manifest.config.reload != "sdk":
+            raise Conflict(f"Nobody of {agent} {release.version} can take records in.", code="nobody_takes_in")
+        after = await asides.offer(release, epoch, takers=takers)
+        data: dict[str, object] = {"epoch": epoch, "kept": after.kept - before.kept, "set_aside": after.set_aside, "detail": after.detail}
+        await self._tell("set_aside_offered", agent, actor, data)
+        return after
+
+    async def discard(self, agent: str, epoch: int, *, reason: str, actor: str) -> None:
+        """Drop the records for good; the folder that was left stays. Raises NotFound `unknown_set_aside`, Invalid `reason_missing`."""
+        reason = checked_reason(reason, needed=True)
+        asides, found = await self._aside(agent, epoch)
+        await self._tell("set_aside_discarded", agent, actor, {"epoch": epoch, "set_aside": found.set_aside}, reason=reason)
+        await asides.discard(agent, epoch)
+
+    async def _aside(self, agent: str, epoch: int) -> tuple[SetAsides, SetAsideState]:
+        async with self._database.read() as connection:
+            await require_state(connection, agent)
+        if self._asides is None:
+            raise _unknown(agent, epoch)
+        found = next((each for each in await self._asides.set_aside(agent) if each.epoch == epoch), None)
+        if found is None:
+            raise _unknown(agent, epoch)
+        return self._asides, found
+
     async def _require(self, agent: str, snapshot: str) -> None:
         async with self._database.read() as connection:
             await require_state(connection, agent)
@@ -122,15 +184,19 @@ class AgentStates:
     async def _saved(self, agent: str) -> Sequence[SavedState]:
         return await self._snapshots.list(agent) if self._snapshots is not None else ()
 
-    async def _tell(self, kind: str, agent: str, actor: str, data: dict[str, object]) -> None:
+    async def _tell(self, kind: str, agent: str, actor: str, data: dict[str, object], *, reason: str = "") -> None:
         async with self._database.write() as connection:
-            event = Event(type=kind, at=self._clock.now(), agent=agent, actor=actor, audit=True, data=data)
+            event = Event(type=kind, at=self._clock.now(), agent=agent, actor=actor, reason=reason, audit=True, data=data)
             await record(connection, self._ids, self._settings, event)
 
     def _driver(self) -> Snapshots:
         if self._snapshots is None:
             raise Invalid("This server takes no snapshots.", code="no_snapshots")
         return self._snapshots
+
+
+def _unknown(agent: str, epoch: int) -> NotFound:
+    return NotFound(f"Nothing of {agent} was set aside as {epoch}.", code="unknown_set_aside")
 
 
 def _serving(state: AgentState) -> Release:

@@ -7,7 +7,7 @@ from typing import Literal
 
 from agent_servicing.core import audit
 from agent_servicing.core.model import AgentState, Deployment
-from agent_servicing.core.state import Door
+from agent_servicing.core.state import Choice, Door, Written
 
 StoredEvent = audit.StoredEvent
 
@@ -225,6 +225,22 @@ class Plan:
     scheduled_at: datetime | None = None
     expected_start: datetime | None = None
     state_door: Door = "unknown"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RollbackPlan:
+    """What a rollback would do; nothing was written. `choices`: what becomes of the records written since `snapshot`, the default first."""
+
+    agent: str
+    from_version: str | None
+    to_version: str
+    stages: tuple[PlannedStage, ...]
+    state_door: Door
+    state_sentence: str
+    choice_needed: bool
+    snapshot: str | None
+    written: Written | None
+    choices: tuple[Choice, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -46,6 +46,7 @@ class MemoryRuntime:
     installed: dict[tuple[str, str], Preparation] = field(default_factory=dict)
     reachable: bool = True
     started: list[str] = field(default_factory=list)
+    epochs: dict[tuple[str, str], int] = field(default_factory=dict)
     configs: dict[str, tuple[str, str]] = field(default_factory=dict)
     """Revision and text that each instance was started with."""
 
@@ -65,7 +66,9 @@ class MemoryRuntime:
         self._check()
         return self.installed.get((agent, version), Preparation(status=PreparationStatus.ABSENT))
 
-    async def start(self, release: Release, *, instance: str, generation: int, config: str = "", revision: str = "") -> None:
+    async def start(
+        self, release: Release, *, instance: str, generation: int, config: str = "", revision: str = "", epoch: int = 0
+    ) -> None:
         self._check()
         running = self.processes.setdefault(release.agent, {})
         if (await self.preparation(release.agent, release.version)).status is not PreparationStatus.READY:
@@ -73,6 +76,7 @@ class MemoryRuntime:
         if instance in running:
             return
         self.started.append(instance)
+        self.epochs[release.agent, instance] = epoch
         self.configs[instance] = (revision, config)
         crashed = self.behaviour(release.version).crashes
         running[instance] = Process(
@@ -160,7 +164,7 @@ class MemorySnapshots:
     problem: str = ""
     begun: dict[str, tuple[str, datetime]] = field(default_factory=dict)
 
-    async def begin(self, release: Release, *, key: str, pinned: bool = False) -> None:  # noqa: ARG002  (nothing here expires)
+    async def begin(self, release: Release, *, key: str, pinned: bool = False, epoch: int = 0) -> None:  # noqa: ARG002  (nothing expires)
         self.begun.setdefault(key, (release.version, self.clock.now()))
 
     async def outcome(self, agent: str, key: str) -> Saving:  # noqa: ARG002  (there is one agent)

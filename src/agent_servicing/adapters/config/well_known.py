@@ -10,14 +10,10 @@ from pydantic import TypeAdapter, ValidationError
 from agent_servicing.adapters.config.outcome import Outcome, failed
 from agent_servicing.adapters.config.rendering import Rendered
 from agent_servicing.adapters.config.reports import ANOTHER
+from agent_servicing.adapters.instance_http import ANSWER_BYTES_MAX, BASE, InstanceHttp
 from agent_servicing.core.config.report import Problem
 from agent_servicing.core.config.said import PendingKey, Said
 from agent_servicing.ports import ConfigTarget, ConfiguresInstances
-
-BASE: Final = "/.well-known/servicing/"
-
-ANSWER_BYTES_MAX: Final = 64 * 1024
-"""Longest answer that is read; fifty long reasons fit into it."""
 
 Phase = Literal["prepare", "commit"]
 
@@ -40,7 +36,7 @@ _SAID: Final = TypeAdapter(Said)
 
 class WellKnown:
     def __init__(self, *, runtime: ConfiguresInstances, client: httpx.AsyncClient) -> None:
-        self._runtime, self._client = runtime, client
+        self._http = InstanceHttp(runtime=runtime, client=client)
 
     async def ask(self, target: ConfigTarget, phase: Phase, rendered: Rendered, *, deadline_seconds: float) -> Outcome:
         """Its answer, whatever it is, as an outcome; problems may still hold secrets. Waits as long as the caller lets it."""
@@ -57,7 +53,7 @@ class WellKnown:
         content = json.dumps(body, ensure_ascii=False).encode()
         asked = f"POST {BASE}config/{phase}"
         try:
-            status, answer = await self._request(target, "POST", f"config/{phase}", content)
+            status, answer = await self._http.request(target.agent, target.process, "POST", f"config/{phase}", content)
         except (httpx.ConnectError, OSError):
             return failed(f"nothing answers on port {target.process.port}")
         except httpx.HTTPError as error:
@@ -67,24 +63,10 @@ class WellKnown:
     async def info(self, target: ConfigTarget) -> Said | None:
         """What it says of itself; None when it says nothing that can be understood."""
         try:
-            status, answer = await self._request(target, "GET", "info")
+            status, answer = await self._http.request(target.agent, target.process, "GET", "info")
             return _SAID.validate_json(answer or b"") if status == 200 else None
         except (httpx.HTTPError, OSError, ValidationError):
             return None
-
-    async def _request(self, target: ConfigTarget, method: str, name: str, content: bytes | None = None) -> tuple[int, bytes | None]:
-        """Status and body; the body is None when it is longer than what is read."""
-        process = target.process
-        token = await self._runtime.token(target.agent, process.instance)
-        url = httpx.URL(scheme="http", host=process.host, port=process.port, path=BASE + name)
-        headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json", "Accept-Encoding": "identity"}
-        async with self._client.stream(method, url, content=content, headers=headers) as response:
-            answer = b""
-            async for piece in response.aiter_raw():
-                answer += piece
-                if len(answer) > ANSWER_BYTES_MAX:
-                    return response.status_code, None
-            return response.status_code, answer
 
 
 def _outcome(phase: Phase, rendered: Rendered, asked: str, status: int, answer: bytes | None) -> Outcome:

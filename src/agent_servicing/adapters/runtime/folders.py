@@ -4,6 +4,8 @@ agents/<agent>/releases/<version>/               one installed version, immutabl
 agents/<agent>/releases/<version>.install.log    what installing it printed
 agents/<agent>/instances/<instance>/             record, configuration and output of one instance
 agents/<agent>/state/                            the agent's own state, shared by all of its versions
+agents/<agent>/state@<epoch>/                    the same after a snapshot was put back; the folder before it stays
+agents/<agent>/set-aside/                        what was written to a folder that was left
 agents/<agent>/snapshots/                        copies of the state
 agents/<agent>/config/                           what the agent itself keeps of its configuration, the last good one above all
 """
@@ -80,12 +82,17 @@ class Folders:
         """The description of one."""
         return self.snapshots(agent) / f"{_checked(snapshot, NAME, 'snapshot')}.json"
 
-    def state(self, manifest: Manifest) -> Path:
-        """The folder that all versions of the agent share."""
+    def set_aside(self, agent: str) -> Path:
+        """What was found in state folders that a rollback left."""
+        return self.agent(agent) / "set-aside"
+
+    def state(self, manifest: Manifest, epoch: int = 0) -> Path:
+        """The folder that all versions of the agent share; `epoch` counts how often a snapshot was put back."""
         name = _inside(manifest.state.directory or DEFAULT_STATE, "state.directory")
-        if name.parts[0] in {"releases", "instances", "config", "snapshots"}:
+        if name.parts[0] in {"releases", "instances", "config", "snapshots", "set-aside"}:
             raise PermanentError(f"state.directory must not be {name.parts[0]!r}, which the runtime uses itself")
-        return self.agent(manifest.agent) / name
+        folder = self.agent(manifest.agent) / name
+        return folder.with_name(f"{folder.name}@{epoch}") if epoch else folder
 
 
 def _checked(name: str, allowed: re.Pattern[str], what: str) -> str:

@@ -93,7 +93,9 @@ class Instances:
 
     # --- starting ------------------------------------------------------------------------------------------------------------------
 
-    async def start(self, release: Release, *, instance: str, generation: int, config: str = "", revision: str = "") -> None:
+    async def start(
+        self, release: Release, *, instance: str, generation: int, config: str = "", revision: str = "", epoch: int = 0
+    ) -> None:
         """Start it unless there is a record of it, ended or not. Raises `TemporaryError` (disk, limits, ports)."""
         async with self._locks[release.agent]:
             if instance in self._records[release.agent]:
@@ -109,6 +111,7 @@ class Instances:
                         generation=generation,
                         config=config,
                         revision=revision,
+                        epoch=epoch,
                         host=self._host,
                         port=port,
                         token=self._ids.token(),

@@ -106,10 +106,12 @@ class ProcessRuntime:
     async def preparation(self, agent: str, version: str) -> Preparation:
         return self._releases.preparation(agent, version)
 
-    async def start(self, release: Release, *, instance: str, generation: int, config: str = "", revision: str = "") -> None:
+    async def start(
+        self, release: Release, *, instance: str, generation: int, config: str = "", revision: str = "", epoch: int = 0
+    ) -> None:
         if not self._releases.is_installed(release.agent, release.version):
             raise TemporaryError(f"version {release.version} of {release.agent} is not installed")
-        await self._instances.start(release, instance=instance, generation=generation, config=config, revision=revision)
+        await self._instances.start(release, instance=instance, generation=generation, config=config, revision=revision, epoch=epoch)
 
     async def stop(self, agent: str, instance: str, *, kill: bool = False) -> None:
         await self._instances.stop(agent, instance, kill=kill)

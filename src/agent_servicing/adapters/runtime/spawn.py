@@ -39,6 +39,7 @@ class Spawner:
         generation: int,
         config: str,
         revision: str,
+        epoch: int,
         host: str,
         port: int,
         token: str,
@@ -46,7 +47,7 @@ class Spawner:
     ) -> Record:
         """Start it and write its record. A command that cannot be run is recorded as an instance that ended with 127 or 126.
 
-        `config` is the text of its configuration file, empty: the manifest's defaults.
+        `config` is the text of its configuration file, empty: the manifest's defaults. `epoch` tells which state folder it is given.
 
         Raises `TemporaryError` when the disk or the kernel refuses; nothing runs and nothing is recorded then.
         """
@@ -64,7 +65,7 @@ class Spawner:
             identity=None,
             started_at=now,
         )
-        state = self.folders.state(manifest)
+        state = self.folders.state(manifest, epoch)
         values = self._placeholders(record, state)
         try:
             state.mkdir(parents=True, exist_ok=True)

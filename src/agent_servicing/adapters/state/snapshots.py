@@ -53,7 +53,7 @@ class FolderSnapshots:
     """`Snapshots` below the data directory, as an async context manager; leaving it stops what runs, and nothing half remains."""
 
     def __init__(self, *, data_dir: Path, clock: Clock) -> None:
-        self._folders, self._clock = Folders(data_dir=data_dir.resolve()), clock
+        self.folders, self._clock = Folders(data_dir=data_dir.resolve()), clock
         self._outcomes: dict[tuple[str, str], Saving] = {}
         self._locks: dict[str, anyio.Lock] = {}
         self._ending = threading.Event()
@@ -71,43 +71,43 @@ class FolderSnapshots:
         await self._tasks.__aexit__(None, None, None)
         await to_thread.run_sync(self._threads.shutdown)
 
-    async def begin(self, release: Release, *, key: str, pinned: bool = False) -> None:
+    async def begin(self, release: Release, *, key: str, pinned: bool = False, epoch: int = 0) -> None:
         if (await self.outcome(release.agent, key)).status is SavingStatus.ABSENT:
             self._outcomes[release.agent, key] = Saving(status=SavingStatus.RUNNING, detail="copying the state")
             self._drop_oldest()
-            self._tasks.start_soon(self._take, release, key, pinned)
+            self._tasks.start_soon(self._take, release, key, pinned, epoch)
 
     async def outcome(self, agent: str, key: str) -> Saving:
         known = self._outcomes.get((agent, key))
         if known is not None:
             return known
-        path = self._folders.snapshot(agent, key)
+        path = self.folders.snapshot(agent, key)
         return Saving(status=SavingStatus.DONE if await to_thread.run_sync(path.is_file) else SavingStatus.ABSENT)
 
     async def list(self, agent: str) -> Sequence[SavedState]:
-        found = await to_thread.run_sync(descriptions.read_all, self._folders.snapshots(agent))
+        found = await to_thread.run_sync(descriptions.read_all, self.folders.snapshots(agent))
         return [each.saved for each in found]
 
     async def rehearse(self, agent: str, key: str) -> SavedState:
-        self._folders.snapshot(agent, key)
+        self.folders.snapshot(agent, key)
         async with self._lock(agent):
             return await self._in_thread(partial(self._rehearsed, agent, key))
 
     async def unpack(self, agent: str, key: str) -> str:
-        self._folders.snapshot(agent, key)
+        self.folders.snapshot(agent, key)
         async with self._lock(agent):
             return await self._in_thread(partial(self._unpacked, agent, key))
 
     async def remove(self, agent: str, key: str) -> None:
-        self._folders.snapshot(agent, key)
+        self.folders.snapshot(agent, key)
         async with self._lock(agent):
             self._outcomes.pop((agent, key), None)
             await self._in_thread(partial(self._removed, agent, key))
 
-    async def _take(self, release: Release, key: str, pinned: bool) -> None:
+    async def _take(self, release: Release, key: str, pinned: bool, epoch: int) -> None:
         try:
             async with self._lock(release.agent):
-                saved = await self._in_thread(partial(self._taken, release, key, pinned=pinned))
+                saved = await self._in_thread(partial(self._taken, release, key, pinned=pinned, epoch=epoch))
             outcome = Saving(status=SavingStatus.DONE, detail=described(saved))
         except PermanentError as error:
             outcome = Saving(status=SavingStatus.FAILED, detail=str(error))
@@ -121,14 +121,19 @@ class FolderSnapshots:
         self._outcomes[release.agent, key] = outcome
         self._log.info("snapshot", agent=release.agent, snapshot=key, status=outcome.status.value, detail=outcome.detail)
 
-    def _taken(self, release: Release, key: str, *, pinned: bool) -> SavedState:
+    def _taken(self, release: Release, key: str, *, pinned: bool, epoch: int) -> SavedState:
         began, began_at = self._clock.monotonic(), self._clock.now()
-        folder = self._folders.snapshots(release.agent)
+        folder = self.folders.snapshots(release.agent)
         scratch, spec = _scratch(folder), release.manifest.state
         chunks, before = Chunks(folder=folder / "chunks"), descriptions.read_all(folder)
         known = {entry.path: entry for entry in before[0].entries} if before else {}
         taking = Taking(
-            root=self._folders.state(release.manifest), stores=spec.stores, chunks=chunks, known=known, scratch=scratch, check=self._check
+            root=self.folders.state(release.manifest, epoch),
+            stores=spec.stores,
+            chunks=chunks,
+            known=known,
+            scratch=scratch,
+            check=self.check,
         )
         try:
             entries = tuple(taking.entries())
@@ -157,7 +162,7 @@ class FolderSnapshots:
         return saved
 
     def _rehearsed(self, agent: str, key: str) -> SavedState:
-        folder = self._folders.snapshots(agent)
+        folder = self.folders.snapshots(agent)
         found, began = _find(folder, key), self._clock.monotonic()
         target = _scratch(folder) / "rehearsal"
         try:
@@ -178,7 +183,7 @@ class FolderSnapshots:
 
     def _unpacked(self, agent: str, key: str) -> str:
         """Under its name only once it is whole."""
-        folder, target = self._folders.snapshots(agent), self._folders.snapshots(agent) / f"unpacked-{key}"
+        folder, target = self.folders.snapshots(agent), self.folders.snapshots(agent) / f"unpacked-{key}"
         if target.exists():
             raise PermanentError(f"{target} is there already")
         scratch = _scratch(folder)
@@ -192,11 +197,30 @@ class FolderSnapshots:
         return str(target)
 
     def _removed(self, agent: str, key: str) -> None:
-        folder = self._folders.snapshots(agent)
+        folder = self.folders.snapshots(agent)
         (folder / f"{key}.json").unlink(missing_ok=True)
         _sweep(folder, descriptions.read_all(folder))
 
-    def _check(self) -> None:
+    async def work(self, agent: str, act: Callable[[], T]) -> T:
+        """Run it in one of our threads while nobody else touches what is kept of this agent."""
+        async with self._lock(agent):
+            return await self._in_thread(act)
+
+    def find(self, agent: str, key: str) -> Description:
+        """Blocking. Raises `PermanentError` when there is no such snapshot."""
+        self.folders.snapshot(agent, key)
+        return _find(self.folders.snapshots(agent), key)
+
+    def scratch(self, agent: str) -> Path:
+        """An empty folder for whoever is at work. Blocking."""
+        return _scratch(self.folders.snapshots(agent))
+
+    def stop(self) -> None:
+        """Whatever runs in our threads ends soon."""
+        self._ending.set()
+
+    def check(self) -> None:
+        """Raises `Stopped` when the server ends."""
         if self._ending.is_set():
             raise Stopped
 

@@ -16,7 +16,8 @@ PAUSE_SECONDS: Final = 0.002
 RESTARTS_MAX: Final = 3
 """A writer of another process makes a stepwise backup begin anew; after so many times it is copied in one go."""
 
-WAIT_SECONDS: Final = 10.0
+WAIT_SECONDS: Final = 60.0
+"""A writer that never rests may hold a rollback journal for as long before a reader gets its turn."""
 
 
 class _AnewTooOften(Exception):

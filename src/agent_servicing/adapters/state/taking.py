@@ -34,7 +34,7 @@ class Taking:
 
     def entries(self) -> Iterator[Entry]:
         """Everything there is to keep. Raises `OSError`, and `PermanentError` for what must not be left out."""
-        for count, path in enumerate(self._paths()):
+        for count, path in enumerate(paths(self.root, self.stores, self.note)):
             if count >= FILES_MAX:
                 raise PermanentError(f"the state has more than {FILES_MAX} files")
             self.check()
@@ -50,28 +50,6 @@ class Taking:
         if len(self.notes) < NOTES_MAX:
             self.notes.append(text)
 
-    def _paths(self) -> Iterator[Path]:
-        for part in self.stores or (StateStore(kind="directory"),):
-            top = self.root / part.path
-            if not top.exists():
-                if self.stores:
-                    self.note(f"{part.path} does not exist")
-            elif not top.resolve().is_relative_to(self.root.resolve()):
-                raise PermanentError(f"{part.path} leads out of the state directory")
-            elif part.kind == "sqlite":
-                yield top
-            else:
-                yield from self._below(top)
-
-    def _below(self, top: Path) -> Iterator[Path]:
-        def fail(error: OSError) -> None:
-            if not isinstance(error, FileNotFoundError):
-                raise error
-
-        for folder, names, files in os.walk(top, onerror=fail):
-            names.sort()
-            yield from (Path(folder) / name for name in sorted((*names, *files)))
-
     def _entry(self, path: Path) -> Entry | None:
         name, found = self._name(path), path.lstat()
         mode = stat.S_IMODE(found.st_mode)
@@ -82,9 +60,9 @@ class Taking:
         if not stat.S_ISREG(found.st_mode):
             self.note(f"{name} is no file (a socket, pipe or device) and was left out")
             return None
-        if name.endswith(sqlite.COMPANIONS) and _belongs_to_database(path):
+        if name.endswith(sqlite.COMPANIONS) and belongs_to_database(path):
             return None
-        mark = _mark(path)
+        mark = mark_of(path)
         before = self.known.get(name)
         if before is not None and before.mark == mark and all(self.chunks.has(chunk) for chunk in before.chunks):
             return before
@@ -100,14 +78,14 @@ class Taking:
             size, chunks = self._read(copy)
         finally:
             copy.unlink(missing_ok=True)
-        unchanged = mark if _mark(path) == mark else ()
+        unchanged = mark if mark_of(path) == mark else ()
         return Entry(path=name, kind="sqlite", mode=mode, size=size, modified_ns=mark[1], mark=unchanged, chunks=chunks)
 
     def _file(self, path: Path, name: str, mode: int) -> Entry:
         for _ in range(READS_MAX):
-            mark = _mark(path)
+            mark = mark_of(path)
             size, chunks = self._read(path)
-            if _mark(path) == mark:
+            if mark_of(path) == mark:
                 return Entry(path=name, kind="file", mode=mode, size=size, modified_ns=mark[1], mark=mark, chunks=chunks)
         self.note(f"{name} changed while it was read")
         return Entry(path=name, kind="file", mode=mode, size=size, modified_ns=mark[1], chunks=chunks)
@@ -125,7 +103,32 @@ class Taking:
         return path.relative_to(self.root).as_posix()
 
 
-def _mark(path: Path) -> tuple[int, ...]:
+def paths(root: Path, stores: tuple[StateStore, ...], note: Callable[[str], None]) -> Iterator[Path]:
+    """Everything below `root` that belongs to the state. Raises `PermanentError` for a store that leads out of it."""
+    for part in stores or (StateStore(kind="directory"),):
+        top = root / part.path
+        if not top.exists():
+            if stores:
+                note(f"{part.path} does not exist")
+        elif not top.resolve().is_relative_to(root.resolve()):
+            raise PermanentError(f"{part.path} leads out of the state directory")
+        elif part.kind == "sqlite":
+            yield top
+        else:
+            yield from _below(top)
+
+
+def _below(top: Path) -> Iterator[Path]:
+    def fail(error: OSError) -> None:
+        if not isinstance(error, FileNotFoundError):
+            raise error
+
+    for folder, names, files in os.walk(top, onerror=fail):
+        names.sort()
+        yield from (Path(folder) / name for name in sorted((*names, *files)))
+
+
+def mark_of(path: Path) -> tuple[int, ...]:
     """Equal for a file that was not written since: size, times and inode, and for a database those of the log beside it."""
     marks: list[int] = []
     for each in (path, path.with_name(f"{path.name}-wal")):
@@ -139,6 +142,6 @@ def _mark(path: Path) -> tuple[int, ...]:
     return tuple(marks)
 
 
-def _belongs_to_database(path: Path) -> bool:
+def belongs_to_database(path: Path) -> bool:
     base = path.with_name(path.name.rpartition("-")[0])
     return base.is_file() and sqlite.is_database(base)

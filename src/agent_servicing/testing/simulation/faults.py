@@ -21,7 +21,7 @@ class Fault(StrEnum):
     TWICE = "done twice"
 
 
-READINGS = frozenset({"observe", "observe_all", "living", "preparation", "counters", "load", "outcome"})
+READINGS = frozenset({"observe", "observe_all", "living", "preparation", "counters", "load", "outcome", "restored", "converted", "counted"})
 """Calls that change nothing."""
 
 STORE = frozenset({"load", "commit", "release"})

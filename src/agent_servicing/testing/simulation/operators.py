@@ -72,6 +72,8 @@ class Operators:
         if self.dice.random() < 0.1:
             options = {self.dice.choice(["bake_until", "confirm_until"]): now + timedelta(seconds=10), **options}
         spec = replace(spec, snapshot=self.snapshots, **options)
+        if self.snapshots:
+            spec = replace(spec, convert=self.dice.choice([None, 2]))
         plan = Plan(
             delay=delay,
             grace=self.dice.choice([2.0, 900.0]),
@@ -93,7 +95,16 @@ class Operators:
             points.append(self.dice.choice(sorted(state.releases)))
         if not points:
             return None
-        return self.request(site, DeploymentKind.ROLLBACK, self.dice.choice(points[:2] + points[-1:]), self._plain("rollback"))
+        target, spec = self.dice.choice(points[:2] + points[-1:]), self._plain("rollback")
+        return self.request(site, DeploymentKind.ROLLBACK, target, self._with_state(site, spec))
+
+    def _with_state(self, site: Site, spec: DeploymentSpec) -> DeploymentSpec:
+        """In stories about state: a snapshot is put back, or what was written is converted, or neither."""
+        kept = sorted(key for agent, key in self.world.snapshots.runs if agent == site.agent) if self.snapshots else []
+        if not kept:
+            return spec
+        choice = self.dice.choice(["keep", "restore", "restore", "convert"])
+        return replace(spec, restore=self.dice.choice(kept) if choice == "restore" else None, convert=2 if choice == "convert" else None)
 
     def restart(self, site: Site) -> str | None:
         state = self._state(site)

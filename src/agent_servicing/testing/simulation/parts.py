@@ -102,10 +102,12 @@ class SimRuntime(MemoryRuntime):
 
         self.later(temper.install, done)
 
-    async def start(self, release: Release, *, instance: str, generation: int, config: str = "", revision: str = "") -> None:
+    async def start(
+        self, release: Release, *, instance: str, generation: int, config: str = "", revision: str = "", epoch: int = 0
+    ) -> None:
         if instance in self.processes.get(release.agent, {}):
             return
-        await super().start(release, instance=instance, generation=generation, config=config, revision=revision)
+        await super().start(release, instance=instance, generation=generation, config=config, revision=revision, epoch=epoch)
         temper, now = self.temper(release.version), self.clock.monotonic()
         body = Body(agent=release.agent, instance=instance, generation=generation, version=release.version, answers_at=now + temper.start)
         self.bodies[release.agent, instance] = body
@@ -325,7 +327,7 @@ class SimSnapshots:
     later: Timer
     runs: dict[tuple[str, str], Saving] = field(default_factory=dict)
 
-    async def begin(self, release: Release, *, key: str, pinned: bool = False) -> None:  # noqa: ARG002  (nothing here expires)
+    async def begin(self, release: Release, *, key: str, pinned: bool = False, epoch: int = 0) -> None:  # noqa: ARG002  (nothing expires)
         name = (release.agent, key)
         if name in self.runs:
             return

@@ -9,7 +9,7 @@ from agent_servicing.core.model import AgentState, Deployment
 from agent_servicing.core.routing import Routing
 from agent_servicing.core.status import DeploymentStatus, StageStatus, Verb
 from agent_servicing.ports import Commit, Lease
-from agent_servicing.testing.simulation import duties, invariants, plans
+from agent_servicing.testing.simulation import duties, folders, invariants, plans
 from agent_servicing.testing.simulation.faults import READINGS, STORE
 from agent_servicing.testing.simulation.moments import Before, Breach, Committed, Order, Stop
 from agent_servicing.testing.simulation.parts import Body
@@ -28,9 +28,13 @@ RECENT_SECONDS = 30.0
 DUTIES = (*duties.ON_STEP, *plans.ON_STEP)
 """Each is about a deployment that has not ended."""
 
-ON_COMMIT = (*invariants.ON_COMMIT, *plans.ON_COMMIT)
+ON_COMMIT = (*invariants.ON_COMMIT, *plans.ON_COMMIT, *folders.ON_COMMIT)
 
-ON_IDLE_COMMIT = (invariants.one_deployment_and_three_generations, invariants.the_last_healthy_is_never_let_go)
+ON_IDLE_COMMIT = (
+    invariants.one_deployment_and_three_generations,
+    invariants.the_last_healthy_is_never_let_go,
+    *folders.ON_COMMIT,
+)
 """What is left to ask when a commit holds no deployment; every other law is about one."""
 
 

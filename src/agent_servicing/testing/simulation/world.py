@@ -21,6 +21,7 @@ from agent_servicing.reconcile.engine import Engine
 from agent_servicing.reconcile.pulse import Pulse
 from agent_servicing.testing.clock import CountingIds, VirtualClock
 from agent_servicing.testing.faults import Killed
+from agent_servicing.testing.restores import MemoryRestores
 from agent_servicing.testing.simulation import watchers
 from agent_servicing.testing.simulation.faults import READINGS, STORE, Fault, Weather
 from agent_servicing.testing.simulation.gate import Guarded
@@ -89,6 +90,7 @@ class World:
         self.metrics = SimMetrics(clock=self.clock)
         self.verifier = SimVerifier(self.later, self.runtime)
         self.snapshots = SimSnapshots(self.later)
+        self.restores = MemoryRestores(self.later)
         self.store = SimStore(CountingIds())
         self.sites: dict[str, Site] = {}
         self.pilots = [Pilot(name=f"engine {n + 1}") for n in range(self.engines)]
@@ -251,6 +253,7 @@ class World:
         pilot.engine = None
         self.verifier.runs.clear()  # its test runs die with it
         self.snapshots.restart()
+        self.restores.restart()
         pilot.down_until = self.seconds + self.dice.choice([0.1, 2.0, 10.0])
         self.upset(pilot.down_until - self.seconds + LEASE_SECONDS)
         if len(self.pilots) == 1 and self.dice.random() < 0.5:
@@ -320,7 +323,8 @@ class World:
             return await self.suffer(pilot, name, fault, partial(method, *args, **options))
 
         ports: dict[str, Any] = {
-            name: Guarded(getattr(self, name), guard) for name in ("store", "runtime", "router", "metrics", "verifier", "snapshots")
+            name: Guarded(getattr(self, name), guard)
+            for name in ("store", "runtime", "router", "metrics", "verifier", "snapshots", "restores")
         }
         seen = {"runtime": ports["runtime"], "router": ports["router"], "client": self.client, "store": self.store, "clock": self.clock}
         pulse = Pulse(**seen, interval_seconds=self.limits.idle_interval_seconds) if self.rests else None

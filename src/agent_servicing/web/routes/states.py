@@ -1,15 +1,29 @@
 """Routes of agents' state: look at it, copy it, try a copy, remove one. Parse, ask the service, show."""
 
 from dataclasses import asdict
+from typing import Annotated
 
 from fastapi import APIRouter, Response
+from fastapi import Path as PathParam
+from fastapi.responses import FileResponse
 
-from agent_servicing.core.state import SavedState
+from agent_servicing.core.state import SavedState, SetAsideState
 from agent_servicing.services.access import Role
 from agent_servicing.services.states import AgentStateView
 from agent_servicing.web.auth import Caller, needs
 from agent_servicing.web.context import Context
-from agent_servicing.web.schemas.states import SnapshotBegunView, SnapshotBody, SnapshotView, StateView, UnpackedView
+from agent_servicing.web.schemas.states import (
+    DiscardBody,
+    SetAsideView,
+    SnapshotBegunView,
+    SnapshotBody,
+    SnapshotView,
+    StateView,
+    UnpackedView,
+)
+from agent_servicing.web.views.written import set_aside_fields
+
+_RECORD = '{"id": "memories.db/memories/7", "schema": 2, "place": "memories.db/memories", "change": "added", "value": {"text": "hello"}}\n'
 
 router = APIRouter(tags=["State"])
 
@@ -38,6 +52,39 @@ async def unpack_snapshot(context: Context, caller: Caller, agent_id: str, snaps
     return UnpackedView(folder=await context.services.states.unpack(agent_id, snapshot, actor=caller.name))
 
 
+@router.get(
+    "/agents/{agent_id}/state/set-aside/{epoch}/records",
+    summary="Export what was set aside",
+    response_class=FileResponse,
+    responses={
+        200: {
+            "content": {"application/x-ndjson": {"example": _RECORD}},
+            "description": "One record a line: id, schema, place, change, value",
+        }
+    },
+    **needs(Role.OPERATOR),
+)
+async def export_set_aside(context: Context, caller: Caller, agent_id: str, epoch: Annotated[int, PathParam(ge=0)]) -> FileResponse:
+    """Every record that was written since the snapshot which a rollback put back, those that were taken in since included."""
+    path = await context.services.states.records(agent_id, epoch, actor=caller.name)
+    return FileResponse(path, media_type="application/x-ndjson", filename=f"{agent_id}-set-aside-{epoch}.ndjson")
+
+
+@router.post("/agents/{agent_id}/state/set-aside/{epoch}/offer", summary="Offer what was set aside", **needs(Role.OPERATOR))
+async def offer_set_aside(context: Context, caller: Caller, agent_id: str, epoch: Annotated[int, PathParam(ge=0)]) -> SetAsideView:
+    """Offer it to the version that serves now, say after the next upgrade. What it takes in is not offered again. Answers when it is done."""
+    return _set_aside(await context.services.states.offer(agent_id, epoch, actor=caller.name))
+
+
+@router.delete("/agents/{agent_id}/state/set-aside/{epoch}", summary="Discard what was set aside", status_code=204, **needs(Role.OPERATOR))
+async def discard_set_aside(
+    context: Context, caller: Caller, agent_id: str, epoch: Annotated[int, PathParam(ge=0)], body: DiscardBody
+) -> Response:
+    """For good. The state folder that was left stays on the disk."""
+    await context.services.states.discard(agent_id, epoch, reason=body.reason, actor=caller.name)
+    return Response(status_code=204)
+
+
 @router.delete("/agents/{agent_id}/state/snapshots/{snapshot}", summary="Remove a snapshot", status_code=204, **needs(Role.OPERATOR))
 async def remove_snapshot(context: Context, caller: Caller, agent_id: str, snapshot: str) -> Response:
     """For good, with everything on the disk that only it needed."""
@@ -53,11 +100,17 @@ def _state(view: AgentStateView) -> StateView:
             "version": view.version,
             "directory": spec.directory if spec else None,
             "schema": spec.writes if spec else None,
+            "epoch": view.epoch,
+            "set_aside": [_set_aside(each) for each in view.set_aside],
             "stores": [asdict(store) for store in spec.stores] if spec else [],
             "ways_back": [asdict(way) for way in view.ways_back],
             "snapshots": [_snapshot(saved) for saved in view.snapshots],
         }
     )
+
+
+def _set_aside(state: SetAsideState) -> SetAsideView:
+    return SetAsideView.model_validate(set_aside_fields(state))
 
 
 def _snapshot(saved: SavedState) -> SnapshotView:

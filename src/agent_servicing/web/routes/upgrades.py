@@ -18,12 +18,13 @@ from agent_servicing.web.schemas.deployments import (
     PlanView,
     PromoteBody,
     RollbackBody,
+    RollbackPlanView,
     VerbBody,
 )
 from agent_servicing.web.schemas.queries import PageQuery
 from agent_servicing.web.schemas.upgrade import UpgradeBody
 from agent_servicing.web.upgrade_request import upgrade_request
-from agent_servicing.web.views.deployments import body_path, deployment_list, deployment_view, plan_view
+from agent_servicing.web.views.deployments import body_path, deployment_list, deployment_view, plan_view, rollback_plan_view
 
 router = APIRouter(tags=["Upgrades and rollbacks"])
 
@@ -55,15 +56,37 @@ async def upgrade_agent(
     return await _started(context, deployment, response)
 
 
-@router.post("/agents/{agent_id}/rollback", summary="Roll an agent back", status_code=202, **needs(Role.OPERATOR))
-async def roll_back_agent(context: Context, caller: Caller, agent_id: str, body: RollbackBody, response: Response) -> DeploymentView:
-    """Back to the previous version or to a rollback point, before everything that waits and instead of what is under way."""
+@router.post(
+    "/agents/{agent_id}/rollback",
+    summary="Roll an agent back",
+    status_code=202,
+    response_model=DeploymentView | RollbackPlanView,
+    responses={
+        200: {"model": RollbackPlanView, "description": "With `dry_run`: the plan. Nothing was changed."},
+        202: {"model": DeploymentView},
+    },
+    **needs(Role.OPERATOR),
+)
+async def roll_back_agent(
+    context: Context, caller: Caller, agent_id: str, body: RollbackBody, response: Response
+) -> DeploymentView | RollbackPlanView:
+    """Back to the previous version or to a rollback point, before everything that waits and instead of what is under way.
+
+    With `dry_run` nothing is written and the answer says in numbers what would become of what was written since the last snapshot.
+    """
+    if body.dry_run:
+        response.status_code = 200
+        rollbacks = context.services.rollbacks
+        return rollback_plan_view(
+            await rollbacks.plan(agent_id, target_version=body.target_version, state=body.state, snapshot=body.snapshot)
+        )
     deployment = await context.services.rollbacks.request(
         agent_id,
         target_version=body.target_version,
         reason=body.reason,
         actor=caller.name,
         state=body.state,
+        snapshot=body.snapshot,
         config=body.config,
         if_state=body.if_state,
         if_version=body.if_version,

@@ -5,7 +5,8 @@ from typing import Literal
 
 from pydantic import ConfigDict, Field
 
-from agent_servicing.web.schemas.common import Body, Name, NextCursor, Reason, SeenBody, Text, View, example
+from agent_servicing.web.schemas.common import Body, Name, NextCursor, SeenBody, Text, View, example
+from agent_servicing.web.schemas.written import WrittenView
 
 
 class RollbackBody(SeenBody):
@@ -14,14 +15,17 @@ class RollbackBody(SeenBody):
     model_config = ConfigDict(json_schema_extra=example(target_version="1.2.5", reason="Performance regression detected"))
 
     target_version: Name | None = Field(default=None, description="One of the rollback points; omitted: the previous version")
-    reason: Reason
+    reason: Text = Field(default="", description="Why; needed unless it is only a dry run")
     state: Literal["keep", "restore"] | None = Field(
         default=None,
-        description="keep: the state as it is, whatever its schema; omitted: keep, unless that may be unreadable for the version",
+        description="keep: the state as it is, converted where the version that leaves can do that; restore: the snapshot from before; "
+        "omitted: keep, unless the version gone back to cannot read it",
     )
+    snapshot: Name | None = Field(default=None, description="The snapshot to restore; omitted: the newest that the version left")
     config: Literal["keep", "restore"] = Field(
         default="restore", description="restore: the configuration that the version had; keep: the one in force"
     )
+    dry_run: bool = Field(default=False, description="Only tell what would be done, and what would become of what was written since")
 
 
 class VerbBody(Body):
@@ -265,3 +269,55 @@ class PlanView(View):
     scheduled_at: datetime | None
     expected_start: datetime | None = Field(description="When the calendar lets it begin; null when nobody knows")
     state_door: str
+
+
+class StateChoiceView(View):
+    """What a rollback would do with what was written since the snapshot. Null: nobody can count it."""
+
+    state: Literal["keep", "convert", "restore"]
+    possible: bool
+    kept: int | None
+    converted: int | None
+    set_aside: int | None = Field(description="Not in the state afterwards, but kept: offered to the version gone back to, and exportable")
+    sentence: str
+
+
+class RollbackPlanView(View):
+    """What a rollback would do. Nothing was changed."""
+
+    model_config = ConfigDict(
+        json_schema_extra=example(
+            dry_run=True,
+            agent_id="WowMemory",
+            from_version="0.4.3",
+            to_version="0.4.2",
+            stages=[{"stage": "deploy_target", "sentence": "Start 3 instances of 0.4.2"}],
+            state_door="one_way",
+            state_sentence="the old version cannot read state schema 2, which the new one writes",
+            choice_needed=True,
+            snapshot="upg-20260102-001",
+            written={"snapshot": "upg-20260102-001", "records": 214, "removed": 0, "places": [], "notes": []},
+            choices=[
+                {
+                    "state": "restore",
+                    "possible": True,
+                    "kept": 0,
+                    "converted": 0,
+                    "set_aside": 214,
+                    "sentence": "upg-20260102-001 is put back",
+                }
+            ],
+        )
+    )
+
+    dry_run: Literal[True] = True
+    agent_id: str
+    from_version: str | None
+    to_version: str
+    stages: list[PlannedStageView]
+    state_door: str
+    state_sentence: str
+    choice_needed: bool = Field(description="The request needs `state`, or is answered 409 state_choice_needed")
+    snapshot: str | None = Field(description="What a restore would put back; null: there is none that could be")
+    written: WrittenView | None = Field(description="Since that snapshot; null: nobody can count it")
+    choices: list[StateChoiceView] = Field(description="The one that is taken when nobody says comes first; empty: no state is kept")

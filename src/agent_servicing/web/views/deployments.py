@@ -1,7 +1,7 @@
 """Deployments as the API shows them: core values in, response models out; pure. Used by the routes, the live view and problem documents."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import datetime
 
 from agent_servicing.core import latency
@@ -13,7 +13,7 @@ from agent_servicing.core.stages import Replace, SetTraffic, StageRecord
 from agent_servicing.core.status import DeploymentKind, DeploymentStatus, StageStatus
 from agent_servicing.core.strategies import STRATEGIES
 from agent_servicing.services.stage_words import estimated_minutes
-from agent_servicing.services.views import DeploymentPage, Plan
+from agent_servicing.services.views import DeploymentPage, Plan, RollbackPlan
 from agent_servicing.web.schemas.deployments import (
     BothSidesView,
     DeploymentList,
@@ -23,9 +23,11 @@ from agent_servicing.web.schemas.deployments import (
     PlanView,
     PolicyView,
     RollbackCauseView,
+    RollbackPlanView,
     SideView,
     StageView,
 )
+from agent_servicing.web.views.written import written_fields
 
 READINGS_SECONDS = 10.0
 """What the two versions' metrics are averaged over: short enough to follow, long enough not to jump."""
@@ -93,6 +95,19 @@ def plan_view(plan: Plan) -> PlanView:
             "agent_id": plan.agent,
             "stages": list(plan.stages),
             "refusals": [replace(refusal, field=body_path(refusal.field, plan.strategy)) for refusal in plan.refusals],
+            **{name: getattr(plan, name) for name in fields},
+        }
+    )
+
+
+def rollback_plan_view(plan: RollbackPlan) -> RollbackPlanView:
+    fields = ("from_version", "to_version", "state_door", "state_sentence", "choice_needed", "snapshot")
+    return RollbackPlanView.model_validate(
+        {
+            "agent_id": plan.agent,
+            "stages": list(plan.stages),
+            "written": written_fields(plan.written),
+            "choices": [asdict(choice) for choice in plan.choices],
             **{name: getattr(plan, name) for name in fields},
         }
     )

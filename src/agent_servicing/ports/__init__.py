@@ -21,7 +21,6 @@ from agent_servicing.core.metrics import Counters
 from agent_servicing.core.model import AgentState, Preparation, Probe, Process, Release, Verification
 from agent_servicing.core.reports import Limit
 from agent_servicing.core.routing import Routing, RoutingView
-from agent_servicing.core.state import SavedState, Saving
 from agent_servicing.core.versions import SourceVersion
 
 
@@ -56,10 +55,13 @@ class Runtime(Protocol):
         """How far that installation is."""
         ...
 
-    async def start(self, release: Release, *, instance: str, generation: int, config: str = "", revision: str = "") -> None:
+    async def start(
+        self, release: Release, *, instance: str, generation: int, config: str = "", revision: str = "", epoch: int = 0
+    ) -> None:
         """Start this instance unless it was started before, even when it has ended since.
 
-        `config` is the text of its configuration file, empty: the manifest's defaults; `revision` is that configuration's name.
+        `config` is the text of its configuration file, empty: the manifest's defaults; `revision` is that configuration's name. `epoch` is
+        the state folder it is given.
         """
         ...
 
@@ -288,28 +290,6 @@ class Verifier(Protocol):
     async def forget(self, key: str) -> None:
         """Drop it and end what still runs of it; an unknown key is fine."""
         ...
-
-
-class Snapshots(Protocol):
-    """Keeps copies of an agent's state. `key` names one snapshot, and stays its name."""
-
-    async def begin(self, release: Release, *, key: str, pinned: bool = False) -> None:
-        """Take one of the state that this version keeps, unless that was begun under this key. Returns at once. A pinned one stays."""
-
-    async def outcome(self, agent: str, key: str) -> Saving:
-        """How far it is; one that is done stays done over restarts of the server."""
-
-    async def list(self, agent: str) -> Sequence[SavedState]:
-        """The usable ones, newest first."""
-
-    async def rehearse(self, agent: str, key: str) -> SavedState:
-        """Restore it into a scratch folder and check everything there is to check. Raises `PermanentError` when there is none."""
-
-    async def unpack(self, agent: str, key: str) -> str:
-        """Restore it beside the state, which stays untouched; the folder. Raises `PermanentError`, also when that folder is there."""
-
-    async def remove(self, agent: str, key: str) -> None:
-        """Drop it and what only it needed; an unknown key is fine."""
 
 
 class Reports(Protocol):
