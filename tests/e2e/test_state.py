@@ -49,6 +49,15 @@ PROGRAM = textwrap.dedent('''
         rows = database.execute(f"SELECT text FROM memories WHERE schema IN ({marks})", ME["reads"]).fetchall()
         return {"texts": [text for (text,) in rows], "version": ME["version"]}
 
+    @app.post("/forget")
+    async def forget():
+        database.execute("DELETE FROM memories")
+
+    @servicing.state.export
+    def export():
+        for id_, text, schema in database.execute("SELECT * FROM memories").fetchall():
+            yield {"id": id_, "schema": schema, "value": {"text": text}}
+
     @servicing.state.import_
     def take_in(record):
         text = record["value"]["text"]
@@ -86,6 +95,10 @@ directory = "state"
 writes = {writes}
 reads = {reads}
 converts = {converts}
+{stores}
+"""
+
+MEMORIES = """
 [[state.stores]]
 kind = "sqlite"
 path = "memories.db"
@@ -148,7 +161,12 @@ def an_agent(server: Server, agent: str, *versions: dict[str, Any]) -> None:
 
 
 def manifest(server: Server, agent: str, version: dict[str, Any]) -> str:
-    parts = {"writes": version["writes"], "reads": version["reads"], "converts": version.get("converts", [])}
+    parts = {
+        "writes": version["writes"],
+        "reads": version["reads"],
+        "converts": version.get("converts", []),
+        "stores": version.get("stores", MEMORIES),
+    }
     return MANIFEST.format(agent=agent, source=server.folder / agent, python=sys.executable, **parts)
 
 
@@ -265,3 +283,18 @@ def test_the_version_that_serves_is_given_a_snapshot_by_one_command(server: Serv
     assert recalled(server, agent) == {"before"}
     (aside,) = server.get(f"/agents/{agent}/state")["set_aside"]
     assert (aside["kept"], aside["set_aside"]) == (0, 1)
+
+
+def test_what_only_the_agent_can_export_is_kept_with_the_snapshot_and_can_be_brought_back(server: Server) -> None:
+    agent = "Exports"
+    an_agent(server, agent, {**OLD, "stores": '[[state.stores]]\nkind = "http"'})
+    httpx.post(f"{server.router_url}/{agent}/remember", json={"text": "exported"}).raise_for_status()
+    name = json.loads(server.run("--json", "state", "snapshot", agent, "--reason", "before").stdout)["snapshot"]
+    wait_for("the snapshot", lambda: any(s["snapshot"] == name for s in server.get(f"/agents/{agent}/state")["snapshots"]))
+    folder = Path(server.post(f"/agents/{agent}/state/snapshots/{name}/unpack", expect=200)["folder"])
+    (line,) = (folder / "export.ndjson").read_text().splitlines()
+    assert json.loads(line)["value"]["text"] == "exported"
+    httpx.post(f"{server.router_url}/{agent}/forget").raise_for_status()
+    assert recalled(server, agent) == set()
+    assert "1 records taken in, 0 refused" in server.run("state", "bring", agent, name, "--reason", "it forgot").stdout
+    assert recalled(server, agent) == {"exported"}

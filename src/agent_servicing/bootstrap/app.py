@@ -205,8 +205,8 @@ async def _channel(stack: AsyncExitStack, runtime: Runtime, clock: Clock, *, sec
 
 async def _state(stack: AsyncExitStack, settings: Settings, clock: Clock, runtime: Runtime) -> tuple[FolderSnapshots, FolderEpochs]:
     """No agent is asked anything with a runtime whose instances have no token of ours."""
-    snapshots = await stack.enter_async_context(FolderSnapshots(data_dir=settings.data_dir, clock=clock))
     hooks = await stack.enter_async_context(StateHooks(runtime=runtime)) if isinstance(runtime, ConfiguresInstances) else None
+    snapshots = await stack.enter_async_context(FolderSnapshots(data_dir=settings.data_dir, clock=clock, hooks=hooks))
     return snapshots, await stack.enter_async_context(FolderEpochs(snapshots=snapshots, hooks=hooks, clock=clock))
 
 

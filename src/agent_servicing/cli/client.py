@@ -202,6 +202,9 @@ class Api:
     def unpack(self, agent: str, snapshot: str) -> Json:
         return self.send("POST", _path("agents", agent, "state", "snapshots", snapshot, "unpack"))
 
+    def bring_snapshot(self, agent: str, snapshot: str, reason: str) -> Json:
+        return self.send("POST", _path("agents", agent, "state", "snapshots", snapshot, "bring"), {"reason": reason})
+
     def remove_snapshot(self, agent: str, snapshot: str) -> Json:
         return self.send("DELETE", _path("agents", agent, "state", "snapshots", snapshot))
 

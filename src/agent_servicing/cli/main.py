@@ -151,6 +151,7 @@ STATE: dict[str, Callable[..., None]] = {
     "unpack": states.unpack,
     "remove": states.remove,
     "restore": states.restore,
+    "bring": states.bring,
     "export": states.export,
     "offer": states.offer,
     "discard": states.discard,

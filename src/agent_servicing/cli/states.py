@@ -1,4 +1,4 @@
-"""Commands on agents' state: `servicing state show|snapshot|rehearse|unpack|remove|restore|export|offer|discard`."""
+"""Commands on agents' state: `servicing state show|snapshot|rehearse|unpack|remove|restore|bring|export|offer|discard`."""
 
 import sys
 from pathlib import Path
@@ -60,6 +60,12 @@ def restore(session: Session, agent: options.Agent, snapshot: Snapshot, reason: 
     version = session.api.state(agent).get("version")
     body = {"target_version": version, "state": "restore", "snapshot": snapshot, "reason": reason}
     started(session, session.api.rollback(agent, body), agent=agent, watching=watch)
+
+
+def bring(session: Session, agent: options.Agent, snapshot: Snapshot, reason: options.Reason) -> None:
+    """Offer what the agent itself had exported for a snapshot (a store of kind http) to the version that serves."""
+    view = session.api.bring_snapshot(agent, snapshot, reason)
+    session.out.result(view, lambda: f"{view.get('taken')} records taken in, {view.get('refused')} refused.")
 
 
 def export(session: Session, agent: options.Agent, epoch: Epoch, to: To = None) -> None:

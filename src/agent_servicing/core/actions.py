@@ -81,12 +81,15 @@ class EndVerification:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BeginSnapshot:
-    """Copy the agent's state, as this version keeps it; returns at once, progress is observed under `key`."""
+    """Copy the agent's state, as this version keeps it; returns at once, progress is observed under `key`. One of `instances` is asked for
+    what only the agent itself can export.
+    """
 
     agent: str
     version: str
     key: str
     epoch: int = 0
+    instances: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

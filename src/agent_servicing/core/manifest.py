@@ -82,12 +82,12 @@ class ConfigSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StateStore:
-    """One part of an agent's state; `path` lies inside the state directory.
+    """One part of an agent's state; `path` lies inside the state directory. `http` is what the agent exports itself, wherever it keeps that.
 
     `records` are the tables whose rows are what the agent remembers, as against what it derives from them; empty means all.
     """
 
-    kind: Literal["directory", "sqlite"]
+    kind: Literal["directory", "sqlite", "http"]
     path: str = "."
     records: tuple[str, ...] = ()
 

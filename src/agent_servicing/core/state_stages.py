@@ -48,7 +48,8 @@ def _copied(draft: Draft, deployment: Deployment) -> Progress:
         return Progress(done=True, note="nothing is running whose state could be kept")
     if _absent(draft):
         agent, key = draft.agent.agent, deployment.deployment
-        draft.do(BeginSnapshot(agent=agent, version=serving.version, key=key, epoch=serving.epoch))
+        ready = tuple(i.instance for i in draft.ready(serving.number))
+        draft.do(BeginSnapshot(agent=agent, version=serving.version, key=key, epoch=serving.epoch, instances=ready))
     return _told(draft, "copying the state")
 
 

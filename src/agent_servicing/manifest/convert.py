@@ -50,7 +50,7 @@ def to_core(file: ManifestFile, text: str) -> Manifest:
             writes=file.state.writes,
             reads=tuple(file.state.reads),
             converts=tuple(file.state.converts),
-            stores=tuple(StateStore(kind=store.kind, path=store.path, records=tuple(store.records)) for store in file.state.stores),
+            stores=tuple(StateStore(kind=store.kind, path=store.path or ".", records=tuple(store.records)) for store in file.state.stores),
         ),
         tests=_tests(file.tests),
         upgrade=UpgradeNotes(
@@ -113,7 +113,10 @@ def to_file(manifest: Manifest) -> dict[str, object]:
 
 
 def _state(state: StateSpec) -> dict[str, object]:
-    stores = [_set(kind=store.kind, path=store.path, records=list(store.records) or None) for store in state.stores]
+    stores = [
+        _set(kind=store.kind, path=None if store.kind == "http" else store.path, records=list(store.records) or None)
+        for store in state.stores
+    ]
     return _set(
         directory=state.directory,
         writes=state.writes,

@@ -216,9 +216,15 @@ class ConfigTable(Table):
 class StateStoreTable(Table):
     """One part of the state."""
 
-    kind: Literal["directory", "sqlite"]
-    path: InsidePath
+    kind: Literal["directory", "sqlite", "http"]
+    path: InsidePath | None = None
     records: Annotated[list[Annotated[str, Field(min_length=1, max_length=200)]], Field(max_length=100)] = Field(default_factory=list)
+
+    @model_validator(mode="after")
+    def files_have_a_path(self) -> Self:
+        if (self.path is None) != (self.kind == "http"):
+            raise _problem("a directory or sqlite store needs a path, an http store has none: the agent exports it itself")
+        return self
 
     @model_validator(mode="after")
     def records_are_tables(self) -> Self:

@@ -14,8 +14,11 @@ from agent_servicing.core.state import SavedState, Saving, SetAsideState, Writte
 class Snapshots(Protocol):
     """Keeps copies of an agent's state. `key` names one snapshot, and stays its name."""
 
-    async def begin(self, release: Release, *, key: str, pinned: bool = False, epoch: int = 0) -> None:
-        """Take one of the state that this version keeps, unless that was begun under this key. Returns at once. A pinned one stays."""
+    async def begin(self, release: Release, *, key: str, pinned: bool = False, epoch: int = 0, exporters: Sequence[Process] = ()) -> None:
+        """Take one of the state that this version keeps, unless that was begun under this key. Returns at once. A pinned one stays.
+
+        One of the exporters is asked for what only the agent itself can export, where the manifest names such a store.
+        """
 
     async def outcome(self, agent: str, key: str) -> Saving:
         """How far it is; one that is done stays done over restarts of the server."""
@@ -72,6 +75,12 @@ class SetAsides(Protocol):
 
     async def offer(self, release: Release, epoch: int, *, takers: Sequence[Process]) -> SetAsideState:
         """Offer what was set aside there to one of these instances. Raises `PermanentError`."""
+
+    async def bring(self, release: Release, *, snapshot: str, takers: Sequence[Process]) -> tuple[int, int]:
+        """Offer what the agent had exported for that snapshot to one of these instances; how many were taken and refused.
+
+        Raises `PermanentError`, also when there is no such export.
+        """
 
     async def discard(self, agent: str, epoch: int) -> None:
         """Drop what was set aside there, and the folder, for good."""

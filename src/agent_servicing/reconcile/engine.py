@@ -212,7 +212,7 @@ class Engine:
         release, key = state.releases[action.version], action.key
         match action:
             case BeginSnapshot():
-                await self.snapshots.begin(release, key=key, epoch=action.epoch)
+                await self.snapshots.begin(release, key=key, epoch=action.epoch, exporters=await self._running(action))
             case BeginRestore():
                 await self.restores.restore(release, key=key, snapshot=action.snapshot, epoch=action.epoch)
             case BeginConversion():
@@ -222,7 +222,7 @@ class Engine:
                 takers = [each for each in running if state.releases[each.version].manifest.config.reload == "sdk"]
                 await self.restores.count(release, key=key, snapshot=base, epoch=action.epoch, takers=takers, complete=action.complete)
 
-    async def _running(self, action: BeginConversion | BeginSetAside) -> Sequence[Process]:
+    async def _running(self, action: BeginSnapshot | BeginConversion | BeginSetAside) -> Sequence[Process]:
         """Where the instances of this action are, as far as they still run."""
         there = await self.runtime.observe(action.agent)
         return [there[name] for name in action.instances if name in there and there[name].alive]

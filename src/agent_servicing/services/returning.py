@@ -1,6 +1,7 @@
 """What a rollback does with the state: which snapshot it puts back, and what each choice means in numbers. Used by `rollback`; pure."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from agent_servicing.core.errors import Conflict, NotFound
 from agent_servicing.core.manifest import StateSpec
@@ -55,7 +56,12 @@ def choices(old: StateSpec, new: StateSpec, *, target: str, snapshot: SavedState
         set_aside=0,
         sentence=f"The version that leaves converts what it wrote to state schema {schema}; what it cannot convert stays as it is.",
     )
-    return (*((convert,) if schema is not None else (keep,)), _restore(target, snapshot, count))
+    restore = _restore(target, snapshot, count)
+    if restore.possible and any(store.kind == "http" for store in old.stores):
+        restore = replace(
+            restore, sentence=f"{restore.sentence} What only the agent itself can export is not put back (servicing state bring)."
+        )
+    return (*((convert,) if schema is not None else (keep,)), restore)
 
 
 def _restore(target: str, snapshot: SavedState | None, count: int | None) -> Choice:

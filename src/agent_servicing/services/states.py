@@ -8,7 +8,7 @@ from typing import Final
 from agent_servicing.core.errors import Conflict, Invalid, NotFound, PermanentError
 from agent_servicing.core.events import Event
 from agent_servicing.core.manifest import StateSpec
-from agent_servicing.core.model import AgentState, Release
+from agent_servicing.core.model import AgentState, Process, Release
 from agent_servicing.core.state import Door, SavedState, SetAsideState, door
 from agent_servicing.core.status import InstanceStatus
 from agent_servicing.ports import Clock, Ids, Runtime
@@ -96,7 +96,7 @@ class AgentStates:
             data = {"snapshot": name, "version": release.version}
             event = Event(type="snapshot_requested", at=self._clock.now(), agent=agent, actor=actor, reason=reason, audit=True, data=data)
             await record(connection, self._ids, self._settings, event)
-        await snapshots.begin(release, key=name, pinned=True, epoch=state.agent.epoch)
+        await snapshots.begin(release, key=name, pinned=True, epoch=state.agent.epoch, exporters=await self._ready(state))
         return name
 
     async def rehearse(self, agent: str, snapshot: str, *, actor: str) -> SavedState:
@@ -147,16 +147,41 @@ class AgentStates:
         asides, before = await self._aside(agent, epoch)
         async with self._database.read() as connection:
             state = await require_active(connection, agent)
-        release = _serving(state)
-        there = await self._runtime.observe(agent)
-        ready = [i.instance for i in state.instances if i.status is InstanceStatus.READY and i.generation == state.agent.stable]
-        takers = [there[name] for name in ready if name in there and there[name].alive]
-        if not takers or release.manifest.config.reload != "sdk":
-            raise Conflict(f"Nobody of {agent} {release.version} can take records in.", code="nobody_takes_in")
+        release, takers = await self._takers(state)
         after = await asides.offer(release, epoch, takers=takers)
         data: dict[str, object] = {"epoch": epoch, "kept": after.kept - before.kept, "set_aside": after.set_aside, "detail": after.detail}
         await self._tell("set_aside_offered", agent, actor, data)
         return after
+
+    async def bring(self, agent: str, snapshot: str, *, reason: str, actor: str) -> tuple[int, int]:
+        """Offer what the agent had exported for a snapshot to the version that serves; how many records were taken and refused.
+
+        Raises NotFound `unknown_snapshot`, Conflict `nobody_takes_in`, `nothing_to_bring`, Invalid `reason_missing`.
+        """
+        reason = checked_reason(reason, needed=True)
+        await self._require(agent, snapshot)
+        async with self._database.read() as connection:
+            state = await require_active(connection, agent)
+        release, takers = await self._takers(state)
+        if self._asides is None:
+            raise Invalid("This server takes no snapshots.", code="no_snapshots")
+        try:
+            taken, refused = await self._asides.bring(release, snapshot=snapshot, takers=takers)
+        except PermanentError as error:
+            raise Conflict(f"Nothing was brought: {error}.", code="nothing_to_bring") from error
+        await self._tell("snapshot_brought", agent, actor, {"snapshot": snapshot, "taken": taken, "refused": refused}, reason=reason)
+        return taken, refused
+
+    async def _takers(self, state: AgentState) -> tuple[Release, Sequence[Process]]:
+        release, takers = _serving(state), await self._ready(state)
+        if not takers or release.manifest.config.reload != "sdk":
+            raise Conflict(f"Nobody of {state.agent.agent} {release.version} can take records in.", code="nobody_takes_in")
+        return release, takers
+
+    async def _ready(self, state: AgentState) -> Sequence[Process]:
+        there = await self._runtime.observe(state.agent.agent)
+        ready = [i.instance for i in state.instances if i.status is InstanceStatus.READY and i.generation == state.agent.stable]
+        return [there[name] for name in ready if name in there and there[name].alive]
 
     async def discard(self, agent: str, epoch: int, *, reason: str, actor: str) -> None:
         """Drop the records for good; the folder that was left stays. Raises NotFound `unknown_set_aside`, Invalid `reason_missing`."""

@@ -164,7 +164,7 @@ class MemorySnapshots:
     problem: str = ""
     begun: dict[str, tuple[str, datetime]] = field(default_factory=dict)
 
-    async def begin(self, release: Release, *, key: str, pinned: bool = False, epoch: int = 0) -> None:  # noqa: ARG002  (nothing expires)
+    async def begin(self, release: Release, *, key: str, **_more: object) -> None:
         self.begun.setdefault(key, (release.version, self.clock.now()))
 
     async def outcome(self, agent: str, key: str) -> Saving:  # noqa: ARG002  (there is one agent)

@@ -16,10 +16,13 @@ from agent_servicing.core.state import SavedState
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """One file, folder or link. `mark` says whether a file is the one that was read before, so that it need not be read again."""
+    """One file, folder or link. `mark` says whether a file is the one that was read before, so that it need not be read again.
+
+    `export` is what the agent itself gave: no file of the state, and never put back as one.
+    """
 
     path: str
-    kind: Literal["file", "sqlite", "folder", "link"]
+    kind: Literal["file", "sqlite", "folder", "link", "export"]
     mode: int = 0o600
     size: int = 0
     modified_ns: int = 0

@@ -119,6 +119,20 @@ class FolderEpochs:
         await to_thread.run_sync(aside.write, changed)
         return changed
 
+    async def bring(self, release: Release, *, snapshot: str, takers: Sequence[Process]) -> tuple[int, int]:
+        found = await to_thread.run_sync(self._snapshots.find, release.agent, snapshot)
+        entry = next((each for each in found.entries if each.kind == "export"), None)
+        if entry is None:
+            raise PermanentError(f"{snapshot} holds nothing that the agent exported itself")
+        if self._hooks is None or not takers:
+            raise PermanentError("nobody is there to take it in")
+        chunks, taken, refused = Chunks(folder=self._folders.snapshots(release.agent) / "chunks"), 0, 0
+        lines = _lines(chunks.get(name) for name in entry.chunks)
+        while batch := await to_thread.run_sync(lambda: list(islice(lines, BATCH_RECORDS))):
+            answer = await self._hooks.take_in(release.agent, takers[0], batch)
+            taken, refused = taken + answer.imported, refused + answer.refused_count
+        return taken, refused
+
     async def discard(self, agent: str, epoch: int) -> None:
         await self._snapshots.work(agent, self._aside(agent, epoch).drop)
 
@@ -244,6 +258,16 @@ class FolderEpochs:
             outcome = Saving(status=SavingStatus.FAILED, detail=f"it broke: {type(error).__name__}")
         self._outcomes[act, agent, key] = outcome
         self._log.info("state", act=act, agent=agent, key=key, status=outcome.status.value, detail=outcome.detail)
+
+
+def _lines(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    """Lines of a text that comes in pieces, the empty ones left out."""
+    rest = b""
+    for piece in pieces:
+        *whole, rest = (rest + piece).split(b"\n")
+        yield from (line for line in whole if line.strip())
+    if rest.strip():
+        yield rest
 
 
 def _taken(batch: Sequence[tuple[str, bytes]], answer: TakenIn) -> list[str]:

@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import Final, Self, TypeVar
 
@@ -18,6 +19,8 @@ from agent_servicing.core.model import Process
 from agent_servicing.ports import ConfiguresInstances
 
 CONVERSION_SECONDS: Final = 600.0
+EXPORT_SECONDS: Final = 600.0
+EXPORT_BYTES_MAX: Final = 4 * 1024**3
 TAKE_IN_SECONDS: Final = 60.0
 """For one batch."""
 
@@ -79,6 +82,19 @@ class StateHooks:
             said = _understood(_CONVERTED, answer)
             whole = Converted(converted=_sum(whole.converted, said.converted), failed=_sum(whole.failed, said.failed))
         return whole
+
+    async def export(self, agent: str, process: Process, target: Path) -> None:
+        """Everything that the agent remembers, as it tells it, into a file. Raises `PermanentError`, `OSError`."""
+        asked = f"GET {BASE}state/export of {process.instance}"
+        try:
+            with anyio.fail_after(EXPORT_SECONDS):
+                status = await self._http.download(agent, process, "state/export", target, most=EXPORT_BYTES_MAX)
+        except TimeoutError as error:
+            raise PermanentError(f"{asked} did not end within {EXPORT_SECONDS:g} s") from error
+        except httpx.HTTPError as error:
+            raise PermanentError(f"{asked} failed: {str(error) or type(error).__name__}") from error
+        if status != 200:
+            raise PermanentError(f"{asked} answered {status}")
 
     async def take_in(self, agent: str, process: Process, lines: Sequence[bytes]) -> TakenIn:
         """Offer records, at most `BATCH_RECORDS`, to an instance that answers requests. Raises `PermanentError` when it takes none in."""

@@ -9,16 +9,21 @@ from agent_servicing.adapters.state.description import Description, Entry
 from agent_servicing.core.errors import PermanentError
 
 
-def restore(description: Description, chunks: Chunks, target: Path) -> None:
-    """Write everything below `target`. Raises `OSError`, and `PermanentError` for a snapshot that is damaged."""
+def restore(description: Description, chunks: Chunks, target: Path, *, exports: bool = False) -> None:
+    """Write everything below `target`, what the agent had exported itself only with `exports`.
+
+    Raises `OSError`, and `PermanentError` for a snapshot that is damaged.
+    """
     target.mkdir(parents=True, mode=0o700)
     for entry in description.entries:
         if entry.kind == "folder":
             _inside(target, entry).mkdir(parents=True, exist_ok=True)
     for entry in description.entries:
+        if entry.kind == "export" and not exports:
+            continue
         path = _inside(target, entry)
         path.parent.mkdir(parents=True, exist_ok=True)
-        if entry.kind in ("file", "sqlite"):
+        if entry.kind in ("file", "sqlite", "export"):
             _write(entry, chunks, path)
     # Links last, so that nothing is written through one; folders' modes after what is in them.
     for entry in reversed(description.entries):
@@ -46,7 +51,8 @@ def _write(entry: Entry, chunks: Chunks, path: Path) -> None:
     if size != entry.size:
         raise PermanentError(f"{entry.path} has {size} bytes in the snapshot, not {entry.size}")
     path.chmod(entry.mode)
-    os.utime(path, ns=(entry.modified_ns, entry.modified_ns))
+    if entry.kind != "export":
+        os.utime(path, ns=(entry.modified_ns, entry.modified_ns))
 
 
 def _inside(target: Path, entry: Entry) -> Path:

@@ -16,7 +16,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self, TypeVar
+from typing import Final, Protocol, Self, TypeVar
 
 import anyio
 import structlog
@@ -30,9 +30,11 @@ from agent_servicing.adapters.state.description import Description
 from agent_servicing.adapters.state.restoring import problems, restore
 from agent_servicing.adapters.state.taking import Taking
 from agent_servicing.core.errors import PermanentError
-from agent_servicing.core.model import Release
+from agent_servicing.core.model import Process, Release
 from agent_servicing.core.state import Rehearsal, SavedState, Saving, SavingStatus
 from agent_servicing.ports import Clock
+
+EXPORT: Final = "export.part"
 
 KEPT: Final = 5
 """As many as there are rollback points. Pinned ones are kept besides."""
@@ -49,10 +51,17 @@ class Stopped(Exception):
     """The server ends while a snapshot is taken."""
 
 
+class Exports(Protocol):
+    """What `hooks.StateHooks` does here."""
+
+    async def export(self, agent: str, process: Process, target: Path) -> None: ...
+
+
 class FolderSnapshots:
     """`Snapshots` below the data directory, as an async context manager; leaving it stops what runs, and nothing half remains."""
 
-    def __init__(self, *, data_dir: Path, clock: Clock) -> None:
+    def __init__(self, *, data_dir: Path, clock: Clock, hooks: Exports | None = None) -> None:
+        self._hooks = hooks
         self.folders, self._clock = Folders(data_dir=data_dir.resolve()), clock
         self._outcomes: dict[tuple[str, str], Saving] = {}
         self._locks: dict[str, anyio.Lock] = {}
@@ -71,11 +80,11 @@ class FolderSnapshots:
         await self._tasks.__aexit__(None, None, None)
         await to_thread.run_sync(self._threads.shutdown)
 
-    async def begin(self, release: Release, *, key: str, pinned: bool = False, epoch: int = 0) -> None:
+    async def begin(self, release: Release, *, key: str, pinned: bool = False, epoch: int = 0, exporters: Sequence[Process] = ()) -> None:
         if (await self.outcome(release.agent, key)).status is SavingStatus.ABSENT:
             self._outcomes[release.agent, key] = Saving(status=SavingStatus.RUNNING, detail="copying the state")
             self._drop_oldest()
-            self._tasks.start_soon(self._take, release, key, pinned, epoch)
+            self._tasks.start_soon(self._take, release, key, pinned, epoch, exporters)
 
     async def outcome(self, agent: str, key: str) -> Saving:
         known = self._outcomes.get((agent, key))
@@ -104,9 +113,10 @@ class FolderSnapshots:
             self._outcomes.pop((agent, key), None)
             await self._in_thread(partial(self._removed, agent, key))
 
-    async def _take(self, release: Release, key: str, pinned: bool, epoch: int) -> None:
+    async def _take(self, release: Release, key: str, pinned: bool, epoch: int, exporters: Sequence[Process]) -> None:
         try:
             async with self._lock(release.agent):
+                await self._export(release, exporters)
                 saved = await self._in_thread(partial(self._taken, release, key, pinned=pinned, epoch=epoch))
             outcome = Saving(status=SavingStatus.DONE, detail=described(saved))
         except PermanentError as error:
@@ -120,6 +130,17 @@ class FolderSnapshots:
             outcome = Saving(status=SavingStatus.FAILED, detail=f"taking the snapshot itself failed: {type(error).__name__}")
         self._outcomes[release.agent, key] = outcome
         self._log.info("snapshot", agent=release.agent, snapshot=key, status=outcome.status.value, detail=outcome.detail)
+
+    async def _export(self, release: Release, exporters: Sequence[Process]) -> None:
+        """What the agent alone can read, into a file that is then kept like any other."""
+        target = self.folders.snapshots(release.agent) / EXPORT
+        target.unlink(missing_ok=True)
+        if not any(store.kind == "http" for store in release.manifest.state.stores):
+            return
+        if self._hooks is None or not exporters:
+            raise PermanentError("nobody is there to export the state that only the agent itself can read")
+        target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        await self._hooks.export(release.agent, exporters[0], target)
 
     def _taken(self, release: Release, key: str, *, pinned: bool, epoch: int) -> SavedState:
         began, began_at = self._clock.monotonic(), self._clock.now()
@@ -136,7 +157,7 @@ class FolderSnapshots:
             check=self.check,
         )
         try:
-            entries = tuple(taking.entries())
+            entries = (*taking.entries(), *taking.exported(folder / EXPORT))
             chunks.settle()
             saved = SavedState(
                 snapshot=key,
@@ -157,6 +178,7 @@ class FolderSnapshots:
                 _sweep(folder, before)
             raise
         finally:
+            (folder / EXPORT).unlink(missing_ok=True)
             shutil.rmtree(scratch, ignore_errors=True)
         _sweep(folder, _expire(folder, [made, *before]))
         return saved
@@ -188,7 +210,7 @@ class FolderSnapshots:
             raise PermanentError(f"{target} is there already")
         scratch = _scratch(folder)
         try:
-            restore(_find(folder, key), Chunks(folder=folder / "chunks"), scratch / "state")
+            restore(_find(folder, key), Chunks(folder=folder / "chunks"), scratch / "state", exports=True)
             (scratch / "state").rename(target)
         except OSError as error:
             raise PermanentError(f"the snapshot could not be unpacked: {sentence(error)}") from error

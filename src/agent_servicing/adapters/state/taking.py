@@ -16,6 +16,8 @@ from agent_servicing.core.manifest import StateStore
 READS_MAX: Final = 3
 """A file that changes while it is read is read again so often; then it is kept as it was read, and the snapshot says so."""
 
+EXPORTED: Final = "export.ndjson"
+
 FILES_MAX: Final = 1_000_000
 NOTES_MAX: Final = 50
 
@@ -45,6 +47,12 @@ class Taking:
                 continue
             if entry is not None:
                 yield entry
+
+    def exported(self, file: Path) -> Iterator[Entry]:
+        """What the agent exported itself, where it did."""
+        if file.is_file():
+            size, chunks = self._read(file)
+            yield Entry(path=EXPORTED, kind="export", size=size, chunks=chunks)
 
     def note(self, text: str) -> None:
         if len(self.notes) < NOTES_MAX:
@@ -112,6 +120,8 @@ def paths(root: Path, stores: tuple[StateStore, ...], note: Callable[[str], None
                 note(f"{part.path} does not exist")
         elif not top.resolve().is_relative_to(root.resolve()):
             raise PermanentError(f"{part.path} leads out of the state directory")
+        elif part.kind == "http":
+            continue
         elif part.kind == "sqlite":
             yield top
         else:

@@ -327,7 +327,7 @@ class SimSnapshots:
     later: Timer
     runs: dict[tuple[str, str], Saving] = field(default_factory=dict)
 
-    async def begin(self, release: Release, *, key: str, pinned: bool = False, epoch: int = 0) -> None:  # noqa: ARG002  (nothing expires)
+    async def begin(self, release: Release, *, key: str, **_more: object) -> None:
         name = (release.agent, key)
         if name in self.runs:
             return

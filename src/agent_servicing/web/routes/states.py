@@ -13,6 +13,7 @@ from agent_servicing.services.states import AgentStateView
 from agent_servicing.web.auth import Caller, needs
 from agent_servicing.web.context import Context
 from agent_servicing.web.schemas.states import (
+    BroughtView,
     DiscardBody,
     SetAsideView,
     SnapshotBegunView,
@@ -50,6 +51,13 @@ async def rehearse_snapshot(context: Context, caller: Caller, agent_id: str, sna
 async def unpack_snapshot(context: Context, caller: Caller, agent_id: str, snapshot: str) -> UnpackedView:
     """Restore it into a folder beside the state, which stays untouched, to put back by hand or to look into. Answers when it is done."""
     return UnpackedView(folder=await context.services.states.unpack(agent_id, snapshot, actor=caller.name))
+
+
+@router.post("/agents/{agent_id}/state/snapshots/{snapshot}/bring", summary="Bring back an export", **needs(Role.OPERATOR))
+async def bring_snapshot(context: Context, caller: Caller, agent_id: str, snapshot: str, body: SnapshotBody) -> BroughtView:
+    """Offer what the agent itself had exported for this snapshot (a store of kind `http`) to the version that serves. Answers when it is done."""
+    taken, refused = await context.services.states.bring(agent_id, snapshot, reason=body.reason, actor=caller.name)
+    return BroughtView(taken=taken, refused=refused)
 
 
 @router.get(

@@ -81,6 +81,13 @@ class SnapshotBegunView(View):
     snapshot: str = Field(description="In the list of snapshots once it is usable")
 
 
+class BroughtView(View):
+    model_config = ConfigDict(json_schema_extra=example(taken=209, refused=5))
+
+    taken: int
+    refused: int
+
+
 class UnpackedView(View):
     model_config = ConfigDict(json_schema_extra=example(folder="/var/lib/servicing/agents/WowMemory/snapshots/unpacked-upg-20260102-001"))
 
@@ -112,7 +119,7 @@ class DiscardBody(Body):
 
 
 class StoreView(View):
-    kind: Literal["directory", "sqlite"]
+    kind: Literal["directory", "sqlite", "http"]
     path: str
     records: list[str] = Field(description="Tables whose rows are counted as what the agent remembers; empty: all")
 
