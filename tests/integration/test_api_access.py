@@ -79,7 +79,10 @@ async def test_only_an_admin_removes_an_agent_and_manages_tokens(api_world: ApiW
     roles = {(method, path): operation.get("x-required-role") for method, path, operation in operations(api_world)}
     assert roles["DELETE", f"{PREFIX}/agents/x"] == "admin"
     assert {roles[method, path] for method, path in roles if "/tokens" in path} == {"admin"}
-    assert {roles[method, path] for method, path in roles if method == "GET" and "/agents" in path} == {"viewer", INSTANCE}
+    reads = {path: roles[method, path] for method, path in roles if method == "GET" and "/agents" in path}
+    # What an agent remembers is its users' own: who may only look sees how much was set aside, not the memories.
+    assert [path for path, role in reads.items() if role == "operator"] == [path for path in reads if path.endswith("/records")] != []
+    assert set(reads.values()) == {"viewer", "operator", INSTANCE}
 
 
 async def test_a_token_for_some_agents_reaches_no_other(api_world: ApiWorld) -> None:
