@@ -1,6 +1,6 @@
 """What the engine may rely on in every router. A router joins by adding its opener to `ROUTERS`."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +9,7 @@ from typing import Protocol
 import anyio
 import pytest
 
+from agent_servicing.adapters.router.haproxy import HaproxyRouter
 from agent_servicing.adapters.system import SystemClock
 from agent_servicing.core.manifest import ConversationKey
 from agent_servicing.core.routing import Backend, GenerationRoute, Routing
@@ -93,17 +94,28 @@ async def test_one_look_at_everything_says_the_same_as_a_look_at_each(router: Ro
     await router.apply(other)
     for wanted in ROUTINGS.values():
         await router.apply(wanted)
-        await seen(router, {wanted.agent: wanted, other.agent: other})
+        assert await router.observe_all() == {wanted.agent: wanted, other.agent: other}
     await router.remove(other.agent)
-    await seen(router, {wanted.agent: wanted})
+    assert await router.observe_all() == {wanted.agent: wanted}
 
 
-async def seen(router: SeesAllRoutings, wanted: Mapping[str, Routing]) -> None:
-    """HAProxy shows that a server drains a moment after it was told so."""
-    with anyio.move_on_after(GENEROUS_SECONDS):
-        while await router.observe_all() != wanted:
+async def test_one_look_at_everything_still_sees_that_an_instance_drains_when_nobody_answers_there_any_more(router: Router) -> None:
+    assert isinstance(router, SeesAllRoutings)
+    wanted = ROUTINGS["draining instances"]
+    await router.apply(wanted)
+    with anyio.fail_after(GENEROUS_SECONDS):
+        # Nobody listens at these addresses, and HAProxy comes to know it.
+        while not await is_down(router):
             await SystemClock().sleep(0.01)
-    assert await router.observe_all() == wanted
+    assert await router.observe_all() == {wanted.agent: wanted}
+
+
+async def is_down(router: Router) -> bool:
+    """Whether every server in use fails its checks; a router that does not check has nothing to wait for."""
+    if not isinstance(router, HaproxyRouter):
+        return True
+    rows = (await router.link.ask("show stat -1 4 -1 no-maint"))[0].splitlines()[1:]
+    return all(",DOWN," in row for row in rows)
 
 
 async def test_applying_again_changes_nothing(router: Router) -> None:

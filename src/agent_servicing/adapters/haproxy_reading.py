@@ -55,10 +55,12 @@ def read_servers(state: str, stat: str) -> dict[int, Server]:
         name, host, admin, port = part[3], part[4], int(part[6]), int(part[18])
         label = "maint" if admin & _MAINTENANCE else "drain" if admin & _DRAIN else "ready"
         in_flight, requests, errors = counts.get(name, (0, 0, 0))
-        servers[int(name.rpartition("i")[2])] = Server(
-            host=host, port=port, state=label, in_flight=in_flight, requests=requests, errors=errors
-        )
+        servers[_number(name)] = Server(host=host, port=port, state=label, in_flight=in_flight, requests=requests, errors=errors)
     return servers
+
+
+def _number(server: str) -> int:
+    return int(server.rpartition("i")[2])
 
 
 def read_stat(text: str) -> dict[str, tuple[int, int, int]]:
@@ -81,22 +83,28 @@ def read_stat(text: str) -> dict[str, tuple[int, int, int]]:
     return found
 
 
-def read_serving(text: str) -> dict[str, dict[int, Server]]:
-    """`show stat -1 4 -1 no-maint`: every server in use, by backend and number, without its counts."""
+def read_serving(text: str) -> tuple[dict[str, dict[int, Server]], set[str]]:
+    """`show stat -1 4 -1 no-maint`: every server in use, by backend and number, without its counts; and the backends it leaves in doubt.
+
+    HAProxy names one state only: of a server that fails its checks it says so, and not whether it drains as well. `read_servers` knows.
+    """
     rows = csv.reader(text.removeprefix("# ").splitlines())
     header = next(rows, [])
     if "addr" not in header:
-        return {}
+        return {}, set()
     status, address = header.index("status"), header.index("addr")
     found: dict[str, dict[int, Server]] = {}
+    doubtful: set[str] = set()
     for row in rows:
         if len(row) <= address or row[status].startswith("MAINT"):
             continue
+        if row[status].startswith("DOWN"):
+            doubtful.add(row[0])
         host, _, port = row[address].rpartition(":")
         state = "drain" if row[status].startswith("DRAIN") else "ready"
         server = Server(host=host.strip("[]"), port=int(port or 0), state=state)
-        found.setdefault(row[0], {})[int(row[1].rpartition("i")[2])] = server
-    return found
+        found.setdefault(row[0], {})[_number(row[1])] = server
+    return found, doubtful
 
 
 def read_table(text: str) -> dict[str, dict[str, int]]:

@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Mapping
 
-from agent_servicing.adapters.haproxy_reading import SHOW_MAPS, read_maps, read_serving
+from agent_servicing.adapters.haproxy_reading import SHOW_MAPS, read_maps, read_servers, read_serving
 from agent_servicing.adapters.haproxy_rows import AGENTS, HOSTS, LABELS, PINS, Rows, Servers, backends_of, decode, slot_name, slot_of_row
 from agent_servicing.adapters.haproxy_socket import HaproxySocket
 from agent_servicing.core.routing import Routing
@@ -23,13 +23,20 @@ class Overview:
     async def read(self) -> Mapping[str, Routing]:
         """Raises `TemporaryError` when HAProxy does not answer."""
         *maps, stat = await self._link.ask(*SHOW_MAPS, SHOW_SERVING)
-        seen = maps, read_serving(stat)
+        servers, doubtful = read_serving(stat)
+        seen = maps, {**servers, **await self._look_closer(sorted(doubtful))}
         if seen != self._seen:
             last = self._routings
             fresh = _routings(read_maps(maps), seen[1])
             self._routings = {agent: last[agent] if last.get(agent) == routing else routing for agent, routing in fresh.items()}
             self._seen = seen
         return self._routings
+
+    async def _look_closer(self, backends: list[str]) -> Servers:
+        """The servers in use of `backends`, with what they were told to do even while they fail their checks."""
+        states = await self._link.ask(*(f"show servers state {backend}" for backend in backends))
+        told = {backend: read_servers(state, "") for backend, state in zip(backends, states, strict=True)}
+        return {backend: {number: s for number, s in servers.items() if s.state != "maint"} for backend, servers in told.items()}
 
 
 def _routings(rows: Rows, servers: Servers) -> dict[str, Routing]:
