@@ -32,7 +32,10 @@ from agent_servicing.core.status import (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Instance:
-    """One running copy. Its name is derived (`g7-2-1`: generation 7, second place, first restart), so that starting it twice is the same act."""
+    """One running copy. Its name is derived (`g7-2-1`: generation 7, second place, first restart), so that starting it twice is the same act.
+
+    `config_told_at`: when it was last given the configuration in force again, because it had another one.
+    """
 
     instance: str
     generation: int
@@ -51,6 +54,7 @@ class Instance:
     draining_at: datetime | None = None
     stopping_since: datetime | None = None
     signalled_at: datetime | None = None
+    config_told_at: datetime | None = None
     exit_code: int | None = None
     reason: str = ""
 
