@@ -15,6 +15,7 @@ from agent_servicing.adapters.router import haproxy_config, haproxy_state
 from agent_servicing.adapters.router.haproxy_book import GENERATIONS_COUNTED, Book, counters_of, place, without
 from agent_servicing.adapters.router.haproxy_changes import changes
 from agent_servicing.adapters.router.haproxy_config import Structure, digest, latency_map, render, structure_from_text, structure_to_text
+from agent_servicing.adapters.router.haproxy_limits import timeout_script
 from agent_servicing.adapters.router.haproxy_process import find_binary
 from agent_servicing.core import latency
 from agent_servicing.core.errors import PermanentError
@@ -49,6 +50,7 @@ def test_haproxy_accepts_the_configuration_without_a_warning(tmp_path: Path) -> 
     text = render(replace(SMALL, keys=keys, host="::1"), {"s00g1": {2: "127.0.0.1:9001", 3: "[::1]:9002"}})
     (tmp_path / haproxy_config.CONFIG).write_text(text)
     (tmp_path / haproxy_config.LATENCY).write_text(latency_map())
+    (tmp_path / haproxy_config.TIMEOUT).write_text(timeout_script())
     for name in (*haproxy_reading.MAPS, haproxy_config.SAVED_PINS):
         (tmp_path / name).write_text("")
     done = subprocess.run([find_binary(None), "-c", "-f", haproxy_config.CONFIG], cwd=tmp_path, capture_output=True, text=True, check=False)
