@@ -9,6 +9,7 @@ from agent_servicing.core.config.layers import Layers, Override
 from agent_servicing.core.config.patch import PatchStatus
 from agent_servicing.core.config.report import Load
 from agent_servicing.core.manifest import ConfigSpec
+from agent_servicing.core.routing import RateLimit
 from agent_servicing.core.status import DeploymentKind, GenerationStatus, Verb
 from agent_servicing.testing.channel import Manners
 from tests.unit.world import World, a_manifest
@@ -270,3 +271,49 @@ async def test_an_instance_that_says_it_has_no_streams_is_given_the_time_of_plai
     await world.run(lambda: "g1-3-3" not in {i.instance for i in world.state.instances})
     took = (world.clock.now() - begun).total_seconds()
     assert seconds <= took < seconds + 15
+
+
+async def test_limits_of_the_router_come_into_force_without_a_word_to_any_instance() -> None:
+    world = await a_world()
+    limits = {"rate_limit": {"requests_per_second": 5}, "request_timeout_seconds": 2}
+    patch = await world.patched(world.patch("cfg-1.0.0-p1", {"servicing": limits}, profile="safe"))
+    assert (patch.status, patch.results) == (PatchStatus.APPLIED, {})
+    assert commits(world, "cfg-1.0.0-p1") == []
+    routing = world.router.routings["WowTest"]
+    assert (routing.rate_limit, routing.request_timeout_seconds) == (RateLimit(requests_per_second=5.0, burst=5), 2.0)
+
+
+async def test_limits_together_with_a_value_of_the_agent_wait_until_everybody_gets_it() -> None:
+    world = await a_world()
+    world.channel.manners["g1-1-1"] = Manners(applies=False)
+    patch = await world.patched(world.patch("cfg-1.0.0-p1", {"timeout_seconds": 60, "servicing": {"request_timeout_seconds": 2}}))
+    assert patch.status is PatchStatus.REVERTED
+    assert all(routing.request_timeout_seconds is None for routing in world.router.history)
+
+
+async def test_limits_that_the_router_does_not_take_up_are_taken_back() -> None:
+    world = await a_world()
+
+    def deaf(w: World) -> None:
+        """It forgets limits, as one would that is of an earlier release."""
+        for agent, routing in w.router.routings.items():
+            w.router.routings[agent] = replace(routing, request_timeout_seconds=None)
+
+    world.after_step = deaf
+    patch = await world.patched(world.patch("cfg-1.0.0-p1", {"servicing": {"request_timeout_seconds": 2}}))
+    assert patch.status is PatchStatus.REVERTED
+    assert patch.message == "the router did not take up the limits within 3 s"
+    assert world.state.generations[0].config == ""
+
+
+async def test_a_temporary_limit_goes_back_by_itself() -> None:
+    world = await a_world()
+    world.state = replace(world.state, patch=None)
+    revision = world.patch("cfg-1.0.0-p1", {})
+    assert world.state.patch is not None
+    until = world.clock.now() + timedelta(seconds=30)
+    override = Override(values={"servicing": {"request_timeout_seconds": 2}}, expires_at=until)
+    world.state = replace(world.state, patch=replace(world.state.patch, layers=Layers(overrides=(override,))))
+    await world.patched(revision)
+    assert world.router.routings["WowTest"].request_timeout_seconds == 2.0
+    await world.run(lambda: world.clock.now() > until and world.router.routings["WowTest"].request_timeout_seconds is None)

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, Literal
 
-from agent_servicing.core.config.layers import Layers, Override, Values, changed_keys, effective, merged, scope_of, scopes
+from agent_servicing.core.config.enforced import enforcer
+from agent_servicing.core.config.layers import RESERVED, ROUTER, Layers, Override, Values, changed_keys, effective, merged, scope_of, scopes
 from agent_servicing.core.config.patch import Profile
 from agent_servicing.core.errors import Conflict, FieldError, Invalid
 from agent_servicing.core.model import AgentState
@@ -111,6 +112,9 @@ def check_options(change: Change) -> None:
         errors.append(FieldError(path="expires_seconds", message=f"must be from 1 to {OVERRIDE_SECONDS_MAX:g}"))
     if change.places and change.expires_seconds is not None:
         errors.append(FieldError(path="places", message="a temporary value is for all instances"))
+    reserved = change.updates.get(RESERVED)
+    whole = sorted(ROUTER & set(reserved)) if change.places and isinstance(reserved, Mapping) else ()
+    errors += [FieldError(path=f"{RESERVED}.{name}", message="is enforced for all instances together, not for places") for name in whole]
     if any(not 1 <= place <= PLACE_MAX for place in change.places):
         errors.append(FieldError(path="places", message=f"must be from 1 to {PLACE_MAX}"))
     if change.look_seconds is not None and not 0 <= change.look_seconds <= LOOK_SECONDS_MAX:
@@ -182,19 +186,20 @@ def _restarting(rows: Mapping[str, VersionRow], live: Sequence[str], before: Lay
         row = rows.get(version)
         if row is None:
             continue
-        if row.manifest.config.reload == "restart":
+        own = [key for key in _changes_of(row, before, after) if enforcer(key) == "agent"]
+        if own and row.manifest.config.reload == "restart":
             return True
-        if change.restart == "rolling" and _read_at_start(row, before, after):
+        if change.restart == "rolling" and any(scope_of(key, scopes(row.config_schema)) == "restart" for key in own):
             return True
     return False
 
 
-def _read_at_start(row: VersionRow, before: Layers, after: Layers) -> list[str]:
-    spec, schema = row.manifest.config, row.config_schema
+def _changes_of(row: VersionRow, before: Layers, after: Layers) -> set[str]:
+    """Dotted keys that become different for any instance of this version."""
     keys: set[str] = set()
     for place in (None, *before.places, *after.places):
-        keys.update(changed_keys(*(effective(spec, schema, layers, place=place) for layers in (before, after))))
-    return sorted(key for key in keys if scope_of(key, scopes(schema)) == "restart")
+        keys.update(changed_keys(*(effective(row.manifest.config, row.config_schema, layers, place=place) for layers in (before, after))))
+    return keys
 
 
 def _warnings(
@@ -224,6 +229,11 @@ def _apply_notes(
     if row is None:
         return
     apply = scopes(row.config_schema)
+    by_router = sorted(key for key in changes if enforcer(key) == "router")
+    if by_router:
+        yield f"{', '.join(by_router)}: enforced by the router, for all instances at once; no instance is asked, none is restarted."
+    if len(by_router) == len(changes):
+        return
     later = sorted(key for key in changes if scope_of(key, apply) == "next-conversation")
     at_start = sorted(key for key in changes if scope_of(key, apply) == "restart")
     if row.manifest.config.reload == "restart":

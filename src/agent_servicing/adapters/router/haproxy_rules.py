@@ -126,17 +126,20 @@ def _limits() -> list[str]:
     in the same microsecond on two threads may share one place.
     """
     detail = "The agent takes no more requests than its operator allows. Wait as long as Retry-After says."
+    impossible = "{ var(req.ahead),sub(req.tolerance),sub(req.every) gt 0 }"
     wait = "hdr Retry-After %[var(req.ahead),sub(req.tolerance),add(999999),div(1000000)]"
     return [
         "http-request set-var(txn.timeout) var(req.row),field(10,|) if { var(req.row),field(10,|),length -m bool }",
         "http-request track-sc3 var(req.row),field(5,|),add(0) table limits if { var(req.row),field(9,|),length -m bool }",
         "acl limited sc_tracked(3) -m bool",
+        # A bucket that nobody drew from yet, which is no time at all, though its number may look like one that is near.
+        "acl never sc_get_gpt0(3) eq 0",
         "http-request set-var(req.limit) var(req.row),field(9,|) if limited",
         "http-request set-var(req.every) var(req.limit),field(1,:),add(0) if limited",
         "http-request set-var(req.tolerance) var(req.limit),field(2,:),add(0) if limited",
         "http-request set-var(req.now) date(0,us),and(4294967295) if limited",
         "http-request set-var(req.ahead) sc_get_gpt0(3),sub(req.now),and(4294967295) if limited",
-        "http-request set-var(req.ahead) int(0) if limited { var(req.ahead),sub(req.tolerance),sub(req.every) gt 0 }",
+        f"http-request set-var(req.ahead) int(0) if limited {impossible} or limited never",
         "acl beyond var(req.ahead),sub(req.tolerance) gt 0",
         "http-request set-var(req.next) var(req.now),add(req.ahead),add(req.every),and(4294967295) if limited",
         "http-request sc-set-gpt0(3) var(req.next) if limited !beyond",

@@ -18,6 +18,7 @@ from agent_servicing.core.draft import Draft
 from agent_servicing.core.events import SYSTEM
 from agent_servicing.core.model import Generation, Instance
 from agent_servicing.core.status import InstanceStatus, Verdict
+from agent_servicing.core.traffic import limits_in_force, ruling_generation
 
 WATCH_SECONDS: Final = 60.0
 """Two exits within this time after a change was applied take it back: the crash may come with the first request that meets the new value."""
@@ -193,7 +194,7 @@ def _apply(draft: Draft, patch: Patch) -> None:
     problem = _trouble(draft, patch, targets)
     if problem:
         take_back(draft, patch, problem)
-    elif all(patch.results[i.instance].result == "applied" for i in targets):
+    elif all(patch.results[i.instance].result == "applied" for i in targets) and not _unenforced(draft, patch):
         draft.patch = applied(draft, replace(patch, since=draft.now, watched_until=draft.now + timedelta(seconds=WATCH_SECONDS)))
         draft.wake_in(0)
     else:
@@ -287,8 +288,26 @@ def _targets(draft: Draft, patch: Patch) -> list[Instance]:
     numbers = {g.number for g in _changed(draft, patch)}
     if patch.status is PatchStatus.REVERTING:
         numbers |= set(patch.before)
-    chosen = (i for i in draft.instances.values() if i.generation in numbers and i.status is InstanceStatus.READY)
-    return sorted((i for i in chosen if draft.manifest(i.version).config.reload != "restart"), key=lambda i: (i.generation, i.place))
+    chosen = [i for i in draft.instances.values() if i.generation in numbers and i.status is InstanceStatus.READY]
+    chosen = [i for i in chosen if draft.manifest(i.version).config.reload != "restart"]
+    # What is enforced around the instances is nothing that they could refuse or confirm.
+    concerned = any(_differs(draft, patch, i) for i in chosen)
+    return sorted(chosen, key=lambda i: (i.generation, i.place)) if concerned else []
+
+
+def _differs(draft: Draft, patch: Patch, instance: Instance) -> bool:
+    """Whether it gets something else by the change."""
+    before = patch.before.get(instance.generation, patch.parent)
+    return draft.document(instance, before).key != draft.document(instance, patch.revision).key
+
+
+def _unenforced(draft: Draft, patch: Patch) -> bool:
+    """Whether the router has still to take up what the change makes of its limits."""
+    ruling = ruling_generation(draft)
+    if ruling is None or ruling.number not in patch.before:
+        return False
+    before = draft.enforced(ruling, patch.before[ruling.number])
+    return before != draft.enforced(ruling) and not limits_in_force(draft)
 
 
 def _asked(draft: Draft, patch: Patch, instance: Instance) -> PatchResult:
@@ -321,6 +340,8 @@ def _given(draft: Draft, patch: Patch, instance: Instance) -> PatchResult:
 
 def _trouble(draft: Draft, patch: Patch, instances: Sequence[Instance]) -> str:
     """Why it must be taken back, empty when there is no reason."""
+    if patch.status is PatchStatus.APPLYING and _late(draft, patch) and _unenforced(draft, patch):
+        return f"the router did not take up the limits within {patch.answer_seconds:g} s"
     results = {i.instance: patch.results[i.instance] for i in instances}
     if any(r.result == "failed" for r in results.values()):
         return _reasons(results)
