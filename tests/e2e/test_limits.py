@@ -1,5 +1,8 @@
 """Limits that others enforce for an agent, whole: a real server, an agent that knows nothing of it, clients that meet them."""
 
+import os
+import resource
+import signal
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -50,6 +53,28 @@ def test_a_rate_limit_is_patched_into_a_running_agent_outlives_the_server_and_is
     assert back["status"] == "applied"
     assert statuses(server, "/x", 10) == {200: 10}
     assert pids(server) == before
+
+
+def test_a_limit_of_memory_reaches_the_same_processes_and_their_successors(server: Server) -> None:
+    an_agent(server, instances=2)
+    before = pids(server)
+
+    def limits() -> set[int]:
+        return {resource.prlimit(pid, resource.RLIMIT_DATA)[0] for pid in pids(server)}
+
+    unlimited = limits()
+    with server.api() as api:
+        body = {"config_updates": {"servicing": {"resources": {"memory_mb": 700}}}, "reason": "a small machine"}
+        view = api.patch(f"/agents/{AGENT}/config", json=body).json()
+    assert (view["status"], view["applied_by"]) == ("applied", {"servicing.resources.memory_mb": "runtime"})
+    assert (limits(), pids(server)) == ({700 * 1024 * 1024}, before)
+    os.kill(min(before), signal.SIGKILL)
+    wait_for("a new instance", lambda: len(pids(server)) == 2 and pids(server) != before)
+    assert limits() == {700 * 1024 * 1024}
+    after = pids(server)
+    server.post(f"/agents/{AGENT}/config/rollback", {"reason": "enough"}, expect=200)
+    wait_for("no limit any more", lambda: limits() == unlimited)
+    assert pids(server) == after
 
 
 def test_a_request_timeout_is_patched_in_and_streams_do_not_feel_it(server: Server) -> None:

@@ -8,6 +8,7 @@ import anyio
 import httpx
 import pytest
 
+from agent_servicing.core.resources import Resources
 from agent_servicing.core.routing import RateLimit
 from agent_servicing.testing.channel import Manners
 from agent_servicing.web.app import PREFIX
@@ -134,6 +135,26 @@ async def test_limits_of_the_router_are_applied_without_asking_any_instance_and_
     assert (back.status_code, back.json()["status"]) == (200, "applied")
     routing = api_world.metrics.router.routings[AGENT]
     assert (routing.rate_limit, routing.request_timeout_seconds) == (None, None)
+
+
+async def test_a_limit_of_memory_is_set_by_the_runtime_and_said_to_be(api_world: ApiWorld, client: httpx.AsyncClient) -> None:
+    await installed(api_world, client, reload="restart")
+    answer = await patch(api_world, client, {"servicing": {"resources": {"memory_mb": 256}}}, profile="instant")
+    done = answer.json()
+    assert (done["status"], done["by"], done["applied_by"]) == ("applied", "hot_patch", {"servicing.resources.memory_mb": "runtime"})
+    assert {each["result"] for each in done["instances"]} == {"applied"}
+    processes = api_world.runtime.processes[AGENT].values()
+    assert {p.resources for p in processes if p.alive} == {Resources(memory_mb=256)}
+    answer = await patch(api_world, client, {"servicing": {"resources": {"memory_mb": 1.5, "gpu": 1}}})
+    assert {e["path"] for e in answer.json()["errors"]} == {"servicing.resources.memory_mb", "servicing.resources.gpu"}
+
+
+async def test_a_limit_that_this_runtime_cannot_set_is_refused_and_not_just_kept(api_world: ApiWorld, client: httpx.AsyncClient) -> None:
+    await installed(api_world, client)
+    answer = await patch(api_world, client, {"servicing": {"resources": {"cpu": 0.5, "memory_mb": 256}}})
+    assert (answer.status_code, answer.json()["code"]) == (422, "bad_value")
+    message = "cannot be limited by the runtime of this server, with or without a restart"
+    assert answer.json()["errors"] == [{"path": "servicing.resources.cpu", "message": message}]
 
 
 async def test_a_dry_run_says_who_would_enforce_what(api_world: ApiWorld, client: httpx.AsyncClient) -> None:

@@ -8,7 +8,7 @@ import pytest
 from agent_servicing.core.config.layers import Layers, Override
 from agent_servicing.core.config.patch import PatchStatus
 from agent_servicing.core.config.report import Load
-from agent_servicing.core.manifest import ConfigSpec
+from agent_servicing.core.manifest import ConfigSpec, Manifest
 from agent_servicing.core.routing import RateLimit
 from agent_servicing.core.status import DeploymentKind, GenerationStatus, Verb
 from agent_servicing.testing.channel import Manners
@@ -317,3 +317,61 @@ async def test_a_temporary_limit_goes_back_by_itself() -> None:
     await world.patched(revision)
     assert world.router.routings["WowTest"].request_timeout_seconds == 2.0
     await world.run(lambda: world.clock.now() > until and world.router.routings["WowTest"].request_timeout_seconds is None)
+
+
+COLD = a_manifest(config=ConfigSpec(defaults={"timeout_seconds": 30}, reload="restart"))
+SMALL = {"servicing": {"resources": {"memory_mb": 256}}}
+
+
+def memory(world: World) -> dict[str, int | None]:
+    """What each running instance may use, as the runtime has it."""
+    running = world.runtime.processes["WowTest"].values()
+    return {p.instance: p.resources.memory_mb for p in running if p.alive and p.resources is not None}
+
+
+@pytest.mark.parametrize("manifest", [HOT, COLD])
+async def test_a_limit_of_memory_is_set_on_one_instance_first_then_on_the_others_and_nobody_is_told(manifest: Manifest) -> None:
+    world = await World(manifest=manifest).installed()
+    seen: list[set[int | None]] = []
+    world.after_step = lambda w: seen.append(set(memory(w).values()))
+    patch = await world.patched(world.patch("cfg-1.0.0-p1", SMALL))
+    assert patch.status is PatchStatus.APPLIED
+    assert [(r.result, r.level) for r in patch.results.values()] == [("applied", "runtime")] * 3
+    assert commits(world, "cfg-1.0.0-p1") == []
+    assert {None, 256} in seen
+    assert memory(world) == {"g1-1-1": 256, "g1-2-2": 256, "g1-3-3": 256}
+
+
+async def test_an_instance_that_starts_later_starts_with_the_limit() -> None:
+    world = await a_world()
+    await world.patched(world.patch("cfg-1.0.0-p1", SMALL))
+    world.runtime.crash("WowTest", "g1-1-1")
+    await world.run(lambda: "g1-1-4" in memory(world))
+    assert memory(world)["g1-1-4"] == 256
+
+
+async def test_a_limit_that_is_not_taken_up_is_taken_back_everywhere() -> None:
+    world = await a_world()
+    world.runtime.deaf = {"g1-3-3"}
+    patch = await world.patched(world.patch("cfg-1.0.0-p1", SMALL))
+    assert patch.status is PatchStatus.REVERTED
+    assert patch.message == "not confirmed within 3 s by g1-3-3"
+    await world.run(lambda: set(memory(world).values()) == {None})
+
+
+async def test_a_limit_for_one_place_is_for_that_one() -> None:
+    world = await a_world()
+    revision = world.patch("cfg-1.0.0-p1", {})
+    assert world.state.patch is not None
+    world.state = replace(world.state, patch=replace(world.state.patch, layers=Layers(places={2: SMALL})))
+    await world.patched(revision)
+    assert memory(world) == {"g1-1-1": None, "g1-2-2": 256, "g1-3-3": None}
+
+
+async def test_a_limit_of_memory_that_ends_two_instances_is_taken_back() -> None:
+    world = await a_world()
+    await world.patched(world.patch("cfg-1.0.0-p1", SMALL))
+    for name in ("g1-1-1", "g1-2-2"):
+        world.runtime.crash("WowTest", name)
+    await world.run(lambda: world.patches["cfg-1.0.0-p1"].status is PatchStatus.REVERTED)
+    await world.run(lambda: set(memory(world).values()) == {None})

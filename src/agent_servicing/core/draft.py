@@ -16,6 +16,7 @@ from agent_servicing.core.events import SYSTEM, Event
 from agent_servicing.core.limits import Limits
 from agent_servicing.core.manifest import Manifest
 from agent_servicing.core.model import Agent, AgentState, Deployment, Generation, Instance, Observation, Release, Snapshot
+from agent_servicing.core.resources import Resources
 from agent_servicing.core.routing import Routing
 from agent_servicing.core.status import AgentStatus, InstanceStatus
 
@@ -98,6 +99,10 @@ class Draft:
         """What is enforced around this generation, by its own revision unless another one is named."""
         name = generation.config if revision is None else revision
         return enforced(self._documents_now().at(generation.version, name).around)
+
+    def may_use(self, instance: Instance, revision: str | None = None) -> Resources:
+        """The limits it is to have, by the revision in force for it unless another one is named."""
+        return enforced(self.document(instance, revision).around).resources
 
     def _documents_now(self) -> Documents:
         patch = self.patch or self.before.patch

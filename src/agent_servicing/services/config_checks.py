@@ -48,6 +48,11 @@ RESERVED_SCHEMA: Final = json.dumps(
                     "burst": {"type": "integer", "minimum": 1, "maximum": 100_000},
                 },
             },
+            "resources": {
+                "type": "object",
+                "additionalProperties": False,
+                "properties": {"memory_mb": {"type": "integer", "minimum": 16, "maximum": 16_777_216}},
+            },
             "request_timeout_seconds": {"type": "number", "minimum": 0.05, "maximum": 3600},
         },
     }

@@ -23,6 +23,9 @@ from agent_servicing.store.queries import VersionRow
 OVERRIDE_SECONDS_MAX: Final = 30 * 24 * 3600.0
 """A temporary value that is to last longer than a month is no temporary one."""
 
+RESOURCES: Final = frozenset({"memory_mb", "cpu"})
+"""In the words of a manifest's `[run] resources`; which of them can be limited is up to the runtime."""
+
 OVERRIDES_MAX: Final = 20
 PLACE_MAX: Final = 128
 
@@ -105,7 +108,7 @@ def changed_layers(layers: Layers, change: Change, updates: Values, now: datetim
     return Layers(agent=merged(left.agent, updates), places=left.places, overrides=left.overrides)
 
 
-def check_options(change: Change) -> None:
+def check_options(change: Change, limitable: frozenset[str]) -> None:
     """Raises Invalid `bad_value` for everything that is out of bounds, at once."""
     errors = []
     if change.expires_seconds is not None and not 1 <= change.expires_seconds <= OVERRIDE_SECONDS_MAX:
@@ -113,6 +116,10 @@ def check_options(change: Change) -> None:
     if change.places and change.expires_seconds is not None:
         errors.append(FieldError(path="places", message="a temporary value is for all instances"))
     reserved = change.updates.get(RESERVED)
+    resources = reserved.get("resources") if isinstance(reserved, Mapping) else None
+    impossible = sorted((RESOURCES & set(resources)) - limitable) if isinstance(resources, Mapping) else ()
+    message = "cannot be limited by the runtime of this server, with or without a restart"
+    errors += [FieldError(path=f"{RESERVED}.resources.{name}", message=message) for name in impossible]
     whole = sorted(ROUTER & set(reserved)) if change.places and isinstance(reserved, Mapping) else ()
     errors += [FieldError(path=f"{RESERVED}.{name}", message="is enforced for all instances together, not for places") for name in whole]
     if any(not 1 <= place <= PLACE_MAX for place in change.places):
@@ -232,7 +239,10 @@ def _apply_notes(
     by_router = sorted(key for key in changes if enforcer(key) == "router")
     if by_router:
         yield f"{', '.join(by_router)}: enforced by the router, for all instances at once; no instance is asked, none is restarted."
-    if len(by_router) == len(changes):
+    by_runtime = sorted(key for key in changes if enforcer(key.rpartition(": ")[2]) == "runtime")
+    if by_runtime:
+        yield f"{', '.join(by_runtime)}: set by the runtime for the processes that run, and read back; new ones start with it."
+    if len(by_router) + len(by_runtime) == len(changes):
         return
     later = sorted(key for key in changes if scope_of(key, apply) == "next-conversation")
     at_start = sorted(key for key in changes if scope_of(key, apply) == "restart")

@@ -34,6 +34,7 @@ LEVELS: Final[Mapping[str, str]] = {
     "sdk": "acknowledged by the agent's SDK with the hash it uses",
     "http": "acknowledged by the agent over HTTP with the hash it uses",
     "script": "acknowledged by a script with the hash it uses",
+    "runtime": "done by the runtime and read back from the kernel",
     "file": "the file is in place and the reload was asked for; the agent itself confirms nothing",
 }
 """How far an acknowledgement can be trusted, in words."""
@@ -243,6 +244,7 @@ def instance_configs(
         spec, _ = spec_of(state, instance.version)
         report = reports.get(instance.instance)
         result = patch.results.get(instance.instance) if patch is not None else None
+        level = result.level if result is not None and result.level == "runtime" else report.level if report is not None else None
         status = "at_start" if spec.reload == "restart" else _standing(state, instance, report, documents[instance.instance].key, stale)
         found.append(
             InstanceConfig(
@@ -250,7 +252,7 @@ def instance_configs(
                 version=instance.version,
                 config_version=shown_name(instance.version, revision_of(instance, generations, state.patch)),
                 status=status,
-                level=report.level if report is not None else None,
+                level=level,
                 seen_at=report.at if report is not None else None,
                 result=result.result if result is not None else None,
                 applied_at=result.at if result is not None and result.result == "applied" else None,

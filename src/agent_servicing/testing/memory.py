@@ -15,6 +15,7 @@ from agent_servicing.core.manifest import Manifest
 from agent_servicing.core.metrics import Counters, Counts, GenerationCounters, InstanceCounters
 from agent_servicing.core.model import Preparation, Probe, Process, Release, Verification
 from agent_servicing.core.reports import Limit
+from agent_servicing.core.resources import Resources
 from agent_servicing.core.routing import Routing, RoutingView
 from agent_servicing.core.state import Saving, SavingStatus
 from agent_servicing.core.status import PreparationStatus, VerificationStatus
@@ -47,6 +48,9 @@ class MemoryRuntime:
     reachable: bool = True
     started: list[str] = field(default_factory=list)
     epochs: dict[tuple[str, str], int] = field(default_factory=dict)
+    limits: bool = True
+    """Whether it can limit what instances use; a limit of `deaf` ones is not taken up."""
+    deaf: set[str] = field(default_factory=set)
     configs: dict[str, tuple[str, str]] = field(default_factory=dict)
     """Revision and text that each instance was started with."""
 
@@ -90,7 +94,19 @@ class MemoryRuntime:
             started_at=self.clock.now(),
             exit_code=1 if crashed else None,
             last_output="boom" if crashed else "",
+            resources=Resources() if self.limits else None,
         )
+
+    @property
+    def limitable(self) -> frozenset[str]:
+        return frozenset({"memory_mb"}) if self.limits else frozenset()
+
+    async def limit(self, agent: str, instance: str, resources: Resources) -> None:
+        """Implements `LimitsInstances`."""
+        self._check()
+        process = self.processes.get(agent, {}).get(instance)
+        if process is not None and process.alive and self.limits and instance not in self.deaf:
+            self.processes[agent][instance] = replace(process, resources=resources)
 
     async def stop(self, agent: str, instance: str, *, kill: bool = False) -> None:
         process = self.processes.get(agent, {}).get(instance)

@@ -20,7 +20,10 @@ RESERVED: Final = "servicing"
 ROUTER: Final = frozenset({"rate_limit", "request_timeout_seconds"})
 """Of the reserved keys, those that the router enforces."""
 
-AROUND: Final = ROUTER
+RUNTIME: Final = frozenset({"resources"})
+"""Of the reserved keys, those that the runtime enforces."""
+
+AROUND: Final = ROUTER | RUNTIME
 """Of the reserved keys, those that are enforced around the instances: no part of what an instance is told and acknowledges."""
 
 SECRET: Final = "$secret"  # noqa: S105 (the name of a key, no secret)

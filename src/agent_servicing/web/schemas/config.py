@@ -95,7 +95,7 @@ class InstanceConfigView(View):
     )
     result: str | None = Field(description="Of the last change: prepared, applied, refused, failed, unanswered, reverted, gone")
     applied_at: datetime | None
-    level: str | None = Field(description="sdk, http, script or file")
+    level: str | None = Field(description="sdk, http, script, file or runtime")
     known_by: str
     seen_at: datetime | None
     pending: list[str]
@@ -131,7 +131,9 @@ class ConfigKeyView(View):
     scope: str = Field(description="When a change takes effect: hot, next-conversation or restart")
     secret: bool
     description: str
-    applied_by: str = Field(description="Who makes a change take effect: agent, or router for all instances at once")
+    applied_by: str = Field(
+        description="Who makes a change take effect: agent, router (for all instances at once) or runtime (while they run)"
+    )
 
 
 class OverrideView(View):
@@ -212,7 +214,8 @@ class ConfigPatchView(View):
     downtime_seconds: float | None = Field(description="Measured from the data plane's counters; null when they could not be read")
     config_changes: dict[str, Any]
     applied_by: dict[str, str] = Field(
-        description="By dotted key, who makes it take effect: agent, restart (the rolling one), or router (for all instances at once)"
+        description="By dotted key, who makes it take effect: agent, restart (the rolling one), router (for all instances at once) or "
+        "runtime (for running instances and new ones)"
     )
     warnings: list[str]
     instances: list[InstanceConfigView]
