@@ -10,7 +10,7 @@ from agent_servicing.core.config.patch import PatchStatus
 from agent_servicing.core.config.report import Load
 from agent_servicing.core.manifest import ConfigSpec, Manifest
 from agent_servicing.core.routing import RateLimit
-from agent_servicing.core.status import DeploymentKind, GenerationStatus, Verb
+from agent_servicing.core.status import DeploymentKind, DeploymentStatus, GenerationStatus, Verb
 from agent_servicing.testing.channel import Manners
 from tests.unit.world import World, a_manifest
 
@@ -375,3 +375,20 @@ async def test_a_limit_of_memory_that_ends_two_instances_is_taken_back() -> None
         world.runtime.crash("WowTest", name)
     await world.run(lambda: world.patches["cfg-1.0.0-p1"].status is PatchStatus.REVERTED)
     await world.run(lambda: set(memory(world).values()) == {None})
+
+
+async def test_what_a_rate_limit_refuses_is_no_evidence_against_anybody() -> None:
+    world = await a_world(requests_per_second=50)
+    limits = {"rate_limit": {"requests_per_second": 10, "burst": 10}}
+    await world.patched(world.patch("cfg-1.0.0-p1", {"servicing": limits}))
+    before = await world.metrics.counters("WowTest")
+    began = world.clock.monotonic()
+    await world.run(lambda: world.clock.monotonic() - began > 20)
+    since = (await world.metrics.counters("WowTest")).since(before)
+    counts = since.generations[1].total
+    assert counts.answered == pytest.approx(10 * (world.clock.monotonic() - began), abs=12)
+    assert counts.errors == 0
+    assert since.limited > 3 * counts.answered
+    upgrade = world.request(DeploymentKind.UPGRADE, "1.1.0")
+    await world.run(lambda: upgrade in world.finished)
+    assert world.finished[upgrade].status is DeploymentStatus.COMPLETED
