@@ -15,6 +15,9 @@ from agent_servicing.core.manifest import ConversationKey
 RETRY_AFTER_SECONDS = 2
 """What a client without an answer is told to wait; a crashed instance is usually back by then."""
 
+CLOCKS_APART_US = 1_000_000
+"""Threads read the clock once for each batch of events, so that the time of one may lie behind what another has just written."""
+
 LAST_RESORT = "use-server %[var(req.last)] if { var(req.last) -m found }"
 """In every backend: a draining server answers when nothing else can."""
 
@@ -122,11 +125,11 @@ def _limits() -> list[str]:
     """The two limits of the agent's row. Who has none pays for conditions only.
 
     The rate is a bucket kept as one time, of the request that would be next were all evenly spread; `ahead` is how far that lies in the
-    future. A difference larger than the whole bucket is one to the past, or from a limit that was lower: then the bucket is full. Two requests
-    in the same microsecond on two threads may share one place.
+    future. A difference that is clearly larger than the whole bucket is one to the past, or from a limit that was lower: then the bucket is
+    full. Two requests in the same microsecond on two threads may share one place.
     """
     detail = "The agent takes no more requests than its operator allows. Wait as long as Retry-After says."
-    impossible = "{ var(req.ahead),sub(req.tolerance),sub(req.every) gt 0 }"
+    impossible = f"{{ var(req.ahead),sub(req.tolerance),sub(req.every) gt {CLOCKS_APART_US} }}"
     wait = "hdr Retry-After %[var(req.ahead),sub(req.tolerance),add(999999),div(1000000)]"
     return [
         "http-request set-var(txn.timeout) var(req.row),field(10,|) if { var(req.row),field(10,|),length -m bool }",
