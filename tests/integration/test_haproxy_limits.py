@@ -7,6 +7,7 @@ from pathlib import Path
 import anyio
 import pytest
 
+from agent_servicing.adapters.haproxy_reading import read_map
 from agent_servicing.adapters.router.haproxy import HaproxyRouter
 from agent_servicing.adapters.system import SystemClock
 from agent_servicing.core.routing import RateLimit
@@ -196,3 +197,17 @@ async def test_limits_are_kept_when_haproxy_is_killed_and_when_the_server_is_sta
         assert (await world.router.observe(AGENT)).routing == wanted
         assert (await world.get("/hang")).status_code == 504
         assert await statuses(world, 2) == [200, 429], "the bucket began full, and one request was the one before"
+
+
+async def test_a_limit_that_somebody_changed_behind_our_back_is_seen_and_set_right(tmp_path: Path) -> None:
+    async with open_world(tmp_path) as world:
+        one = await world.agent("one")
+        wanted = routing(generation(1, "1.0.0", one.backend()), rate_limit=TWO_AT_ONCE, request_timeout_seconds=20.0)
+        await world.router.apply(wanted)
+        (text,) = await world.router.link.ask("show map agents.map")
+        row = read_map(text)[AGENT]
+        await world.router.link.order(f"set map agents.map {AGENT} {row.rpartition('|')[0].rpartition('|')[0]}|20000:0:50.0|")
+        seen = (await world.router.observe(AGENT)).routing
+        assert seen == replace(wanted, rate_limit=RateLimit(requests_per_second=50.0, burst=1), request_timeout_seconds=None)
+        await world.router.apply(wanted)
+        assert (await world.router.observe(AGENT)).routing == wanted

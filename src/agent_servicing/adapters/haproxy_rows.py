@@ -28,8 +28,9 @@ MAPS = (AGENTS, HOSTS, PINS, LABELS)
 BUCKET_RADIX = 128
 """Counter ids of the histogram: generation id times this, plus the bucket."""
 
-BURST_SECONDS_MAX = 1000
-"""Largest time that a burst may be ahead: times of requests are kept in 32 bits of microseconds, which start anew after 4295 s."""
+AHEAD_SECONDS_MAX = 1100
+"""Largest time that a burst may be ahead, a little more than a configuration allows: whole microseconds are rounded. Times of requests are
+kept in 32 bits of microseconds, which start anew after 4295 s."""
 
 UNKNOWN_LATENCY = 127
 """Bucket of responses whose time is not known because the clock was set back."""
@@ -146,8 +147,8 @@ def _check_limits(routing: Routing) -> None:
     limit, seconds = routing.rate_limit, routing.request_timeout_seconds
     if limit is not None and not (0 < limit.requests_per_second <= 1_000_000 and limit.burst >= 1):
         raise PermanentError(f"{routing.agent}: {limit} is not a rate that can be limited to")
-    if limit is not None and limit.burst * _every(limit) > BURST_SECONDS_MAX * 1_000_000:
-        raise PermanentError(f"{routing.agent}: a burst of {limit.burst} takes longer than {BURST_SECONDS_MAX} s to come back")
+    if limit is not None and limit.burst * _every(limit) > AHEAD_SECONDS_MAX * 1_000_000:
+        raise PermanentError(f"{routing.agent}: a burst of {limit.burst} takes longer than {AHEAD_SECONDS_MAX} s to come back")
     if seconds is not None and not 0.001 <= seconds <= 24 * 3600:
         raise PermanentError(f"{routing.agent}: {seconds} s is not a time that a request may take")
 
