@@ -137,6 +137,19 @@ async def test_limits_of_the_router_are_applied_without_asking_any_instance_and_
     assert (routing.rate_limit, routing.request_timeout_seconds) == (None, None)
 
 
+async def test_together_with_a_value_that_takes_a_restart_the_limits_come_with_it_and_each_key_says_by_whom(
+    api_world: ApiWorld, client: httpx.AsyncClient
+) -> None:
+    await installed(api_world, client, reload="restart")
+    answer = await patch(api_world, client, {"timeout_seconds": 60, "servicing": {"request_timeout_seconds": 2}}, dry_run=True)
+    assert (answer.json()["by"], answer.json()["applied_by"]) == (
+        "rolling_restart",
+        {"timeout_seconds": "restart", "servicing.request_timeout_seconds": "router"},
+    )
+    answer = await patch(api_world, client, {"servicing": {"request_timeout_seconds": 2}})
+    assert (answer.json()["by"], answer.json()["status"]) == ("hot_patch", "applied")
+
+
 async def test_a_limit_of_memory_is_set_by_the_runtime_and_said_to_be(api_world: ApiWorld, client: httpx.AsyncClient) -> None:
     await installed(api_world, client, reload="restart")
     answer = await patch(api_world, client, {"servicing": {"resources": {"memory_mb": 256}}}, profile="instant")

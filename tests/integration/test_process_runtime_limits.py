@@ -106,3 +106,15 @@ async def test_the_next_server_sees_the_limit_of_an_instance_that_it_found(tmp_p
 
         await until(there)
         await second.stop_everything()
+
+
+async def test_a_limit_that_an_agent_set_itself_is_left_alone(runtime: ProcessRuntime) -> None:
+    process = await started(runtime, release("1.0.0", command=("sh", "-c", "ulimit -S -d 524288; echo ready; exec sleep 1000")))
+    await printed(runtime, "ready")
+    assert process.pid is not None
+    assert (await runtime.observe(AGENT))["g1-1-0"].resources == Resources()
+    await runtime.limit(AGENT, "g1-1-0", Resources())
+    assert memory_limits(process.pid) == {512}
+    await runtime.limit(AGENT, "g1-1-0", Resources(memory_mb=256))
+    resource.prlimit(process.pid, resource.RLIMIT_DATA, (300 * MB, resource.RLIM_INFINITY))
+    assert (await runtime.observe(AGENT))["g1-1-0"].resources == Resources(memory_mb=300), "but what we limited is looked at"

@@ -29,7 +29,7 @@ from agent_servicing.adapters.runtime.records import Record, from_json, from_str
 from agent_servicing.adapters.runtime.spawn import Spawner
 from agent_servicing.core.errors import PermanentError, TemporaryError
 from agent_servicing.core.model import Process, Release
-from agent_servicing.core.resources import Resources
+from agent_servicing.core.resources import UNLIMITED, Resources
 from agent_servicing.ports import Clock, Ids
 
 LAST_OUTPUT_LINES = 5
@@ -184,8 +184,22 @@ class Instances:
     async def limit(self, agent: str, instance: str, resources: Resources) -> None:
         """Every process of its session, until none is found that was not limited yet: those started meanwhile inherit it or are found."""
         record = self._records[agent].get(instance)
-        if record is not None and record.identity is not None and _life(record) is Life.ALIVE:
-            await to_thread.run_sync(_limit_session, record, record.identity.pid, resources)
+        if record is None or record.identity is None or _life(record) is not Life.ALIVE or not (record.limited or resources != UNLIMITED):
+            return
+        # Noted first, so that whoever comes after a crash of ours looks at them.
+        await self._note_limited(record, limited=True)
+        await to_thread.run_sync(_limit_session, record, record.identity.pid, resources)
+        await self._note_limited(record, limited=resources != UNLIMITED)
+
+    async def _note_limited(self, record: Record, *, limited: bool) -> None:
+        now = self._records[record.agent].get(record.instance)
+        if now is None or now.limited == limited:
+            return
+        noted = self._records[record.agent][record.instance] = replace(now, limited=limited)
+        try:
+            await to_thread.run_sync(write_atomically, self._folders.record(record.agent, record.instance), to_json(noted))
+        except OSError as error:
+            raise storage_error(f"limit {record.agent}/{record.instance}", error) from error
 
     # --- configuration -------------------------------------------------------------------------------------------------------------
 
@@ -310,7 +324,9 @@ def _signal_group(group: int, number: signal.Signals) -> None:
 
 def _with_limits(record: Record) -> Process:
     process = record.process()
-    return replace(process, resources=limits.read(process.pid)) if process.alive and process.pid is not None else process
+    if not process.alive or process.pid is None:
+        return process
+    return replace(process, resources=limits.read(process.pid) if record.limited else limits.NOTHING_SET)
 
 
 def _limit_session(record: Record, leader: int, resources: Resources) -> None:

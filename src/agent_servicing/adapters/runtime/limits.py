@@ -18,8 +18,12 @@ LIMITABLE: Final = frozenset({"memory_mb"}) if hasattr(resource, "prlimit") else
 """What can be changed of running processes here: memory on Linux, nothing elsewhere. A part of a processor takes a cgroup."""
 
 
+NOTHING_SET: Final = UNLIMITED if LIMITABLE else None
+"""What is seen of an instance that we did not limit; None where nothing can be limited."""
+
+
 def read(pid: int) -> Resources | None:
-    """None where nothing can be limited. A limit that somebody else set as high as it can go is none of ours."""
+    """What a process that we limited may use. A limit as high as it can go is none."""
     if not LIMITABLE:
         return None
     try:

@@ -57,4 +57,4 @@ def unenforced(draft: Draft, patch: Patch) -> bool:
     if ruling is None or ruling.number not in patch.before:
         return False
     before = draft.enforced(ruling, patch.before[ruling.number])
-    return before != draft.enforced(ruling) and not limits_in_force(draft)
+    return before.by_router != draft.enforced(ruling).by_router and not limits_in_force(draft)

@@ -27,6 +27,10 @@ class Enforced:
     request_timeout_seconds: float | None = None
     resources: Resources = UNLIMITED
 
+    @property
+    def by_router(self) -> tuple[RateLimit | None, float | None]:
+        return self.rate_limit, self.request_timeout_seconds
+
 
 NOTHING: Final = Enforced()
 
