@@ -11,6 +11,7 @@ from agent_servicing.core.config.patch import Patch
 from agent_servicing.core.config.report import ConfigReport
 from agent_servicing.core.manifest import Manifest
 from agent_servicing.core.metrics import Counters
+from agent_servicing.core.resources import Resources
 from agent_servicing.core.routing import RoutingView
 from agent_servicing.core.schedule import OPEN, Gate, Line, Lock, Places
 from agent_servicing.core.stages import Replace, Retire, SetTraffic, StageRecord, StateStage, Verify
@@ -318,7 +319,9 @@ class AgentState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Process:
-    """One instance as the runtime sees it. Not alive with an exit code None: ended while nobody could wait for it."""
+    """One instance as the runtime sees it. Not alive with an exit code None: ended while nobody could wait for it. `resources`: the limits
+    in force, None from a runtime that sets none.
+    """
 
     instance: str
     generation: int
@@ -330,6 +333,7 @@ class Process:
     started_at: datetime | None = None
     exit_code: int | None = None
     last_output: str = ""
+    resources: Resources | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
