@@ -166,6 +166,14 @@ class AbortConfig:
     documents: Mapping[str, ConfigDocument]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnnounceDrain:
+    """Tell these instances (by name) that they leave, and in how many seconds their streams are to end. Best effort."""
+
+    agent: str
+    deadlines: Mapping[str, float]
+
+
 Action = (
     PrepareRelease
     | StartInstance
@@ -184,4 +192,5 @@ Action = (
     | PrepareConfig
     | CommitConfig
     | AbortConfig
+    | AnnounceDrain
 )

@@ -2,13 +2,15 @@
 
 Called by `reconcile.kinds.agent` once for each observation. The order matters: first whether the clock was set back, then what
 happened (watch), then what operators want (intake), then the deployment, then the change of the configuration and who has missed it, then
-everything that follows from the state: processes (keep), traffic (route), and what processes may use (limit).
+everything that follows from the state: processes (keep) and who of them is told to end (announce), traffic (route), and what processes
+may use (limit).
 """
 
 from agent_servicing.core.conduct import conduct
 from agent_servicing.core.config.repair import repair
 from agent_servicing.core.config.rollout import configure
 from agent_servicing.core.draft import Decision, Draft
+from agent_servicing.core.goodbye import announce
 from agent_servicing.core.intake import intake
 from agent_servicing.core.keep import keep, limit
 from agent_servicing.core.limits import Limits
@@ -27,6 +29,7 @@ def decide(snapshot: Snapshot, limits: Limits) -> Decision:
     configure(draft)
     repair(draft)
     keep(draft)
+    announce(draft)
     route(draft)
     limit(draft)
     return draft.decision()

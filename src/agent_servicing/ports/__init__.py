@@ -201,6 +201,10 @@ class ConfigChannel(Protocol):
         """Tell those that were asked that this document will not come."""
         ...
 
+    async def drain(self, target: ConfigTarget, *, deadline_seconds: float) -> None:
+        """Tell it that it leaves and by when its streams are to end, if there is a way to tell it. Never waits, never fails."""
+        ...
+
     async def known(self, agent: str) -> Mapping[str, ConfigReport]:
         """What the instances of this agent said last; nobody is asked."""
         ...

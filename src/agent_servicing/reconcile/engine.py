@@ -18,6 +18,7 @@ from agent_servicing.calendars import CALENDAR
 from agent_servicing.core.actions import (
     AbortConfig,
     Action,
+    AnnounceDrain,
     ApplyRouting,
     BeginConversion,
     BeginRestore,
@@ -37,6 +38,7 @@ from agent_servicing.core.actions import (
 )
 from agent_servicing.core.config.enforced import enforced
 from agent_servicing.core.config.layers import ConfigDocument, text_of
+from agent_servicing.core.config.wanted import wanted
 from agent_servicing.core.decide import decide
 from agent_servicing.core.draft import Decision
 from agent_servicing.core.errors import PermanentError, TemporaryError
@@ -180,8 +182,8 @@ class Engine:
                 await self.runtime.collect(action.agent, keep=action.keep)
             case BeginVerification() | EndVerification() | BeginSnapshot() | BeginRestore() | BeginConversion() | BeginSetAside():
                 await self._begin(state, action)
-            case PrepareConfig() | CommitConfig() | AbortConfig():
-                await self._configure(state, action)
+            case PrepareConfig() | CommitConfig() | AbortConfig() | AnnounceDrain():
+                await self._tell(state, action)
             case _:
                 assert_never(action)
 
@@ -258,10 +260,15 @@ class Engine:
     async def _render(self, agent: str, document: ConfigDocument) -> str:
         return text_of(document.values) if self.channel is None else await self.channel.render(agent, document)
 
-    async def _configure(self, state: AgentState, action: PrepareConfig | CommitConfig | AbortConfig) -> None:
+    async def _tell(self, state: AgentState, action: PrepareConfig | CommitConfig | AbortConfig | AnnounceDrain) -> None:
+        """What instances are told: of a configuration, or that they leave."""
         if self.channel is None:
             return
-        targets = config_targets(state, await self.runtime.observe(action.agent), action.documents)
+        leaving = action.deadlines if isinstance(action, AnnounceDrain) else {}
+        named = (
+            wanted(state, [i for i in state.instances if i.instance in leaving]) if isinstance(action, AnnounceDrain) else action.documents
+        )
+        targets = config_targets(state, await self.runtime.observe(action.agent), named)
         match action:
             case PrepareConfig():
                 await self.channel.prepare(targets, deadline_seconds=action.deadline_seconds)
@@ -269,6 +276,9 @@ class Engine:
                 await self.channel.commit(targets, deadline_seconds=action.deadline_seconds)
             case AbortConfig():
                 await self.channel.abort(targets)
+            case AnnounceDrain():
+                for target in targets:
+                    await self.channel.drain(target, deadline_seconds=leaving[target.process.instance])
 
     async def _give_back(self, lease: Lease, seconds: float) -> None:
         try:

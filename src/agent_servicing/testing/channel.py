@@ -36,6 +36,9 @@ class MemoryChannel:
     loads: dict[str, Load] = field(default_factory=dict)
     lost: set[str] = field(default_factory=set)
     """Instances that have no configuration as far as anybody can see, until they are given one."""
+    states: dict[str, str] = field(default_factory=dict)
+    drained: dict[str, float] = field(default_factory=dict)
+    """Who was told that it leaves, with the seconds until its streams are to end."""
     _due: list[tuple[datetime, ConfigTarget, bool]] = field(default_factory=list)
 
     async def render(self, agent: str, document: ConfigDocument) -> str:  # noqa: ARG002 (the port's)
@@ -57,6 +60,9 @@ class MemoryChannel:
         self._check()
         for target in targets:
             self.prepared.pop(target.process.instance, None)
+
+    async def drain(self, target: ConfigTarget, *, deadline_seconds: float) -> None:
+        self.drained[target.process.instance] = deadline_seconds
 
     async def known(self, agent: str) -> Mapping[str, ConfigReport]:  # noqa: ARG002
         return {name: self._report(name) for name in self.applied}
@@ -128,6 +134,7 @@ class MemoryChannel:
             applied=applied.key if applied else None,
             prepared=prepared.key if prepared else None,
             attempt=self.attempts.get(name),
+            state=self.states.get(name, ""),
             load=self.loads.get(name),
         )
 

@@ -83,6 +83,11 @@ class InstanceChannel:
             self.link.withdraw(target.agent, target.process.instance)
             self._direct.withdraw(target)
 
+    async def drain(self, target: ConfigTarget, *, deadline_seconds: float) -> None:
+        agent, instance = target.agent, target.process.instance
+        if not self.link.drain(agent, instance, deadline_seconds=deadline_seconds):
+            self._direct.drain(target, deadline_seconds=deadline_seconds)
+
     async def known(self, agent: str) -> Mapping[str, ConfigReport]:
         reports = dict(self._direct.known(agent))
         for name, report in self.link.known(agent).items():

@@ -70,6 +70,11 @@ class Direct:
         found.doing, found.scope = doing, anyio.CancelScope()
         self._tasks.start_soon(self._attempt, found, target, phase, rendered, deadline_seconds, found.scope)
 
+    def drain(self, target: ConfigTarget, *, deadline_seconds: float) -> None:
+        """Tell one that answers requests, in the background; the others have no ear for it."""
+        if _speaks(target):
+            self._tasks.start_soon(self._tell_to_end, target, deadline_seconds)
+
     def withdraw(self, target: ConfigTarget) -> None:
         """What it agreed to will not come. It changed nothing, so there is nothing to tell it."""
         found = self._of(target)
@@ -125,6 +130,11 @@ class Direct:
             found.doing = found.scope = None
             if outcome is not None:
                 self._keep(found, target, rendered, outcome)
+
+    async def _tell_to_end(self, target: ConfigTarget, deadline_seconds: float) -> None:
+        with anyio.move_on_after(INFO_TIMEOUT_SECONDS):
+            async with self._limiter:
+                await self._well_known.drain(target, deadline_seconds=deadline_seconds)
 
     async def _replace(self, found: _Instance, target: ConfigTarget, rendered: Rendered) -> Outcome:
         try:

@@ -44,8 +44,9 @@ DEADLINE_SECONDS: Final = 3.0
 
 @dataclass(slots=True)
 class _Instance:
-    """One instance. `commits` and `asks` count what it was told, so that a subscription knows what it has not passed on yet;
-    `asked` without `asking` is a question that was withdrawn. `line` counts its subscriptions: only the last one lives.
+    """One instance. `commits`, `asks` and `drains` count what it was told, so that a subscription knows what it has not passed on yet;
+    `asked` without `asking` is a question that was withdrawn. `line` counts its subscriptions: only the last one lives. `ends_at`
+    (monotonic): by when its streams are to end.
     """
 
     wanted: ConfigDocument | None = None
@@ -60,6 +61,8 @@ class _Instance:
     polls: int = 0
     subscribed: bool = False
     line: int = 0
+    drains: int = 0
+    ends_at: float | None = None
     heard_at: float | None = None
     changed: anyio.Event = field(default_factory=anyio.Event)
 
@@ -117,6 +120,14 @@ class Hub:
             found.asking = False
             found.asks += 1
             found.tell()
+
+    def drain(self, agent: str, instance: str, *, deadline_seconds: float) -> bool:
+        """Whether it is subscribed, and will hear of it."""
+        found = self._of(agent, instance)
+        found.ends_at = self._clock.monotonic() + deadline_seconds
+        found.drains += 1
+        found.tell()
+        return found.subscribed and self._hears(found)
 
     def reaches(self, agent: str, instance: str) -> bool:
         """Whether it will hear of a change from here: it is subscribed, or polls and does nothing else."""
@@ -213,7 +224,7 @@ class Hub:
             found.heard_at = self._clock.monotonic()
 
     async def _events(self, agent: str, found: _Instance, line: int) -> AsyncIterator[LinkEvent | None]:
-        commits = asks = 0
+        commits = asks = drains = 0
         while found.line == line and not self._closed:
             changed = found.changed
             if commits != found.commits and found.wanted is not None:
@@ -225,6 +236,9 @@ class Hub:
                 # A question that came and went before this subscription is not worth an answer.
                 silent = found.asked is None or (phase == "abort" and known == 0)
                 event = None if silent or found.asked is None else await self._event(agent, phase, found.asked, found.deadline_seconds)
+            elif drains != found.drains and found.ends_at is not None:
+                drains, left = found.drains, max(0.0, found.ends_at - self._clock.monotonic())
+                event = LinkEvent(event="drain", data=json.dumps({"deadline_seconds": round(left, 3)}))
             else:
                 with anyio.move_on_after(self._beat_seconds) as waiting:
                     await changed.wait()

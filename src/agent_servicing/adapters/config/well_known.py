@@ -1,6 +1,7 @@
 """Instances that answer under `/.well-known/servicing/` (L2): one request per question, one answer. `direct` calls it and sets the time limit."""
 
 import json
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -59,6 +60,12 @@ class WellKnown:
         except httpx.HTTPError as error:
             return failed(f"{asked} failed: {str(error) or type(error).__name__}")
         return _outcome(phase, rendered, asked, status, answer)
+
+    async def drain(self, target: ConfigTarget, *, deadline_seconds: float) -> None:
+        """Tell it by when its streams are to end; one that has nothing there is no worse off."""
+        content = json.dumps({"deadline_seconds": deadline_seconds}).encode()
+        with suppress(httpx.HTTPError, OSError):
+            await self._http.request(target.agent, target.process, "POST", "drain", content)
 
     async def info(self, target: ConfigTarget) -> Said | None:
         """What it says of itself; None when it says nothing that can be understood."""
