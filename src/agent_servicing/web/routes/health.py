@@ -66,7 +66,7 @@ async def _outcome(name: str, check: Check) -> str:
     return "ok"
 
 
-def _exporter(request: Request) -> Exporter:
+async def _exporter(request: Request) -> Exporter:
     exporter: Exporter = request.app.state.exporter
     return exporter
 
