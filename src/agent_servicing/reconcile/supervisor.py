@@ -10,6 +10,7 @@ import structlog
 
 from agent_servicing.core.errors import TemporaryError
 from agent_servicing.ports import Clock, EventBus, Lease, Store
+from agent_servicing.ports.answers import TellsOfAnswers
 from agent_servicing.reconcile.engine import Engine
 
 log = structlog.get_logger(__name__)
@@ -52,6 +53,8 @@ class Supervisor:
         await self._make_all_due()
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._listen)
+            if isinstance(self.engine.channel, TellsOfAnswers):
+                tasks.start_soon(self._hear, self.engine.channel)
             if self.engine.pulse is not None:
                 tasks.start_soon(self.engine.pulse.run, self._wake)
             while True:
@@ -101,6 +104,16 @@ class Supervisor:
 
     async def _listen(self) -> None:
         async for _ in self.bus.subscribe(WAKE_TOPIC):
+            self._wake()
+
+    async def _hear(self, channel: TellsOfAnswers) -> None:
+        """Instances that were asked something have answered: their agents are looked at now, not when the next look is due."""
+        while True:
+            try:
+                for agent in sorted(await channel.answered()):
+                    await self.store.wake([agent], self.clock.now())
+            except TemporaryError as error:
+                log.warning("found_by_time_only", problem=str(error))
             self._wake()
 
     def _wake(self) -> None:

@@ -148,8 +148,10 @@ class SqlStore:
     async def wake(self, names: Collection[str] | None, now: datetime) -> None:
         """Make these agents (None: all) due at once; one that an engine holds just now is due again when it is given back."""
         statement = update(agents).values(due_at=now, woken=True)
-        # Durable writes stand in one line; two that update many agents side by side could wait for each other on PostgreSQL.
-        async with self._database.write() as connection:
+        # Durable writes stand in one line; two that update many agents side by side could wait for each other on PostgreSQL. Nothing else
+        # needs them durable: at the start of a server all agents are due.
+        several = names is None or len(names) > 1
+        async with self._database.write(durable=several) as connection:
             if names is None:
                 await connection.execute(statement)
                 return

@@ -14,6 +14,7 @@ from agent_servicing.web import live, pages
 from agent_servicing.web.auth import AuthMiddleware
 from agent_servicing.web.context import Check, EngineStats, WebContext
 from agent_servicing.web.idempotency import IdempotencyMiddleware
+from agent_servicing.web.link_shortcut import LinkShortcut
 from agent_servicing.web.middleware import BodyLimitMiddleware, ObserveMiddleware
 from agent_servicing.web.openapi import describe
 from agent_servicing.web.problems import add_problem_handlers
@@ -86,6 +87,7 @@ def create_app(
             Middleware(ObserveMiddleware, context=context),
             Middleware(BodyLimitMiddleware),
             Middleware(AuthMiddleware, context=context),
+            Middleware(LinkShortcut, context=context),
             Middleware(IdempotencyMiddleware, context=context),
         ],
     )

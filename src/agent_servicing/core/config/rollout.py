@@ -30,8 +30,8 @@ RETRY_SECONDS: Final = 60.0
 REVERT_SECONDS: Final = 10.0
 """Time for everybody to get back what they had; who has not by then is named, and gets it at the next turn that finds them."""
 
-LOOK_AGAIN_SECONDS: Final = 0.01
-"""While instances are asked, their answers are looked for this often: a change of ten instances is a matter of tenths of a second."""
+LOOK_AGAIN_SECONDS: Final = 0.1
+"""While instances are asked, their answers are looked for this often. Channels tell when the last one is in; this is for those that do not."""
 
 LOOK_AGAIN_EACH_SECONDS: Final = 0.0015
 """Later with many of them: each look costs something for each instance, and would keep their answers from being taken in."""
