@@ -228,6 +228,9 @@ class Api:
     def set_secret(self, name: str, body: Json) -> Json:
         return self.send("PUT", _path("secrets", name), body)
 
+    def apply_secret(self, name: str, body: Json) -> Json:
+        return self.send("POST", _path("secrets", name, "apply"), body)
+
     def remove_secret(self, name: str) -> Json:
         return self.send("DELETE", _path("secrets", name))
 

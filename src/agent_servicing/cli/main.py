@@ -98,7 +98,7 @@ def _state(_: typer.Context) -> None:
 
 
 def _secret(_: typer.Context) -> None:
-    """Set, list and remove secrets of agents."""
+    """Set, apply, list and remove secrets of agents."""
 
 
 def _typer(**more: Any) -> typer.Typer:
@@ -157,7 +157,12 @@ STATE: dict[str, Callable[..., None]] = {
     "discard": states.discard,
 }
 TOKEN: dict[str, Callable[..., None]] = {"create": tokens.create, "list": tokens.list_tokens, "revoke": tokens.revoke}
-SECRET: dict[str, Callable[..., None]] = {"set": secrets.set_secret, "list": secrets.list_secrets, "remove": secrets.remove}
+SECRET: dict[str, Callable[..., None]] = {
+    "set": secrets.set_secret,
+    "apply": secrets.apply,
+    "list": secrets.list_secrets,
+    "remove": secrets.remove,
+}
 
 SCHEDULE: dict[str, Callable[..., None]] = {
     "list": schedule.show,

@@ -1,4 +1,7 @@
-"""Commands on secrets: `servicing secret set|list|remove`. A value comes from the terminal unseen or from standard input, never as an argument."""
+"""Commands on secrets: `servicing secret set|apply|list|remove`.
+
+A value comes from the terminal unseen or from standard input, never as an argument.
+"""
 
 import sys
 from getpass import getpass
@@ -6,10 +9,12 @@ from typing import Annotated, Final
 
 import typer
 
+from agent_servicing.cli import options
 from agent_servicing.cli.exits import Usage
 from agent_servicing.cli.output import table
 from agent_servicing.cli.session import Session
 from agent_servicing.cli.words import local
+from agent_servicing.core.errors import Conflict
 
 READ_CHARACTERS_MAX: Final = 65_537
 """One more than a value may have, so that the server sees when it is too long."""
@@ -28,7 +33,30 @@ def set_secret(
     value = _value(name)
     view = session.api.set_secret(name, {"value": value, **({"agent": agent} if agent else {})})
     whose = view.get("agent_id") or "all agents"
-    session.out.result(view, lambda: f"{name} is at version {view.get('version')} for {whose}, fingerprint {view.get('fingerprint')}.")
+    text = f"{name} is at version {view.get('version')} for {whose}, fingerprint {view.get('fingerprint')}."
+    uses = [use for use in view.get("used_by") or () if use.get("in_force") and use.get("version") != view.get("version")]
+    behind = sorted({str(use.get("agent_id")) for use in uses})
+    if behind:
+        text += f"\n{', '.join(behind)} still have an older one. To bring it to them: servicing secret apply {name}"
+    session.out.result(view, lambda: text)
+
+
+def apply(
+    session: Session,
+    name: Name,
+    reason: options.Reason = "",
+    restart: Annotated[bool, typer.Option("--restart", help="Also restart, one by one, agents that nothing else can bring it to")] = False,
+) -> None:
+    """Bring a secret's newest version to the agents that use an older one, by a hot patch of each. Exit code 1 when one did not get it."""
+    view = session.api.apply_secret(name, {"reason": reason, "restart": restart})
+    deliveries = view.get("deliveries") or []
+    columns = ("agent", "status", "configuration", "reason")
+    rows = [(d.get("agent_id"), d.get("status"), d.get("config_version") or "", d.get("reason")) for d in deliveries]
+    nobody = f"No agent in your reach uses {name}."
+    session.out.result(view, lambda: table(columns, rows) if rows else nobody)
+    failed = [str(d.get("agent_id")) for d in deliveries if d.get("status") == "failed"]
+    if failed:
+        raise Conflict(f"Not brought to {', '.join(failed)}.", hint="What was in the way is said above; then do this again.")
 
 
 def list_secrets(session: Session) -> None:

@@ -81,6 +81,11 @@ class Generation:
     conversations_moved: bool = False
     warm_until: datetime | None = None
 
+    @property
+    def answering(self) -> bool:
+        """Whether requests may still reach it. A warm one is a rollback point and keeps what it had."""
+        return self.status not in (GenerationStatus.WARM, GenerationStatus.STOPPING)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Agent:

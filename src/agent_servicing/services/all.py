@@ -20,6 +20,7 @@ from agent_servicing.services.redaction import Redactor
 from agent_servicing.services.reports import AgentReports
 from agent_servicing.services.rollback import Rollback
 from agent_servicing.services.schedule import Schedule
+from agent_servicing.services.secret_delivery import SecretDelivery
 from agent_servicing.services.secrets import Secrets
 from agent_servicing.services.states import AgentStates
 from agent_servicing.services.upcoming import Preview
@@ -47,6 +48,7 @@ class Services:
     hotpatch: ConfigHotpatch
     config: ConfigReader
     secrets: Secrets
+    secret_delivery: SecretDelivery
     states: AgentStates
 
 
@@ -69,18 +71,19 @@ def build_services(
     """Wire the services to one database and the drivers they read from. `redactor` is told every secret; the engine and the log use it too."""
     versions = VersionManager(database=database, clock=clock, ids=ids, bus=bus, settings=settings, sources=sources)
     hotpatch = ConfigHotpatch(database=database, clock=clock, ids=ids, bus=bus, settings=settings, secrets=secrets)
+    fleet = Fleet(
+        database=database,
+        clock=clock,
+        ids=ids,
+        bus=bus,
+        settings=settings,
+        versions=versions,
+        runtime=runtime,
+        metrics=metrics,
+        masker=redactor,
+    )
     return Services(
-        fleet=Fleet(
-            database=database,
-            clock=clock,
-            ids=ids,
-            bus=bus,
-            settings=settings,
-            versions=versions,
-            runtime=runtime,
-            metrics=metrics,
-            masker=redactor,
-        ),
+        fleet=fleet,
         versions=versions,
         upgrades=AgentUpgrade(database=database, clock=clock, ids=ids, bus=bus, settings=settings),
         rollbacks=Rollback(database=database, clock=clock, ids=ids, bus=bus, settings=settings, snapshots=snapshots, asides=asides),
@@ -103,5 +106,6 @@ def build_services(
         hotpatch=hotpatch,
         config=ConfigReader(database=database, clock=clock, hotpatch=hotpatch, known=configs, masker=redactor),
         secrets=secrets,
+        secret_delivery=SecretDelivery(database=database, secrets=secrets, hotpatch=hotpatch, fleet=fleet),
         states=AgentStates(database=database, clock=clock, ids=ids, settings=settings, snapshots=snapshots, asides=asides, runtime=runtime),
     )

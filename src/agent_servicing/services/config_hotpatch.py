@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from agent_servicing.core.config.layers import Layers
 from agent_servicing.core.config.patch import Patch, PatchStatus
+from agent_servicing.core.config.references import pointed
 from agent_servicing.core.config.wanted import shown_name
 from agent_servicing.core.errors import Conflict, NotFound
 from agent_servicing.core.model import AgentState, Deployment, DeploymentSpec
@@ -119,6 +120,27 @@ class ConfigHotpatch:
             if not planned.changes:
                 return _nothing_done(state, planned, "unchanged")
             revision = await self._write(connection, state, planned, change, actor, undo=name)
+        return await self._settled(agent, planned, revision, wait_seconds)
+
+    async def point(
+        self, agent: str, secret: str, version: int, *, reason: str, actor: str, restart: bool, wait_seconds: float = WAIT_SECONDS
+    ) -> Outcome:
+        """Have the references of the configuration in force to this secret name this version of it.
+
+        The status is `needs_restart`, and nothing is done, when only a rolling restart could bring it and `restart` does not ask for one.
+        Raises what `patch` raises.
+        """
+        change = Change(updates={}, reason=checked_reason(reason, needed=True))
+        async with self._database.write() as connection:
+            now = self._clock.now()
+            state = await require_free(connection, agent, actor, now)
+            rows = await queries.version_rows(connection, agent)
+            planned = plan_layers(state, rows, pointed(layers_in_force(state).without_expired(now), secret, version), change, plain={})
+            if not planned.changes:
+                return _nothing_done(state, planned, "unchanged")
+            if planned.by == "rolling_restart" and not restart:
+                return _nothing_done(state, planned, "needs_restart")
+            revision = await self._write(connection, state, planned, change, actor)
         return await self._settled(agent, planned, revision, wait_seconds)
 
     async def revisions(self, agent: str, *, limit: int, before: int | None = None) -> Sequence[RevisionView]:

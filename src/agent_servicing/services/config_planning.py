@@ -12,7 +12,6 @@ from agent_servicing.core.config.layers import Layers, Override, Values, changed
 from agent_servicing.core.config.patch import Profile
 from agent_servicing.core.errors import Conflict, FieldError, Invalid
 from agent_servicing.core.model import AgentState
-from agent_servicing.core.status import GenerationStatus
 from agent_servicing.services import config_views
 from agent_servicing.services.config_checks import problems
 from agent_servicing.services.config_secrets import filled
@@ -143,7 +142,7 @@ def _check_free(state: AgentState) -> None:
         who = f"{state.patch.revision} by {state.patch.actor} is {state.patch.status}"
         hint = f"Wait for it, or take it back: servicing config rollback {agent}."
         raise Conflict(f"The configuration of {agent} is being changed: {who}.", hint=hint, code="config_busy")
-    answering = [g for g in state.generations if g.status not in (GenerationStatus.WARM, GenerationStatus.STOPPING)]
+    answering = [g for g in state.generations if g.answering]
     bringing = next((d for d in state.deployments if d.config is not None), None)
     if bringing is not None or len({g.config for g in answering}) > 1:
         what = describe_holder(bringing) if bringing is not None else "a rollback restores an earlier configuration"
@@ -159,8 +158,7 @@ def _check_idle(state: AgentState) -> None:
 
 def _live_versions(state: AgentState) -> list[str]:
     """Versions that answer requests, the one that serves first."""
-    kept = (GenerationStatus.WARM, GenerationStatus.STOPPING)
-    found = [g.version for g in state.generations if g.status not in kept]
+    found = [g.version for g in state.generations if g.answering]
     if state.agent.version is not None:
         found.insert(0, state.agent.version)
     return list(dict.fromkeys(found))

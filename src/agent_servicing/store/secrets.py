@@ -40,11 +40,12 @@ class SecretRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SecretUse:
-    """A configuration that an agent runs with, or would go back to, refers to the secret. `version` None: to its newest."""
+    """A configuration that an agent runs with (`in_force`), or would go back to, refers to the secret. `version` None: to its newest."""
 
     agent: str
     revision: str
     version: int | None
+    in_force: bool
 
 
 async def secret_rows(connection: AsyncConnection, names: Collection[str] | None = None) -> Sequence[SecretRow]:
@@ -99,16 +100,26 @@ async def secret_uses(connection: AsyncConnection) -> Mapping[str, Sequence[Secr
     older = await _applied_with_secrets(connection)
     for state in await load_states(connection):
         agent, points = state.agent.agent, set(state.rollback_points)
-        needed = [*_in_force(state), *((revision, values) for version, revision, values in older.get(agent, ()) if version in points)]
+        held = set(_in_force(state))
+        needed = [*_held(state), *((revision, values) for version, revision, values in older.get(agent, ()) if version in points)]
         for revision, values in needed:
             for name, version in references(values):
-                use = SecretUse(agent=agent, revision=revision, version=version)
+                use = SecretUse(agent=agent, revision=revision, version=version, in_force=revision in held)
                 if use not in found[name]:
                     found[name].append(use)
     return found
 
 
-def _in_force(state: AgentState) -> Iterator[tuple[str, object]]:
+def _in_force(state: AgentState) -> Iterator[str]:
+    """Names of the configurations that instances which answer requests have, or are about to get."""
+    for generation in state.generations:
+        if generation.answering:
+            yield from (generation.config, shown_name(generation.version, NEVER_PATCHED))
+    if state.patch is not None and state.patch.open:
+        yield state.patch.revision
+
+
+def _held(state: AgentState) -> Iterator[tuple[str, object]]:
     for revision, layers in state.layers.items():
         yield revision, _all_values(layers)
     if state.patch is not None and state.patch.live:

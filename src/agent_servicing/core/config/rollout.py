@@ -17,7 +17,7 @@ from agent_servicing.core.config.report import Attempt, ConfigReport
 from agent_servicing.core.draft import Draft
 from agent_servicing.core.events import SYSTEM
 from agent_servicing.core.model import Generation, Instance
-from agent_servicing.core.status import GenerationStatus, InstanceStatus, Verdict
+from agent_servicing.core.status import InstanceStatus, Verdict
 
 WATCH_SECONDS: Final = 60.0
 """Two exits within this time after a change was applied take it back: the crash may come with the first request that meets the new value."""
@@ -274,9 +274,8 @@ def _late(draft: Draft, patch: Patch) -> bool:
 
 
 def _changed(draft: Draft, patch: Patch) -> list[Generation]:
-    """The generations it concerns: all that answer requests. A warm one is a rollback point and keeps what it had."""
-    kept = (GenerationStatus.WARM, GenerationStatus.STOPPING)
-    return [g for g in draft.generations.values() if g.status not in kept and g.config in (patch.parent, patch.revision)]
+    """The generations it concerns: all that answer requests."""
+    return [g for g in draft.generations.values() if g.answering and g.config in (patch.parent, patch.revision)]
 
 
 def _of_changed(draft: Draft, patch: Patch, instance: Instance) -> bool:

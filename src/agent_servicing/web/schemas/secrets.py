@@ -1,7 +1,7 @@
 """Bodies and answers of secrets. Values go in and never come out."""
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import ConfigDict, Field, SecretStr
 
@@ -14,7 +14,7 @@ _SECRET: dict[str, Any] = {
     "agent_id": "WowMemory",
     **_VERSION,
     "versions": [_VERSION],
-    "used_by": [{"agent_id": "WowMemory", "revision": "cfg-1.2.5-p1", "version": 3}],
+    "used_by": [{"agent_id": "WowMemory", "revision": "cfg-1.2.5-p1", "version": 3, "in_force": True}],
 }
 
 
@@ -25,6 +25,37 @@ class SetSecretBody(Body):
     agent: Name | None = Field(
         default=None, description="The agent it belongs to; omitted for a new name: all agents may be given it, which only an admin may say"
     )
+
+
+class ApplySecretBody(Body):
+    model_config = ConfigDict(json_schema_extra=example(reason="the old key leaked", restart=False))
+
+    reason: str = Field(
+        default="", max_length=2000, description="Kept in the audit trail of each agent; omitted: names the secret's version"
+    )
+    restart: bool = Field(default=False, description="Also restart, in rolling fashion, agents that nothing else can bring it to")
+
+
+class SecretDeliveryView(View):
+    agent_id: str
+    status: Literal["applied", "applying", "current", "needs_restart", "pinned", "failed"]
+    config_version: str | None = Field(description="The configuration revision that holds it, when one was made or would be")
+    reason: str = Field(description="Why it is not there yet, in words")
+    code: str | None = Field(description="The error's code when it failed")
+
+
+class SecretDeliveries(View):
+    model_config = ConfigDict(
+        json_schema_extra=example(
+            name="db-password",
+            version=3,
+            deliveries=[{"agent_id": "WowMemory", "status": "applied", "config_version": "cfg-1.2.5-p2", "reason": "", "code": None}],
+        )
+    )
+
+    name: str
+    version: int = Field(description="The newest version, which is the one that is brought")
+    deliveries: list[SecretDeliveryView]
 
 
 class SecretVersionView(View):
@@ -38,6 +69,7 @@ class SecretUseView(View):
     agent_id: str
     revision: str = Field(description="A configuration that is in force, or that a rollback would bring back")
     version: int | None = Field(description="The version it refers to; null: the newest at the time")
+    in_force: bool = Field(description="Whether instances have it or are about to get it; otherwise only a rollback would bring it back")
 
 
 class SecretView(SecretVersionView):
