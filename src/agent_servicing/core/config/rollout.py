@@ -195,7 +195,7 @@ def _apply(draft: Draft, patch: Patch) -> None:
         take_back(draft, patch, problem)
     elif all(patch.results[i.instance].result == "applied" for i in targets):
         draft.patch = applied(draft, replace(patch, since=draft.now, watched_until=draft.now + timedelta(seconds=WATCH_SECONDS)))
-        draft.wake_in(0)
+        draft.wake_in(LOOK_AGAIN_SECONDS)
     else:
         _wait(draft, patch)
         _remind(draft, patch, targets)
