@@ -9,6 +9,7 @@ import pytest
 
 from agent_servicing.adapters.config.hub import SILENCE_SECONDS, Hub
 from agent_servicing.adapters.config.rendering import Renderer
+from agent_servicing.adapters.system import SystemClock
 from agent_servicing.core.config.layers import text_of
 from agent_servicing.testing.clock import VirtualClock
 from agent_servicing.web.app import PREFIX
@@ -121,6 +122,23 @@ async def test_what_an_instance_reports_is_known_by_the_documents_keys(linked: L
         assert (dict(report.pending), report.load and report.load.active_requests) == ({"model": "restart"}, 3)
         assert report.attempt is not None
         assert (report.attempt.revision, report.attempt.key, report.attempt.result) == (SECOND.revision, SECOND.key, "prepared")
+
+
+@pytest.mark.parametrize("at", ["1999-12-31T23:59:59Z", "2999-01-01T00:00:00+14:00", None])
+async def test_the_clock_of_an_instance_decides_nothing(linked: Linked, at: str | None) -> None:
+    """Its time is shown; what it has counts from when the server heard of it."""
+    async with linked.subscribed(), linked.client() as client:
+        await linked.channel.prepare([linked.target(SECOND)], deadline_seconds=2)
+        for result, phase, config in (("prepared", "prepare", said(FIRST, prepared=held(SECOND))), ("applied", "commit", said(SECOND))):
+            config["config"]["last_attempt"] = {**held(SECOND), "phase": phase, "result": result, "errors": [], "at": at}
+            began = SystemClock().now()
+            assert (await client.post(PATH, json=config)).status_code == 200
+            assert await answered(linked) == [AGENT]
+            report = await linked.report(SECOND if result == "applied" else FIRST)
+            assert report is not None
+            assert began <= report.at <= SystemClock().now()
+            assert linked.channel.link.reaches(AGENT, INSTANCE)
+            await linked.channel.commit([linked.target(SECOND)], deadline_seconds=2)
 
 
 async def test_documents_with_the_same_text_are_told_apart_by_their_revision(linked: Linked) -> None:
