@@ -16,6 +16,7 @@ from fastapi.routing import APIRoute
 from prometheus_client.parser import text_string_to_metric_families
 
 from agent_servicing import __version__
+from agent_servicing.adapters.events.relay import RelayBus
 from agent_servicing.core import events
 from agent_servicing.core.events import Event
 from agent_servicing.web import routes
@@ -202,8 +203,20 @@ async def test_readiness_names_the_part_that_is_not_alive_and_nothing_more(api_w
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://server") as client:
         answer = await client.get("/readyz")
         assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
-        assert answer.json() == {"status": "not_ready", "checks": {"router": "failed", "store": "ok"}}
+        assert answer.json() == {"status": "not_ready", "checks": {"event_bus": "ok", "router": "failed", "store": "ok"}}
         assert (await client.get("/healthz")).status_code == 200
+
+
+@pytest.mark.anyio
+async def test_a_server_whose_broker_is_away_is_ready_and_says_so(api_world: ApiWorld) -> None:
+    bus, context = RelayBus("nats"), api_world.app.state.context
+    app = create_app(api_world.services, settings=context.settings, clock=api_world.clock, ids=context.ids, bus=bus)
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://server") as client:
+        answer = await client.get("/readyz")
+        assert (answer.status_code, answer.json()) == (200, {"status": "ready", "checks": {"event_bus": "degraded"}})
+        bus.connected()
+        assert (await client.get("/readyz")).json()["checks"] == {"event_bus": "ok"}
+    await bus.close()
 
 
 @pytest.mark.anyio

@@ -10,7 +10,7 @@ import structlog
 
 from agent_servicing.core.errors import TemporaryError
 from agent_servicing.ports import Clock, EventBus, Lease, Store
-from agent_servicing.ports.answers import TellsOfAnswers
+from agent_servicing.ports.abilities import TellsOfAnswers
 from agent_servicing.reconcile.engine import Engine
 
 log = structlog.get_logger(__name__)

@@ -183,8 +183,10 @@ def _everybody(draft: Draft, patch: Patch) -> None:
         draft.put(replace(generation, config=patch.revision))
     patch = replace(patch, status=PatchStatus.APPLYING, since=draft.now, before=before, message="")
     draft.patch = patch
-    draft.wake_in(0)
-    _commit(draft, patch, [i for i in _targets(draft, patch) if i.instance not in patch.first])
+    others = [i for i in _targets(draft, patch) if i.instance not in patch.first]
+    _commit(draft, patch, others)
+    if not others:
+        draft.wake_in(0)
 
 
 def _apply(draft: Draft, patch: Patch) -> None:
