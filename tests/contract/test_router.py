@@ -12,7 +12,7 @@ import pytest
 from agent_servicing.adapters.router.haproxy import HaproxyRouter
 from agent_servicing.adapters.system import SystemClock
 from agent_servicing.core.manifest import ConversationKey
-from agent_servicing.core.routing import Backend, GenerationRoute, Routing
+from agent_servicing.core.routing import Backend, GenerationRoute, RateLimit, Routing
 from agent_servicing.ports import Router, SeesAllRoutings
 from agent_servicing.testing.memory import MemoryRouter
 from tests.integration.haproxy_world import open_world
@@ -72,6 +72,13 @@ ROUTINGS = {
     "three generations": replace(TWO, generations=(*TWO.generations, route(12, "2.0.0-rc.1", "g12-1-0"))),
     "a conversation key": replace(TWO, conversation_key=ConversationKey(kind="header", name="X-Conversation-Id")),
     "a key in a cookie": replace(TWO, conversation_key=ConversationKey(kind="cookie", name="session")),
+    "a rate limit": replace(TWO, rate_limit=RateLimit(requests_per_second=50.0, burst=10)),
+    "a rate that does not divide a second": replace(TWO, rate_limit=RateLimit(requests_per_second=0.3, burst=1)),
+    "a high rate": replace(TWO, rate_limit=RateLimit(requests_per_second=9999.9, burst=100_000)),
+    "a request timeout": replace(TWO, request_timeout_seconds=1.5),
+    "a timeout of a millisecond and a limit": replace(
+        ONE, request_timeout_seconds=0.001, rate_limit=RateLimit(requests_per_second=7.0, burst=7)
+    ),
     "a key in the query": replace(TWO, conversation_key=ConversationKey(kind="query", name="conversation_id")),
 }
 

@@ -10,8 +10,9 @@ import pytest
 
 from agent_servicing.core.errors import TemporaryError
 from agent_servicing.core.model import Release
+from agent_servicing.core.resources import Resources
 from agent_servicing.core.status import PreparationStatus
-from agent_servicing.ports import Runtime, SeesAllInstances
+from agent_servicing.ports import LimitsInstances, Runtime, SeesAllInstances
 from agent_servicing.testing.clock import VirtualClock
 from agent_servicing.testing.memory import MemoryRuntime
 from tests.integration import process_world as world
@@ -226,3 +227,30 @@ async def test_a_collected_version_can_be_installed_again(harness: Harness) -> N
 async def test_the_logs_of_an_agent_without_instances_are_empty(harness: Harness) -> None:
     assert list(await harness.runtime.logs(AGENT)) == []
     assert list(await harness.runtime.logs(AGENT, "g1-1-0")) == []
+
+
+async def test_limits_of_a_running_instance_are_set_read_back_and_taken_away_again(harness: Harness) -> None:
+    runtime = harness.runtime
+    assert isinstance(runtime, LimitsInstances)
+    assert "memory_mb" in runtime.limitable
+    release = await installed(harness, "1.0.0")
+    await runtime.start(release, instance="g1-1-1", generation=1)
+    assert (await runtime.observe(AGENT))["g1-1-1"].resources == Resources()
+    for wanted in (Resources(memory_mb=300), Resources(memory_mb=200), Resources(memory_mb=4000), Resources(), Resources()):
+        await runtime.limit(AGENT, "g1-1-1", wanted)
+        assert (await runtime.observe(AGENT))["g1-1-1"].resources == wanted
+
+
+async def test_limits_of_nobody_are_no_error(harness: Harness) -> None:
+    runtime = harness.runtime
+    assert isinstance(runtime, LimitsInstances)
+    await runtime.limit(AGENT, "g9-1-1", Resources(memory_mb=300))
+    release = await installed(harness, "1.0.0")
+    await runtime.start(release, instance="g1-1-1", generation=1)
+    await runtime.stop(AGENT, "g1-1-1", kill=True)
+
+    async def ended() -> bool:
+        return not (await runtime.observe(AGENT))["g1-1-1"].alive
+
+    await harness.until(ended)
+    await runtime.limit(AGENT, "g1-1-1", Resources(memory_mb=300))

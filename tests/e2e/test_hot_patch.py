@@ -195,6 +195,23 @@ def test_a_secret_reaches_the_agent_and_no_answer(server: Server, agent: str, re
     assert "a-key-for-the-agent-alone" not in json.dumps([view, server.get(f"/agents/{agent}/config"), server.get("/audit")])
 
 
+def test_a_file_that_somebody_else_changed_or_deleted_is_put_right_and_told_in_the_audit(server: Server) -> None:
+    an_agent(server, "Edited", "signal:HUP", instances=2)
+    patch(server, "Edited", {"timeout_seconds": 60})
+    before, files = pids(server, "Edited"), sorted(server.folder.rglob("Edited/**/config.json"))
+    ours = [file for file in files if '"timeout_seconds": 60' in file.read_text()]
+    assert len(ours) == 2, files
+    ours[0].write_text('{"timeout_seconds": 1}')
+    ours[1].unlink()
+    wait_for("both files", lambda: all(file.exists() and '"timeout_seconds": 60' in file.read_text() for file in ours))
+    wait_for("reports", lambda: statuses(server, "Edited") == {"in_sync"})
+    assert {a["config"]["timeout_seconds"] for a in seen(server, "Edited")} == {60}
+    assert pids(server, "Edited") == before
+    told = server.get("/agents/Edited/audit", type="config_drifted")["events"]
+    assert {(entry["operator"], entry["config_version"]) for entry in told} == {("system", "cfg-1.0.0-p1")}
+    assert len({entry["instance"] for entry in told}) == 2
+
+
 def test_a_server_killed_in_the_middle_of_a_patch_finishes_it_one_way_or_the_other(tmp_path: Path) -> None:
     with a_server(tmp_path) as server:
         an_agent(server, "Sdk", "sdk")

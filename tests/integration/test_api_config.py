@@ -8,6 +8,8 @@ import anyio
 import httpx
 import pytest
 
+from agent_servicing.core.resources import Resources
+from agent_servicing.core.routing import RateLimit
 from agent_servicing.testing.channel import Manners
 from agent_servicing.web.app import PREFIX
 from tests.integration.api_world import AGENT, MANIFEST, ApiWorld
@@ -105,9 +107,103 @@ async def test_every_problem_is_named_with_its_path_and_nothing_is_applied(api_w
     assert api_world.channel.asked == []
 
 
+LIMITS = {"rate_limit": {"requests_per_second": 5, "burst": 10}, "request_timeout_seconds": 1.5}
+
+
+async def test_limits_of_the_router_are_applied_without_asking_any_instance_and_a_rollback_takes_them_back(
+    api_world: ApiWorld, client: httpx.AsyncClient
+) -> None:
+    await installed(api_world, client)
+    api_world.channel.manners["g1-2-2"] = Manners(accepts=None)  # a hanging one does not matter
+    answer = await patch(api_world, client, {"servicing": LIMITS}, profile="safe")
+    assert answer.status_code == 200
+    done = answer.json()
+    assert (done["status"], done["by"], done["agent_reloaded"]) == ("applied", "hot_patch", False)
+    assert done["applied_by"] == {
+        "servicing.rate_limit.burst": "router",
+        "servicing.rate_limit.requests_per_second": "router",
+        "servicing.request_timeout_seconds": "router",
+    }
+    assert any("enforced by the router" in warning for warning in done["warnings"])
+    assert api_world.channel.asked == []
+    routing = api_world.metrics.router.routings[AGENT]
+    assert (routing.rate_limit, routing.request_timeout_seconds) == (RateLimit(requests_per_second=5.0, burst=10), 1.5)
+    keys = {k["key"]: k for k in (await client.get(f"{HERE}/config")).json()["keys"]}
+    assert (keys["servicing.rate_limit"]["value"], keys["servicing.rate_limit"]["layer"]) == (LIMITS["rate_limit"], "agent")
+    assert (keys["servicing.rate_limit"]["applied_by"], keys["timeout_seconds"]["applied_by"]) == ("router", "agent")
+    back = await ask(api_world, client.post(f"{HERE}/config/rollback", json={"reason": "a test"}))
+    assert (back.status_code, back.json()["status"]) == (200, "applied")
+    routing = api_world.metrics.router.routings[AGENT]
+    assert (routing.rate_limit, routing.request_timeout_seconds) == (None, None)
+
+
+async def test_together_with_a_value_that_takes_a_restart_the_limits_come_with_it_and_each_key_says_by_whom(
+    api_world: ApiWorld, client: httpx.AsyncClient
+) -> None:
+    await installed(api_world, client, reload="restart")
+    answer = await patch(api_world, client, {"timeout_seconds": 60, "servicing": {"request_timeout_seconds": 2}}, dry_run=True)
+    assert (answer.json()["by"], answer.json()["applied_by"]) == (
+        "rolling_restart",
+        {"timeout_seconds": "restart", "servicing.request_timeout_seconds": "router"},
+    )
+    answer = await patch(api_world, client, {"servicing": {"request_timeout_seconds": 2}})
+    assert (answer.json()["by"], answer.json()["status"]) == ("hot_patch", "applied")
+
+
+async def test_a_limit_of_memory_is_set_by_the_runtime_and_said_to_be(api_world: ApiWorld, client: httpx.AsyncClient) -> None:
+    await installed(api_world, client, reload="restart")
+    answer = await patch(api_world, client, {"servicing": {"resources": {"memory_mb": 256}}}, profile="instant")
+    done = answer.json()
+    assert (done["status"], done["by"], done["applied_by"]) == ("applied", "hot_patch", {"servicing.resources.memory_mb": "runtime"})
+    assert {each["result"] for each in done["instances"]} == {"applied"}
+    processes = api_world.runtime.processes[AGENT].values()
+    assert {p.resources for p in processes if p.alive} == {Resources(memory_mb=256)}
+    answer = await patch(api_world, client, {"servicing": {"resources": {"memory_mb": 1.5, "gpu": 1}}})
+    assert {e["path"] for e in answer.json()["errors"]} == {"servicing.resources.memory_mb", "servicing.resources.gpu"}
+
+
+async def test_a_limit_that_this_runtime_cannot_set_is_refused_and_not_just_kept(api_world: ApiWorld, client: httpx.AsyncClient) -> None:
+    await installed(api_world, client)
+    answer = await patch(api_world, client, {"servicing": {"resources": {"cpu": 0.5, "memory_mb": 256}}})
+    assert (answer.status_code, answer.json()["code"]) == (422, "bad_value")
+    message = "cannot be limited by the runtime of this server, with or without a restart"
+    assert answer.json()["errors"] == [{"path": "servicing.resources.cpu", "message": message}]
+
+
+async def test_a_dry_run_says_who_would_enforce_what(api_world: ApiWorld, client: httpx.AsyncClient) -> None:
+    await installed(api_world, client)
+    answer = await patch(api_world, client, {"timeout_seconds": 60, "servicing": {"request_timeout_seconds": 2}}, dry_run=True)
+    assert answer.json()["applied_by"] == {"timeout_seconds": "agent", "servicing.request_timeout_seconds": "router"}
+    assert api_world.metrics.router.routings[AGENT].request_timeout_seconds is None
+
+
+async def test_wrong_limits_are_refused_all_at_once_with_their_paths(api_world: ApiWorld, client: httpx.AsyncClient) -> None:
+    await installed(api_world, client)
+    wrong = {"rate_limit": {"requests_per_second": "many", "burst": 0, "per": "minute"}, "request_timeout_seconds": -1}
+    answer = await patch(api_world, client, {"timeout_seconds": "soon", "servicing": wrong})
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid_config")
+    assert {error["path"] for error in answer.json()["errors"]} == {
+        "timeout_seconds",
+        "servicing.rate_limit.requests_per_second",
+        "servicing.rate_limit.burst",
+        "servicing.rate_limit.per",
+        "servicing.request_timeout_seconds",
+    }
+    answer = await patch(api_world, client, {"servicing": {"rate_limit": {"burst": 5}}})
+    assert [error["path"] for error in answer.json()["errors"]] == ["servicing.rate_limit.requests_per_second"]
+    answer = await patch(api_world, client, {"servicing": {"rate_limit": {"requests_per_second": 0.01, "burst": 11}}})
+    assert answer.json()["errors"] == [
+        {
+            "path": "servicing.rate_limit.burst",
+            "message": "11 is more than comes back within 1000 s at this rate; at most 10",
+        }
+    ]
+
+
 @pytest.mark.parametrize(
     ("body", "code"),
     [
+        ({"config_updates": {"servicing": {"request_timeout_seconds": 2}}, "places": [1]}, "bad_value"),
         ({"config_updates": {}}, "empty_patch"),
         ({"config_updates": {"model": "x" * 300_000}}, "patch_too_large"),
         ({"config_updates": {"servicing": {"log_level": "LOUD"}}}, "invalid_config"),

@@ -250,6 +250,7 @@ async def test_prometheus_gets_the_fleet_the_traffic_and_what_ended(api_world: A
         assert found["servicing_rollbacks_total", "error_rate"] == 1
         assert found["servicing_rollbacks_total", "operator"] == 1
         assert found["servicing_unserved_requests", AGENT] == 0
+        assert found["servicing_limited_requests", AGENT] == 0
         assert found["servicing_info", __version__] == 1
         again = await numbers()
         assert again["servicing_rollbacks_total", "error_rate"] == 1

@@ -339,6 +339,33 @@ async def test_answers_of_another_version_are_no_evidence(tmp_path: Path) -> Non
     assert found.detail == "requests: 0 of 0 answered as expected; 2 answered by another version"
 
 
+async def test_a_request_that_the_rate_limit_keeps_back_is_sent_again_and_is_no_evidence_against_the_version(tmp_path: Path) -> None:
+    sent: list[str] = []
+
+    def limited(path: str, headers: Mapping[str, str]) -> tuple[int, Mapping[str, str]]:
+        sent.append(path)
+        if len(sent) == 1:
+            return 429, {"X-Served-By": "Tiny@-/router", "Retry-After": "1"}
+        return 200, {"X-Served-By": "Tiny@1.0.0/g1-1-1"}
+
+    with world.data_plane(limited) as (url, _, _):
+        async with world.open_verifier(tmp_path, router_url=url) as verifier:
+            await verifier.begin(world.release(requests=[TestRequest()]), key="upg-1")
+            found = await world.ended(verifier)
+    assert (found.status, found.passed, len(sent)) == (VerificationStatus.PASSED, 1, 2)
+
+
+async def test_an_agents_own_429_is_its_answer(tmp_path: Path) -> None:
+    def own(path: str, headers: Mapping[str, str]) -> tuple[int, Mapping[str, str]]:
+        return 429, {"X-Served-By": "Tiny@1.0.0/g1-1-1", "Retry-After": "1"}
+
+    with world.data_plane(own) as (url, asked, _):
+        async with world.open_verifier(tmp_path, router_url=url) as verifier:
+            await verifier.begin(world.release(requests=[TestRequest()]), key="upg-1")
+            found = await world.ended(verifier)
+    assert (found.status, found.failed, len(asked)) == (VerificationStatus.FAILED, 1, 1)
+
+
 async def test_a_version_that_is_slow_all_along_is_found_out_before_every_request_was_sent() -> None:
     clock = VirtualClock()
 

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from functools import partial
+from typing import ClassVar
 
 import pytest
 
@@ -27,6 +28,8 @@ ENDS = {PatchStatus.APPLIED, PatchStatus.REVERTED, PatchStatus.REFUSED}
 class Patchable(Machine):
     """The same machine with a channel to its instances."""
 
+    change: ClassVar[dict[str, object]] = {"timeout_seconds": 60}
+
     def __post_init__(self) -> None:
         super().__post_init__()
         self.channel = MemoryChannel(self.clock)
@@ -39,7 +42,7 @@ class Patchable(Machine):
     def patch(self) -> None:
         now = self.clock.now()
         patch = Patch(
-            revision="cfg-1.0.0-p1", parent="", layers=Layers(agent={"timeout_seconds": 60}), profile="fast", actor="tester",
+            revision="cfg-1.0.0-p1", parent="", layers=Layers(agent=self.change), profile="fast", actor="tester",
             reason="a test", requested_at=now, since=now,
         )  # fmt: skip
         self.store.patch(AGENT, patch, now)
@@ -51,6 +54,15 @@ class Patchable(Machine):
     def values(self) -> set[object]:
         living = {p.instance for p in self.runtime.processes[AGENT].values() if p.alive}
         return {document.values["timeout_seconds"] for name, document in self.channel.applied.items() if name in living}
+
+
+class Limited(Patchable):
+    """The change is one that the router enforces."""
+
+    change: ClassVar[dict[str, object]] = {"servicing": {"request_timeout_seconds": 60}}
+
+    def values(self) -> set[object]:
+        return {self.router.routings[AGENT].request_timeout_seconds or 30}
 
 
 async def story(machine: Patchable, manners: Manners) -> PatchStatus:
@@ -87,16 +99,24 @@ def test_an_engine_killed_at_any_call_of_a_patch_leaves_one_configuration_everyw
 ) -> None:
     monkeypatch.setattr(upgrades, "MANIFEST", HOT)
     with quiet():
-        loop.run(partial(killed_everywhere, manners, without_a_kill))
+        loop.run(partial(killed_everywhere, Patchable, manners, without_a_kill, places_at_least=16))
 
 
-async def killed_everywhere(manners: Manners, without_a_kill: PatchStatus) -> None:
-    rehearsal = Patchable()
+def test_an_engine_killed_at_any_call_of_a_change_of_limits_leaves_the_router_with_what_the_change_ended_as(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(upgrades, "MANIFEST", HOT)
+    with quiet():
+        loop.run(partial(killed_everywhere, Limited, Manners(), PatchStatus.APPLIED, places_at_least=8))
+
+
+async def killed_everywhere(kind: type[Patchable], manners: Manners, without_a_kill: PatchStatus, *, places_at_least: int) -> None:
+    rehearsal = kind()
     assert await story(rehearsal, manners) is without_a_kill
     places = rehearsal.fuse.calls
-    assert places > 15
+    assert places >= places_at_least
     for at in range(places):
-        machine = Patchable(fuse=Fuse(at=at))
+        machine = kind(fuse=Fuse(at=at))
         try:
             await story(machine, manners)
         except AssertionError as error:

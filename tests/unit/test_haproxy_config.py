@@ -1,12 +1,13 @@
 """HAProxy's configuration, its maps and the book of slots, without HAProxy but for one check of the syntax."""
 
 import ipaddress
+import json
 import subprocess
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from agent_servicing.adapters import haproxy_reading
@@ -15,11 +16,13 @@ from agent_servicing.adapters.router import haproxy_config, haproxy_state
 from agent_servicing.adapters.router.haproxy_book import GENERATIONS_COUNTED, Book, counters_of, place, without
 from agent_servicing.adapters.router.haproxy_changes import changes
 from agent_servicing.adapters.router.haproxy_config import Structure, digest, latency_map, render, structure_from_text, structure_to_text
+from agent_servicing.adapters.router.haproxy_limits import timeout_script
 from agent_servicing.adapters.router.haproxy_process import find_binary
 from agent_servicing.core import latency
+from agent_servicing.core.config.enforced import BURST_SECONDS_MAX
 from agent_servicing.core.errors import PermanentError
 from agent_servicing.core.manifest import ConversationKey
-from agent_servicing.core.routing import Backend, GenerationRoute, Routing
+from agent_servicing.core.routing import Backend, GenerationRoute, RateLimit, Routing
 
 SMALL = Structure(host="127.0.0.1", port=8800, agent_slots=2, instance_slots=4)
 BOOK = Book(structure=SMALL)
@@ -49,6 +52,7 @@ def test_haproxy_accepts_the_configuration_without_a_warning(tmp_path: Path) -> 
     text = render(replace(SMALL, keys=keys, host="::1"), {"s00g1": {2: "127.0.0.1:9001", 3: "[::1]:9002"}})
     (tmp_path / haproxy_config.CONFIG).write_text(text)
     (tmp_path / haproxy_config.LATENCY).write_text(latency_map())
+    (tmp_path / haproxy_config.TIMEOUT).write_text(timeout_script())
     for name in (*haproxy_reading.MAPS, haproxy_config.SAVED_PINS):
         (tmp_path / name).write_text("")
     done = subprocess.run([find_binary(None), "-c", "-f", haproxy_config.CONFIG], cwd=tmp_path, capture_output=True, text=True, check=False)
@@ -218,3 +222,39 @@ def test_a_full_generation_replaces_an_instance_without_growing() -> None:
     book = place(book, agent(route(1, "b", "c", "d", "e")), as_if_carried_out(book.agents["Wow"]))
     assert book.structure == SMALL
     assert book.agents["Wow"].places[1].servers["e"] == 1
+
+
+@pytest.mark.parametrize(
+    "limits",
+    [
+        {"rate_limit": RateLimit(requests_per_second=0.0, burst=1)},
+        {"rate_limit": RateLimit(requests_per_second=5.0, burst=0)},
+        {"rate_limit": RateLimit(requests_per_second=0.01, burst=12)},
+        {"request_timeout_seconds": 0.0},
+        {"request_timeout_seconds": 100_000.0},
+    ],
+)
+def test_limits_that_cannot_be_enforced_are_refused(limits: dict[str, object]) -> None:
+    with pytest.raises(PermanentError):
+        check(agent(route(1, "a"), **limits))
+
+
+@given(rate=st.floats(min_value=0.01, max_value=10_000), burst=st.integers(min_value=1, max_value=100_000))
+def test_every_rate_that_is_allowed_is_read_back_as_it_was_written(rate: float, burst: int) -> None:
+    assume(burst <= rate * BURST_SECONDS_MAX)
+    wanted = agent(route(1, "a"), rate_limit=RateLimit(requests_per_second=rate, burst=burst))
+    check(wanted)
+    plan = place(BOOK, wanted, {}).agents["Wow"]
+    found = decode("Wow", encode(plan), as_if_carried_out(plan))
+    assert found is not None
+    assert found.routing == wanted
+
+
+def test_a_state_file_from_before_there_were_limits_is_read(tmp_path: Path) -> None:
+    book = place(BOOK, agent(route(1, "a"), stable=1), {})
+    haproxy_state.save(tmp_path, book)
+    content = json.loads((tmp_path / haproxy_state.STATE).read_text())
+    for plan in content["agents"].values():
+        del plan["rate_limit"], plan["request_timeout_seconds"]
+    (tmp_path / haproxy_state.STATE).write_text(json.dumps(content))
+    assert haproxy_state.load(tmp_path) == book

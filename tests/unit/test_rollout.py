@@ -8,8 +8,9 @@ import pytest
 from agent_servicing.core.config.layers import Layers, Override
 from agent_servicing.core.config.patch import PatchStatus
 from agent_servicing.core.config.report import Load
-from agent_servicing.core.manifest import ConfigSpec
-from agent_servicing.core.status import DeploymentKind, GenerationStatus, Verb
+from agent_servicing.core.manifest import ConfigSpec, Manifest
+from agent_servicing.core.routing import RateLimit
+from agent_servicing.core.status import DeploymentKind, DeploymentStatus, GenerationStatus, Verb
 from agent_servicing.testing.channel import Manners
 from tests.unit.world import World, a_manifest
 
@@ -270,3 +271,124 @@ async def test_an_instance_that_says_it_has_no_streams_is_given_the_time_of_plai
     await world.run(lambda: "g1-3-3" not in {i.instance for i in world.state.instances})
     took = (world.clock.now() - begun).total_seconds()
     assert seconds <= took < seconds + 15
+
+
+async def test_limits_of_the_router_come_into_force_without_a_word_to_any_instance() -> None:
+    world = await a_world()
+    limits = {"rate_limit": {"requests_per_second": 5}, "request_timeout_seconds": 2}
+    patch = await world.patched(world.patch("cfg-1.0.0-p1", {"servicing": limits}, profile="safe"))
+    assert (patch.status, patch.results) == (PatchStatus.APPLIED, {})
+    assert commits(world, "cfg-1.0.0-p1") == []
+    routing = world.router.routings["WowTest"]
+    assert (routing.rate_limit, routing.request_timeout_seconds) == (RateLimit(requests_per_second=5.0, burst=5), 2.0)
+
+
+async def test_limits_together_with_a_value_of_the_agent_wait_until_everybody_gets_it() -> None:
+    world = await a_world()
+    world.channel.manners["g1-1-1"] = Manners(applies=False)
+    patch = await world.patched(world.patch("cfg-1.0.0-p1", {"timeout_seconds": 60, "servicing": {"request_timeout_seconds": 2}}))
+    assert patch.status is PatchStatus.REVERTED
+    assert all(routing.request_timeout_seconds is None for routing in world.router.history)
+
+
+async def test_limits_that_the_router_does_not_take_up_are_taken_back() -> None:
+    world = await a_world()
+
+    def deaf(w: World) -> None:
+        """It forgets limits, as one would that is of an earlier release."""
+        for agent, routing in w.router.routings.items():
+            w.router.routings[agent] = replace(routing, request_timeout_seconds=None)
+
+    world.after_step = deaf
+    patch = await world.patched(world.patch("cfg-1.0.0-p1", {"servicing": {"request_timeout_seconds": 2}}))
+    assert patch.status is PatchStatus.REVERTED
+    assert patch.message == "the router did not take up the limits within 3 s"
+    assert world.state.generations[0].config == ""
+
+
+async def test_a_temporary_limit_goes_back_by_itself() -> None:
+    world = await a_world()
+    world.state = replace(world.state, patch=None)
+    revision = world.patch("cfg-1.0.0-p1", {})
+    assert world.state.patch is not None
+    until = world.clock.now() + timedelta(seconds=30)
+    override = Override(values={"servicing": {"request_timeout_seconds": 2}}, expires_at=until)
+    world.state = replace(world.state, patch=replace(world.state.patch, layers=Layers(overrides=(override,))))
+    await world.patched(revision)
+    assert world.router.routings["WowTest"].request_timeout_seconds == 2.0
+    await world.run(lambda: world.clock.now() > until and world.router.routings["WowTest"].request_timeout_seconds is None)
+
+
+COLD = a_manifest(config=ConfigSpec(defaults={"timeout_seconds": 30}, reload="restart"))
+SMALL = {"servicing": {"resources": {"memory_mb": 256}}}
+
+
+def memory(world: World) -> dict[str, int | None]:
+    """What each running instance may use, as the runtime has it."""
+    running = world.runtime.processes["WowTest"].values()
+    return {p.instance: p.resources.memory_mb for p in running if p.alive and p.resources is not None}
+
+
+@pytest.mark.parametrize("manifest", [HOT, COLD])
+async def test_a_limit_of_memory_is_set_on_one_instance_first_then_on_the_others_and_nobody_is_told(manifest: Manifest) -> None:
+    world = await World(manifest=manifest).installed()
+    seen: list[set[int | None]] = []
+    world.after_step = lambda w: seen.append(set(memory(w).values()))
+    patch = await world.patched(world.patch("cfg-1.0.0-p1", SMALL))
+    assert patch.status is PatchStatus.APPLIED
+    assert [(r.result, r.level) for r in patch.results.values()] == [("applied", "runtime")] * 3
+    assert commits(world, "cfg-1.0.0-p1") == []
+    assert {None, 256} in seen
+    assert memory(world) == {"g1-1-1": 256, "g1-2-2": 256, "g1-3-3": 256}
+
+
+async def test_an_instance_that_starts_later_starts_with_the_limit() -> None:
+    world = await a_world()
+    await world.patched(world.patch("cfg-1.0.0-p1", SMALL))
+    world.runtime.crash("WowTest", "g1-1-1")
+    await world.run(lambda: "g1-1-4" in memory(world))
+    assert memory(world)["g1-1-4"] == 256
+
+
+async def test_a_limit_that_is_not_taken_up_is_taken_back_everywhere() -> None:
+    world = await a_world()
+    world.runtime.deaf = {"g1-3-3"}
+    patch = await world.patched(world.patch("cfg-1.0.0-p1", SMALL))
+    assert patch.status is PatchStatus.REVERTED
+    assert patch.message == "not confirmed within 3 s by g1-3-3"
+    await world.run(lambda: set(memory(world).values()) == {None})
+
+
+async def test_a_limit_for_one_place_is_for_that_one() -> None:
+    world = await a_world()
+    revision = world.patch("cfg-1.0.0-p1", {})
+    assert world.state.patch is not None
+    world.state = replace(world.state, patch=replace(world.state.patch, layers=Layers(places={2: SMALL})))
+    await world.patched(revision)
+    assert memory(world) == {"g1-1-1": None, "g1-2-2": 256, "g1-3-3": None}
+
+
+async def test_a_limit_of_memory_that_ends_two_instances_is_taken_back() -> None:
+    world = await a_world()
+    await world.patched(world.patch("cfg-1.0.0-p1", SMALL))
+    for name in ("g1-1-1", "g1-2-2"):
+        world.runtime.crash("WowTest", name)
+    await world.run(lambda: world.patches["cfg-1.0.0-p1"].status is PatchStatus.REVERTED)
+    await world.run(lambda: set(memory(world).values()) == {None})
+
+
+async def test_what_a_rate_limit_refuses_is_no_evidence_against_anybody() -> None:
+    world = await a_world(requests_per_second=50)
+    limits = {"rate_limit": {"requests_per_second": 10, "burst": 10}}
+    await world.patched(world.patch("cfg-1.0.0-p1", {"servicing": limits}))
+    before = await world.metrics.counters("WowTest")
+    began = world.clock.monotonic()
+    await world.run(lambda: world.clock.monotonic() - began > 20)
+    since = (await world.metrics.counters("WowTest")).since(before)
+    counts = since.generations[1].total
+    assert counts.answered == pytest.approx(10 * (world.clock.monotonic() - began), abs=12)
+    assert counts.errors == 0
+    assert since.limited > 3 * counts.answered
+    upgrade = world.request(DeploymentKind.UPGRADE, "1.1.0")
+    await world.run(lambda: upgrade in world.finished)
+    assert world.finished[upgrade].status is DeploymentStatus.COMPLETED

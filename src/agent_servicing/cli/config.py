@@ -86,7 +86,7 @@ def patch(
 def show(session: Session, agent: options.Agent) -> None:
     """Show every value in force, who set it, and how each instance stands."""
     view = session.api.config(agent)
-    keys = [(k.get("key"), _value(k.get("value")), k.get("layer"), k.get("scope"), k.get("description")) for k in view.get("keys") or ()]
+    keys = [(k.get("key"), _value(k.get("value")), k.get("layer"), _effect(k), k.get("description")) for k in view.get("keys") or ()]
     session.out.result(
         view,
         lambda: facts(_facts(view)),
@@ -173,12 +173,18 @@ def _outcome(view: Json) -> Iterator[tuple[str, object]]:
     yield "done", words.get(status, status)
     yield "by", str(view.get("by", "")).replace("_", " ")
     for key, change in (view.get("config_changes") or {}).items():
-        yield key, f"{_value(change.get('old'))} → {_value(change.get('new'))}"
+        who = (view.get("applied_by") or {}).get(key, "agent")
+        yield key, f"{_value(change.get('old'))} → {_value(change.get('new'))}{'' if who in ('agent', 'restart') else f' (by the {who})'}"
     yield "applied at", local(view.get("applied_at"))
     yield "downtime", f"{downtime:g} s" if isinstance(downtime, int | float) and status == "applied" else None
     for warning in view.get("warnings") or ():
         yield "note", warning
     yield "follow it", f"servicing status {view['upgrade_id']} --watch" if view.get("upgrade_id") else None
+
+
+def _effect(key: Json) -> str:
+    who = key.get("applied_by") or "agent"
+    return f"{key.get('scope')}" if who == "agent" else f"{key.get('scope')}, by the {who}"
 
 
 def _facts(view: Json) -> Iterator[tuple[str, object]]:

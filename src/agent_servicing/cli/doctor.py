@@ -48,6 +48,8 @@ def examine(session: Session) -> Iterator[Finding]:
         yield Finding(subject="settings", level="fail", detail=details or e.message, fix=e.hint)
         settings = None
     yield checks.haproxy(settings.haproxy if settings else None)
+    yield from checks.haproxy_lua(settings.haproxy if settings else None)
+    yield checks.limits()
     yield checks.tool("git", level="fail", needed_for="versions from git repositories")
     yield checks.tool("uv", level="fail", needed_for="installing versions of Python agents")
     reach, server_date = _server(session)

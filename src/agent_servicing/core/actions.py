@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from agent_servicing.core.config.layers import ConfigDocument
+from agent_servicing.core.resources import Resources
 from agent_servicing.core.routing import Routing
 
 
@@ -35,6 +36,15 @@ class StopInstance:
     agent: str
     instance: str
     kill: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LimitInstance:
+    """Have all processes of this running instance use no more than this."""
+
+    agent: str
+    instance: str
+    resources: Resources
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,6 +170,7 @@ Action = (
     PrepareRelease
     | StartInstance
     | StopInstance
+    | LimitInstance
     | ForgetInstance
     | ApplyRouting
     | RemoveRouting

@@ -1,15 +1,16 @@
 """The decision: what the store knows and what the world shows, in; the next state and what to do about it, out. Pure.
 
 Called by `reconcile.kinds.agent` once for each observation. The order matters: first whether the clock was set back, then what
-happened (watch), then what operators want (intake), then the deployment, then the change of the configuration, then everything that
-follows from the state: processes (keep) and traffic (route).
+happened (watch), then what operators want (intake), then the deployment, then the change of the configuration and who has missed it, then
+everything that follows from the state: processes (keep), traffic (route), and what processes may use (limit).
 """
 
 from agent_servicing.core.conduct import conduct
+from agent_servicing.core.config.repair import repair
 from agent_servicing.core.config.rollout import configure
 from agent_servicing.core.draft import Decision, Draft
 from agent_servicing.core.intake import intake
-from agent_servicing.core.keep import keep
+from agent_servicing.core.keep import keep, limit
 from agent_servicing.core.limits import Limits
 from agent_servicing.core.model import Snapshot
 from agent_servicing.core.set_back import set_back
@@ -24,6 +25,8 @@ def decide(snapshot: Snapshot, limits: Limits) -> Decision:
     intake(draft)
     conduct(draft)
     configure(draft)
+    repair(draft)
     keep(draft)
     route(draft)
+    limit(draft)
     return draft.decision()

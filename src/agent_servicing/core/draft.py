@@ -8,6 +8,7 @@ from operator import attrgetter
 from agent_servicing.core.actions import Action
 from agent_servicing.core.analysis import Block
 from agent_servicing.core.capacity import places
+from agent_servicing.core.config.enforced import Enforced, enforced
 from agent_servicing.core.config.layers import ConfigDocument
 from agent_servicing.core.config.patch import Patch
 from agent_servicing.core.config.wanted import Documents, revision_of
@@ -15,6 +16,7 @@ from agent_servicing.core.events import SYSTEM, Event
 from agent_servicing.core.limits import Limits
 from agent_servicing.core.manifest import Manifest
 from agent_servicing.core.model import Agent, AgentState, Deployment, Generation, Instance, Observation, Release, Snapshot
+from agent_servicing.core.resources import Resources
 from agent_servicing.core.routing import Routing
 from agent_servicing.core.status import AgentStatus, InstanceStatus
 
@@ -91,10 +93,22 @@ class Draft:
     def document(self, instance: Instance, revision: str | None = None) -> ConfigDocument:
         """The configuration it is to have, by the revision in force for it unless another one is named."""
         name = revision_of(instance, self.generations, self.patch) if revision is None else revision
+        return self._documents_now().of(instance, name)
+
+    def enforced(self, generation: Generation, revision: str | None = None) -> Enforced:
+        """What is enforced around this generation, by its own revision unless another one is named."""
+        name = generation.config if revision is None else revision
+        return enforced(self._documents_now().at(generation.version, name).around)
+
+    def may_use(self, instance: Instance, revision: str | None = None) -> Resources:
+        """The limits it is to have, by the revision in force for it unless another one is named."""
+        return enforced(self.document(instance, revision).around).resources
+
+    def _documents_now(self) -> Documents:
         patch = self.patch or self.before.patch
         if self._documents is None or self._documents.revision != (patch.revision if patch is not None else None):
             self._documents = Documents(self.before, patch)
-        return self._documents.of(instance, name)
+        return self._documents
 
     def of(self, generation: int | None, *statuses: InstanceStatus) -> list[Instance]:
         """The generation's instances in these statuses (all when none is named), by name."""

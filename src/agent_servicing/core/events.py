@@ -36,6 +36,7 @@ CONFIG_STARTED: Final = "config_started"
 CONFIG_APPLIED: Final = "config_applied"
 CONFIG_REFUSED: Final = "config_refused"
 CONFIG_REVERTED: Final = "config_reverted"
+CONFIG_DRIFTED: Final = "config_drifted"
 SCHEDULE_MISSED: Final = "schedule_missed"
 
 # Audit types: one closing entry for each act, written with its outcome, and one for each request and verb.

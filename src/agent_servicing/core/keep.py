@@ -7,13 +7,24 @@ that starts or ends a process is decided here.
 from dataclasses import replace
 
 from agent_servicing.core import events
-from agent_servicing.core.actions import CollectReleases, ForgetInstance, PrepareRelease, RemoveRouting, StartInstance, StopInstance
+from agent_servicing.core.actions import (
+    CollectReleases,
+    ForgetInstance,
+    LimitInstance,
+    PrepareRelease,
+    RemoveRouting,
+    StartInstance,
+    StopInstance,
+)
 from agent_servicing.core.draft import Draft
 from agent_servicing.core.limits import LONGEST_RESTART_DELAY_SECONDS
 from agent_servicing.core.model import Generation, Instance, Process
 from agent_servicing.core.routing import redirected
 from agent_servicing.core.status import AgentStatus, GenerationStatus, InstanceStatus, PreparationStatus
 from agent_servicing.core.watch import unhealthy
+
+LIMIT_AGAIN_SECONDS = 0.05
+"""When to read back limits that were set."""
 
 _LIVING = (InstanceStatus.STARTING, InstanceStatus.READY)
 
@@ -108,6 +119,20 @@ def _begin(draft: Draft) -> None:
                     epoch=_epoch(draft, instance),
                 )
             )
+
+
+def limit(draft: Draft) -> None:
+    """Everybody who runs may use what its configuration says; a runtime that sets no limits is not asked to. The last step of a decision:
+    a limit that cannot be set must not hold up anything else.
+    """
+    for instance in draft.instances.values():
+        process = (draft.world.processes or {}).get(instance.instance)
+        if process is None or not process.alive or process.resources is None:
+            continue
+        wanted = draft.may_use(instance)
+        if wanted != process.resources:
+            draft.do(LimitInstance(agent=draft.agent.agent, instance=instance.instance, resources=wanted))
+            draft.wake_in(LIMIT_AGAIN_SECONDS)
 
 
 def _epoch(draft: Draft, instance: Instance) -> int:

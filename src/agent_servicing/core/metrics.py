@@ -72,12 +72,15 @@ class InstanceCounters:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counters:
-    """One reading for one agent. `unserved` counts requests that found no instance and got our own 503."""
+    """One reading for one agent. `unserved` counts requests that found no instance and got our own 503, `limited` those beyond the agent's
+    rate limit, which got our 429. Neither belongs to a generation.
+    """
 
     at: datetime
     generations: Mapping[int, GenerationCounters] = field(default_factory=dict)
     instances: Mapping[str, InstanceCounters] = field(default_factory=dict)
     unserved: int = 0
+    limited: int = 0
 
     def generation(self, number: int | None) -> GenerationCounters:
         return self.generations.get(number, GenerationCounters()) if number is not None else GenerationCounters()
@@ -87,4 +90,5 @@ class Counters:
             self,
             generations={n: c.since(earlier.generation(n)) for n, c in self.generations.items()},
             unserved=self.unserved - earlier.unserved if self.unserved >= earlier.unserved else self.unserved,
+            limited=self.limited - earlier.limited if self.limited >= earlier.limited else self.limited,
         )

@@ -11,6 +11,7 @@ from agent_servicing.core.config.patch import Patch
 from agent_servicing.core.config.report import ConfigReport
 from agent_servicing.core.manifest import Manifest
 from agent_servicing.core.metrics import Counters
+from agent_servicing.core.resources import Resources
 from agent_servicing.core.routing import RoutingView
 from agent_servicing.core.schedule import OPEN, Gate, Line, Lock, Places
 from agent_servicing.core.stages import Replace, Retire, SetTraffic, StageRecord, StateStage, Verify
@@ -32,7 +33,10 @@ from agent_servicing.core.status import (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Instance:
-    """One running copy. Its name is derived (`g7-2-1`: generation 7, second place, first restart), so that starting it twice is the same act."""
+    """One running copy. Its name is derived (`g7-2-1`: generation 7, second place, first restart), so that starting it twice is the same act.
+
+    `config_told_at`: when it was last given the configuration in force again, because it had another one.
+    """
 
     instance: str
     generation: int
@@ -51,6 +55,7 @@ class Instance:
     draining_at: datetime | None = None
     stopping_since: datetime | None = None
     signalled_at: datetime | None = None
+    config_told_at: datetime | None = None
     exit_code: int | None = None
     reason: str = ""
 
@@ -314,7 +319,9 @@ class AgentState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Process:
-    """One instance as the runtime sees it. Not alive with an exit code None: ended while nobody could wait for it."""
+    """One instance as the runtime sees it. Not alive with an exit code None: ended while nobody could wait for it. `resources`: the limits
+    in force, None from a runtime that sets none.
+    """
 
     instance: str
     generation: int
@@ -326,6 +333,7 @@ class Process:
     started_at: datetime | None = None
     exit_code: int | None = None
     last_output: str = ""
+    resources: Resources | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -37,12 +37,24 @@ class GenerationRoute:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RateLimit:
+    """How many requests an agent takes: a bucket of `burst` requests that `requests_per_second` fills again."""
+
+    requests_per_second: float
+    burst: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Routing:
     """The whole routing of one agent.
 
     A request without a pin goes to `candidate` with `share` percent probability (by hash of the conversation when it has one, so that
     raising the share moves nobody back), else to `stable`. A conversation stays with the generation that first answered it, unless
     `redirects` sends that generation's conversations to another one. A pin to a generation that is not here is forgotten.
+
+    `rate_limit` counts the requests of all generations together; what is beyond it is refused before any of them gets it, and belongs to
+    no generation's counts. `request_timeout_seconds` (whole milliseconds) is how long an instance may take until its answer begins; an
+    answer that has begun is never cut by it.
     """
 
     agent: str
@@ -52,6 +64,8 @@ class Routing:
     candidate: int | None = None
     share: float = 0.0
     redirects: Mapping[int, int] = field(default_factory=dict)
+    rate_limit: RateLimit | None = None
+    request_timeout_seconds: float | None = None
 
     def generation(self, number: int | None) -> GenerationRoute | None:
         return next((g for g in self.generations if g.generation == number), None)

@@ -18,8 +18,9 @@ def set_back(draft: Draft) -> None:
     """Calls for nothing while no moment lies ahead, which is nearly always."""
     now = draft.now
     for instance in list(draft.instances.values()):
-        times = (instance.created_at, instance.started_at, instance.draining_at, instance.stopping_since, instance.signalled_at)
-        if any(at is not None and at > now for at in times):
+        begun = (instance.created_at, instance.started_at, instance.config_told_at)
+        ending = (instance.draining_at, instance.stopping_since, instance.signalled_at)
+        if any(at is not None and at > now for at in (*begun, *ending)):
             draft.put(_instance(instance, now))
     for generation in list(draft.generations.values()):
         if any(at > now for at in generation.crashes) or (generation.draining_since or now) > now:
@@ -41,6 +42,7 @@ def _instance(instance: Instance, now: datetime) -> Instance:
         draining_at=_past(instance.draining_at, now),
         stopping_since=_past(instance.stopping_since, now),
         signalled_at=_past(instance.signalled_at, now),
+        config_told_at=_past(instance.config_told_at, now),
     )
 
 

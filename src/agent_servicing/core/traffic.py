@@ -1,8 +1,9 @@
 """Last step of a decision: the routing that follows from the state, and the action that makes the data plane equal to it."""
 
 from agent_servicing.core.actions import ApplyRouting
+from agent_servicing.core.config.enforced import NOTHING
 from agent_servicing.core.draft import Draft
-from agent_servicing.core.model import Instance
+from agent_servicing.core.model import Generation, Instance
 from agent_servicing.core.routing import Backend, GenerationRoute, Routing, effective_share
 from agent_servicing.core.status import InstanceStatus
 from agent_servicing.core.watch import unhealthy
@@ -43,6 +44,7 @@ def _desired_routing(draft: Draft) -> Routing:
     share = _share(draft, candidate, stable)
     # Open conversations come back together with the share: not before the instances that are to answer them.
     kept = {candidate} if share > agent.share else set()
+    limits = draft.enforced(ruling) if (ruling := ruling_generation(draft)) is not None else NOTHING
     return Routing(
         agent=agent.agent,
         conversation_key=agent.manifest.conversation_key,
@@ -51,6 +53,24 @@ def _desired_routing(draft: Draft) -> Routing:
         candidate=candidate,
         share=share,
         redirects={old: new for old, new in sorted(agent.redirects.items()) if old in numbers and new in numbers and old not in kept},
+        rate_limit=limits.rate_limit,
+        request_timeout_seconds=limits.request_timeout_seconds,
+    )
+
+
+def ruling_generation(draft: Draft) -> Generation | None:
+    """Whose configuration says what the router enforces for the whole agent: the one that serves, and before there is one, the first."""
+    agent = draft.agent
+    return draft.generations.get(agent.stable or 0) or draft.generations.get(agent.candidate or 0)
+
+
+def limits_in_force(draft: Draft) -> bool:
+    """Whether the data plane enforces the limits that the state asks for, whatever else it does."""
+    view, wanted = draft.world.routing, desired_routing(draft)
+    return (
+        view is not None
+        and view.routing is not None
+        and (view.routing.rate_limit, view.routing.request_timeout_seconds) == (wanted.rate_limit, wanted.request_timeout_seconds)
     )
 
 

@@ -20,6 +20,7 @@ from agent_servicing.core.manifest import Manifest
 from agent_servicing.core.metrics import Counters
 from agent_servicing.core.model import AgentState, Preparation, Probe, Process, Release, Verification
 from agent_servicing.core.reports import Limit
+from agent_servicing.core.resources import Resources
 from agent_servicing.core.routing import Routing, RoutingView
 from agent_servicing.core.versions import SourceVersion
 
@@ -132,6 +133,21 @@ class InstanceTokens(Protocol):
 
     async def holder(self, token: str) -> tuple[str, Process] | None:
         """The agent and the running instance that was given this token; None for any other token, one of an ended instance included."""
+        ...
+
+
+@runtime_checkable
+class LimitsInstances(Protocol):
+    """A `Runtime` that can change what running instances may use; it tells what they may in `Process.resources`."""
+
+    @property
+    def limitable(self) -> frozenset[str]:
+        """Names of `Resources` that can be limited on this machine."""
+        ...
+
+    async def limit(self, agent: str, instance: str, resources: Resources) -> None:
+        """For every process of the instance, and those that these start later; one that has ended is fine. Raises `TemporaryError`,
+        `PermanentError`."""
         ...
 
 

@@ -5,6 +5,7 @@ state is committed in one transaction guarded by the lease, and the next turn be
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
@@ -27,18 +28,21 @@ from agent_servicing.core.actions import (
     CommitConfig,
     EndVerification,
     ForgetInstance,
+    LimitInstance,
     PrepareConfig,
     PrepareRelease,
     RemoveRouting,
     StartInstance,
     StopInstance,
 )
+from agent_servicing.core.config.enforced import enforced
 from agent_servicing.core.config.layers import ConfigDocument, text_of
 from agent_servicing.core.decide import decide
 from agent_servicing.core.draft import Decision
 from agent_servicing.core.errors import PermanentError, TemporaryError
 from agent_servicing.core.limits import Limits
 from agent_servicing.core.model import AgentState, Process, Snapshot
+from agent_servicing.core.resources import UNLIMITED, Resources
 from agent_servicing.core.rest import at_rest
 from agent_servicing.core.schedule import OPEN, gate
 from agent_servicing.core.status import WAITING
@@ -48,6 +52,7 @@ from agent_servicing.ports import (
     Commit,
     ConfigChannel,
     Lease,
+    LimitsInstances,
     Masker,
     Metrics,
     Reports,
@@ -162,22 +167,13 @@ class Engine:
             case PrepareRelease():
                 await self.runtime.prepare(state.releases[action.version], again=action.again)
             case StartInstance():
-                release = state.releases[action.version]
-                config = await self._render(action.agent, action.config)
-                await self.runtime.start(
-                    release,
-                    instance=action.instance,
-                    generation=action.generation,
-                    config=config,
-                    revision=action.config.revision,
-                    epoch=action.epoch,
-                )
+                await self._start(state, action)
+            case LimitInstance():
+                await self._limit(action.agent, action.instance, action.resources)
             case StopInstance():
                 await self.runtime.stop(action.agent, action.instance, kill=action.kill)
             case ForgetInstance():
-                await self.runtime.forget(action.agent, action.instance)
-                if self.channel is not None:
-                    await self.channel.forget(action.agent, action.instance)
+                await self._forget(action)
             case ApplyRouting() | RemoveRouting():
                 await self._route(action)
             case CollectReleases():
@@ -188,6 +184,30 @@ class Engine:
                 await self._configure(state, action)
             case _:
                 assert_never(action)
+
+    async def _start(self, state: AgentState, action: StartInstance) -> None:
+        await self.runtime.start(
+            state.releases[action.version],
+            instance=action.instance,
+            generation=action.generation,
+            config=await self._render(action.agent, action.config),
+            revision=action.config.revision,
+            epoch=action.epoch,
+        )
+        resources = enforced(action.config.around).resources
+        if resources != UNLIMITED:
+            # From its first moment. One that could not be limited is started all the same: the next turn sees it and tries again.
+            with suppress(TemporaryError, PermanentError):
+                await self._limit(action.agent, action.instance, resources)
+
+    async def _forget(self, action: ForgetInstance) -> None:
+        await self.runtime.forget(action.agent, action.instance)
+        if self.channel is not None:
+            await self.channel.forget(action.agent, action.instance)
+
+    async def _limit(self, agent: str, instance: str, resources: Resources) -> None:
+        if isinstance(self.runtime, LimitsInstances):
+            await self.runtime.limit(agent, instance, resources)
 
     async def _route(self, action: ApplyRouting | RemoveRouting) -> None:
         if isinstance(action, ApplyRouting):

@@ -11,6 +11,7 @@ from typing import Final, NoReturn
 
 import jsonschema_rs
 
+from agent_servicing.core.config.enforced import BURST_SECONDS_MAX, enforced
 from agent_servicing.core.config.layers import DEPTH_MAX, RESERVED, Values, is_secret, properties, secret_keys
 from agent_servicing.core.errors import FieldError, Invalid
 
@@ -38,6 +39,21 @@ RESERVED_SCHEMA: Final = json.dumps(
                 "maxProperties": 1000,
                 "propertyNames": {"pattern": "^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"},
             },
+            "rate_limit": {
+                "type": "object",
+                "additionalProperties": False,
+                "required": ["requests_per_second"],
+                "properties": {
+                    "requests_per_second": {"type": "number", "minimum": 0.01, "maximum": 10_000},
+                    "burst": {"type": "integer", "minimum": 1, "maximum": 100_000},
+                },
+            },
+            "resources": {
+                "type": "object",
+                "additionalProperties": False,
+                "properties": {"memory_mb": {"type": "integer", "minimum": 16, "maximum": 16_777_216}},
+            },
+            "request_timeout_seconds": {"type": "number", "minimum": 0.05, "maximum": 3600},
         },
     }
 )
@@ -52,8 +68,19 @@ def problems(schema: str | None, values: Values) -> list[FieldError]:
     own = {key: value for key, value in values.items() if key != RESERVED}
     found = list(_against(schema, own, hint=True)) if schema else []
     reserved = values.get(RESERVED, {})
-    found += [FieldError(path=_joined(RESERVED, e.path), message=e.message) for e in _against(RESERVED_SCHEMA, reserved, hint=False)]
+    wrong = [FieldError(path=_joined(RESERVED, e.path), message=e.message) for e in _against(RESERVED_SCHEMA, reserved, hint=False)]
+    found += wrong or _together(reserved)
     return found[:ERRORS_MAX]
+
+
+def _together(reserved: object) -> list[FieldError]:
+    """What a schema cannot say: values that are right by themselves and not with one another."""
+    limit = enforced(reserved).rate_limit if isinstance(reserved, Mapping) else None
+    if limit is None or limit.burst <= limit.requests_per_second * BURST_SECONDS_MAX:
+        return []
+    most = int(limit.requests_per_second * BURST_SECONDS_MAX)
+    message = f"{limit.burst} is more than comes back within {BURST_SECONDS_MAX} s at this rate; at most {most}"
+    return [FieldError(path=f"{RESERVED}.rate_limit.burst", message=message)]
 
 
 def check_change(change: Values) -> None:

@@ -3,7 +3,7 @@
 The engine leads the change through the instances (`core.config.rollout`); whether it may begin at all is decided in `config_planning`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
@@ -63,7 +63,7 @@ class Outcome:
 
 
 class ConfigHotpatch:
-    """Use cases on the configuration of one agent."""
+    """Use cases on the configuration of one agent. `limitable`: the resources that the runtime can limit."""
 
     def __init__(
         self,
@@ -74,9 +74,10 @@ class ConfigHotpatch:
         bus: EventBus,
         settings: Settings,
         secrets: Secrets,
+        limitable: Collection[str] = (),
     ) -> None:
         self._database, self._clock, self._ids, self._bus, self._settings = database, clock, ids, bus, settings
-        self._secrets = secrets
+        self._secrets, self._limitable = secrets, frozenset(limitable)
 
     async def plan(self, agent: str, change: Change) -> Outcome:
         """What the change would do; nothing is written. Raises what `patch` raises, but for what only the instances can say."""
@@ -156,7 +157,7 @@ class ConfigHotpatch:
 
     async def _plan(self, connection: AsyncConnection, state: AgentState, change: Change) -> Planned:
         check_change(change.updates)
-        check_options(change)
+        check_options(change, self._limitable)
         in_force = config_of(state)
         name = shown_name(state.agent.version, in_force)
         if change.parent is not None and change.parent not in (name, in_force):

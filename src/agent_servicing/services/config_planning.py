@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, Literal
 
-from agent_servicing.core.config.layers import Layers, Override, Values, changed_keys, effective, merged, scope_of, scopes
+from agent_servicing.core.config.enforced import enforcer
+from agent_servicing.core.config.layers import RESERVED, ROUTER, Layers, Override, Values, changed_keys, effective, merged, scope_of, scopes
 from agent_servicing.core.config.patch import Profile
 from agent_servicing.core.errors import Conflict, FieldError, Invalid
 from agent_servicing.core.model import AgentState
@@ -21,6 +22,9 @@ from agent_servicing.store.queries import VersionRow
 
 OVERRIDE_SECONDS_MAX: Final = 30 * 24 * 3600.0
 """A temporary value that is to last longer than a month is no temporary one."""
+
+RESOURCES: Final = frozenset({"memory_mb", "cpu"})
+"""In the words of a manifest's `[run] resources`; which of them can be limited is up to the runtime."""
 
 OVERRIDES_MAX: Final = 20
 PLACE_MAX: Final = 128
@@ -104,13 +108,20 @@ def changed_layers(layers: Layers, change: Change, updates: Values, now: datetim
     return Layers(agent=merged(left.agent, updates), places=left.places, overrides=left.overrides)
 
 
-def check_options(change: Change) -> None:
+def check_options(change: Change, limitable: frozenset[str]) -> None:
     """Raises Invalid `bad_value` for everything that is out of bounds, at once."""
     errors = []
     if change.expires_seconds is not None and not 1 <= change.expires_seconds <= OVERRIDE_SECONDS_MAX:
         errors.append(FieldError(path="expires_seconds", message=f"must be from 1 to {OVERRIDE_SECONDS_MAX:g}"))
     if change.places and change.expires_seconds is not None:
         errors.append(FieldError(path="places", message="a temporary value is for all instances"))
+    reserved = change.updates.get(RESERVED)
+    resources = reserved.get("resources") if isinstance(reserved, Mapping) else None
+    impossible = sorted((RESOURCES & set(resources)) - limitable) if isinstance(resources, Mapping) else ()
+    message = "cannot be limited by the runtime of this server, with or without a restart"
+    errors += [FieldError(path=f"{RESERVED}.resources.{name}", message=message) for name in impossible]
+    whole = sorted(ROUTER & set(reserved)) if change.places and isinstance(reserved, Mapping) else ()
+    errors += [FieldError(path=f"{RESERVED}.{name}", message="is enforced for all instances together, not for places") for name in whole]
     if any(not 1 <= place <= PLACE_MAX for place in change.places):
         errors.append(FieldError(path="places", message=f"must be from 1 to {PLACE_MAX}"))
     if change.look_seconds is not None and not 0 <= change.look_seconds <= LOOK_SECONDS_MAX:
@@ -182,19 +193,20 @@ def _restarting(rows: Mapping[str, VersionRow], live: Sequence[str], before: Lay
         row = rows.get(version)
         if row is None:
             continue
-        if row.manifest.config.reload == "restart":
+        own = [key for key in _changes_of(row, before, after) if enforcer(key) == "agent"]
+        if own and row.manifest.config.reload == "restart":
             return True
-        if change.restart == "rolling" and _read_at_start(row, before, after):
+        if change.restart == "rolling" and any(scope_of(key, scopes(row.config_schema)) == "restart" for key in own):
             return True
     return False
 
 
-def _read_at_start(row: VersionRow, before: Layers, after: Layers) -> list[str]:
-    spec, schema = row.manifest.config, row.config_schema
+def _changes_of(row: VersionRow, before: Layers, after: Layers) -> set[str]:
+    """Dotted keys that become different for any instance of this version."""
     keys: set[str] = set()
     for place in (None, *before.places, *after.places):
-        keys.update(changed_keys(*(effective(spec, schema, layers, place=place) for layers in (before, after))))
-    return sorted(key for key in keys if scope_of(key, scopes(schema)) == "restart")
+        keys.update(changed_keys(*(effective(row.manifest.config, row.config_schema, layers, place=place) for layers in (before, after))))
+    return keys
 
 
 def _warnings(
@@ -224,6 +236,14 @@ def _apply_notes(
     if row is None:
         return
     apply = scopes(row.config_schema)
+    by_router = sorted(key for key in changes if enforcer(key) == "router")
+    if by_router:
+        yield f"{', '.join(by_router)}: enforced by the router, for all instances at once; no instance is asked, none is restarted."
+    by_runtime = sorted(key for key in changes if enforcer(key.rpartition(": ")[2]) == "runtime")
+    if by_runtime:
+        yield f"{', '.join(by_runtime)}: set by the runtime for the processes that run, and read back; new ones start with it."
+    if len(by_router) + len(by_runtime) == len(changes):
+        return
     later = sorted(key for key in changes if scope_of(key, apply) == "next-conversation")
     at_start = sorted(key for key in changes if scope_of(key, apply) == "restart")
     if row.manifest.config.reload == "restart":

@@ -1,12 +1,23 @@
 """What the configuration of an agent looks like from outside: values with the layer that set them, revisions, and how each instance stands."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
 from agent_servicing.core.config.endings import plain
-from agent_servicing.core.config.layers import RESERVED, Layers, changed_keys, effective, explained, flat, scope_of, scopes, secret_keys
+from agent_servicing.core.config.enforced import enforcer
+from agent_servicing.core.config.layers import (
+    RESERVED,
+    Layers,
+    changed_keys,
+    effective,
+    explained,
+    flat,
+    scope_of,
+    scopes,
+    secret_keys,
+)
 from agent_servicing.core.config.patch import Patch, PatchStatus
 from agent_servicing.core.config.report import ConfigReport
 from agent_servicing.core.config.wanted import document_of, revision_of, shown_name, wanted
@@ -15,12 +26,15 @@ from agent_servicing.core.model import AgentState, Deployment, Instance
 from agent_servicing.core.status import DeploymentStatus, GenerationStatus, InstanceStatus
 from agent_servicing.store.config import RevisionRow
 
+Explained = Mapping[str, tuple[object, str]]
+
 SUCCESS: Final = frozenset({PatchStatus.APPLIED})
 
 LEVELS: Final[Mapping[str, str]] = {
     "sdk": "acknowledged by the agent's SDK with the hash it uses",
     "http": "acknowledged by the agent over HTTP with the hash it uses",
     "script": "acknowledged by a script with the hash it uses",
+    "runtime": "done by the runtime and read back from the kernel",
     "file": "the file is in place and the reload was asked for; the agent itself confirms nothing",
 }
 """How far an acknowledgement can be trusted, in words."""
@@ -28,7 +42,9 @@ LEVELS: Final[Mapping[str, str]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConfigKey:
-    """One top-level key: its value, the layer that set it, when a change takes effect, whether it is a secret (`value` is then masked)."""
+    """One top-level key, or one of the reserved ones: its value, the layer that set it, when a change takes effect and who makes it do so,
+    whether it is a secret (`value` is then masked).
+    """
 
     key: str
     value: object
@@ -36,6 +52,7 @@ class ConfigKey:
     scope: str
     secret: bool
     description: str = ""
+    applied_by: str = "agent"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,12 +137,25 @@ def config_keys(spec: ConfigSpec, schema: str | None, layers: Layers, rules: Map
             key=key,
             value=shown(value, key, hidden),
             layer=layer,
-            scope="hot" if key == RESERVED else scope_of(key, apply),
+            scope="hot" if key.startswith(f"{RESERVED}.") else scope_of(key, apply),
             secret=key in hidden,
             description=str(rules.get(key, {}).get("description", "")),
+            applied_by=enforcer(key),
         )
-        for key, (value, layer) in sorted(explained(spec, schema, layers).items())
+        for key, (value, layer) in sorted(_each(explained(spec, schema, layers), explained(spec, schema, layers, within=RESERVED)))
     ]
+
+
+def _each(whole: Explained, reserved: Explained) -> Iterator[tuple[str, tuple[object, str]]]:
+    """The reserved keys one by one, as somebody else makes each of them take effect."""
+    yield from ((key, value) for key, value in whole.items() if key != RESERVED)
+    yield from ((f"{RESERVED}.{key}", value) for key, value in reserved.items())
+
+
+def applied_by(changes: Iterable[str], by: str) -> Mapping[str, str]:
+    """By dotted key of a change, who makes it take effect: router, agent, or the rolling restart that brings what is the agent's."""
+    found = {key: enforcer(key.rpartition(": ")[2]) for key in changes}
+    return {key: "restart" if who == "agent" and by == "rolling_restart" else who for key, who in found.items()}
 
 
 def shown(value: object, key: str, hidden: frozenset[str]) -> object:
@@ -214,6 +244,7 @@ def instance_configs(
         spec, _ = spec_of(state, instance.version)
         report = reports.get(instance.instance)
         result = patch.results.get(instance.instance) if patch is not None else None
+        level = result.level if result is not None and result.level == "runtime" else report.level if report is not None else None
         status = "at_start" if spec.reload == "restart" else _standing(state, instance, report, documents[instance.instance].key, stale)
         found.append(
             InstanceConfig(
@@ -221,7 +252,7 @@ def instance_configs(
                 version=instance.version,
                 config_version=shown_name(instance.version, revision_of(instance, generations, state.patch)),
                 status=status,
-                level=report.level if report is not None else None,
+                level=level,
                 seen_at=report.at if report is not None else None,
                 result=result.result if result is not None else None,
                 applied_at=result.at if result is not None and result.result == "applied" else None,

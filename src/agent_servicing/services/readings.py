@@ -74,6 +74,7 @@ def metrics_view(state: AgentState, reading: Counters, earlier: Counters | None)
             for name, counts in sorted(reading.instances.items())
         ),
         unserved=delta.unserved,
+        limited=delta.limited,
     )
 
 

@@ -105,6 +105,7 @@ class MetricsView:
     generations: tuple[GenerationMetrics, ...] = ()
     instances: tuple[InstanceMetrics, ...] = ()
     unserved: int = 0
+    limited: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

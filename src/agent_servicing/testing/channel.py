@@ -34,6 +34,8 @@ class MemoryChannel:
     prepared: dict[str, ConfigDocument] = field(default_factory=dict)
     attempts: dict[str, Attempt] = field(default_factory=dict)
     loads: dict[str, Load] = field(default_factory=dict)
+    lost: set[str] = field(default_factory=set)
+    """Instances that have no configuration as far as anybody can see, until they are given one."""
     _due: list[tuple[datetime, ConfigTarget, bool]] = field(default_factory=list)
 
     async def render(self, agent: str, document: ConfigDocument) -> str:  # noqa: ARG002 (the port's)
@@ -101,6 +103,7 @@ class MemoryChannel:
             self._attempt(target, "failed", "it acknowledged another document")
         elif manners.applies:
             self.applied[name] = target.document
+            self.lost.discard(name)
             self._attempt(target, "applied")
         elif manners.applies is False:
             self._attempt(target, "failed", "it could not open its model")
@@ -117,10 +120,10 @@ class MemoryChannel:
         return self.manners.get(process.instance) or self.manners.get(process.version) or Manners()
 
     def _report(self, name: str) -> ConfigReport:
-        prepared, applied = self.prepared.get(name), self.applied.get(name)
+        prepared, applied = self.prepared.get(name), self.applied.get(name) if name not in self.lost else None
         return ConfigReport(
             instance=name,
-            level="sdk",
+            level=self.manners[name].level if name in self.manners else "sdk",
             at=self.clock.now(),
             applied=applied.key if applied else None,
             prepared=prepared.key if prepared else None,

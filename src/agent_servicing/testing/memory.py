@@ -15,7 +15,8 @@ from agent_servicing.core.manifest import Manifest
 from agent_servicing.core.metrics import Counters, Counts, GenerationCounters, InstanceCounters
 from agent_servicing.core.model import Preparation, Probe, Process, Release, Verification
 from agent_servicing.core.reports import Limit
-from agent_servicing.core.routing import Routing, RoutingView
+from agent_servicing.core.resources import Resources
+from agent_servicing.core.routing import RateLimit, Routing, RoutingView
 from agent_servicing.core.state import Saving, SavingStatus
 from agent_servicing.core.status import PreparationStatus, VerificationStatus
 from agent_servicing.ports import Clock
@@ -47,6 +48,9 @@ class MemoryRuntime:
     reachable: bool = True
     started: list[str] = field(default_factory=list)
     epochs: dict[tuple[str, str], int] = field(default_factory=dict)
+    limits: bool = True
+    """Whether it can limit what instances use; a limit of `deaf` ones is not taken up."""
+    deaf: set[str] = field(default_factory=set)
     configs: dict[str, tuple[str, str]] = field(default_factory=dict)
     """Revision and text that each instance was started with."""
 
@@ -90,7 +94,19 @@ class MemoryRuntime:
             started_at=self.clock.now(),
             exit_code=1 if crashed else None,
             last_output="boom" if crashed else "",
+            resources=Resources() if self.limits else None,
         )
+
+    @property
+    def limitable(self) -> frozenset[str]:
+        return frozenset({"memory_mb"}) if self.limits else frozenset()
+
+    async def limit(self, agent: str, instance: str, resources: Resources) -> None:
+        """Implements `LimitsInstances`."""
+        self._check()
+        process = self.processes.get(agent, {}).get(instance)
+        if process is not None and process.alive and self.limits and instance not in self.deaf:
+            self.processes[agent][instance] = replace(process, resources=resources)
 
     async def stop(self, agent: str, instance: str, *, kill: bool = False) -> None:
         process = self.processes.get(agent, {}).get(instance)
@@ -295,6 +311,9 @@ class MemoryMetrics:
     of_instances: dict[str, InstanceCounters] = field(default_factory=dict)
     pinned_share: float = 0.0
     bad_instances: dict[str, float] = field(default_factory=dict)
+    limited: dict[str, int] = field(default_factory=dict)
+    buckets: dict[str, tuple[float, float]] = field(default_factory=dict)
+    """By agent, what was left in the bucket of its rate limit, and when (monotonic)."""
 
     async def counters(self, agent: str) -> Counters:
         if not self.reachable:
@@ -304,6 +323,7 @@ class MemoryMetrics:
             generations=dict(self.counted.get(agent, {})),
             instances=dict(self.of_instances),
             unserved=self.unserved.get(agent, 0),
+            limited=self.limited.get(agent, 0),
         )
 
     def send(self, agent: str, requests: int) -> None:
@@ -311,6 +331,7 @@ class MemoryMetrics:
         routing = self.router.routings.get(agent)
         if routing is None:
             return
+        requests -= self._refused(agent, routing.rate_limit, requests)
         pinned = int(requests * self.pinned_share) if routing.stable is not None else 0
         if pinned and routing.stable is not None:
             self._answer(agent, routing, routing.stable, pinned, pinned=True)
@@ -320,6 +341,19 @@ class MemoryMetrics:
             whole = int(exact + 1e-9)
             self.carried[agent, generation] = exact - whole
             self._answer(agent, routing, generation, whole)
+
+    def _refused(self, agent: str, limit: RateLimit | None, requests: int) -> int:
+        """How many of them are beyond the agent's limit."""
+        if limit is None:
+            self.buckets.pop(agent, None)
+            return 0
+        now = self.clock.monotonic()
+        left, since = self.buckets.get(agent, (float(limit.burst), now))
+        left = min(limit.burst, left + (now - since) * limit.requests_per_second)
+        passed = min(requests, int(left + 1e-9))
+        self.buckets[agent] = (left - passed, now)
+        self.limited[agent] = self.limited.get(agent, 0) + requests - passed
+        return requests - passed
 
     def _answer(self, agent: str, routing: Routing, number: int, requests: int, *, pinned: bool = False) -> None:
         route = routing.generation(number)

@@ -133,8 +133,10 @@ def _traffic(registry: CollectorRegistry, views: Sequence[MetricsView]) -> None:
     errors = Gauge("servicing_error_rate_percent", "Errors in percent of answered requests in the last minute", names, registry=registry)
     latency = Gauge("servicing_latency_p95_milliseconds", "95th percentile of the last minute", names, registry=registry)
     unserved = Gauge("servicing_unserved_requests", "Requests of the last minute that found no instance", ("agent",), registry=registry)
+    limited = Gauge("servicing_limited_requests", "Requests of the last minute beyond the rate limit", ("agent",), registry=registry)
     for view in views:
         unserved.labels(view.agent).set(view.unserved)
+        limited.labels(view.agent).set(view.limited)
         for generation in view.generations:
             labels = (view.agent, generation.version, generation.role)
             for gauge, value in ((rate, generation.throughput), (errors, generation.error_rate), (latency, generation.p95_latency_ms)):

@@ -156,22 +156,22 @@ class Direct:
         try:
             with anyio.move_on_after(INFO_TIMEOUT_SECONDS):
                 async with self._limiter:
-                    report = await (self._asked(target) if _speaks(target) else self._read(found, target))
+                    report = await (self._asked(found, target) if _speaks(target) else self._read(found, target))
                 if report is not None and found.turn == turn:
-                    found.report = _together(found.report, report)
-                    self._awaited.heard(target.agent, target.process.instance, found.report)
+                    found.report = report
+                    self._awaited.heard(target.agent, target.process.instance, report)
         except Exception:  # as above
             log.exception("config_look_failed", agent=target.agent, instance=target.process.instance)
 
-    async def _asked(self, target: ConfigTarget) -> ConfigReport | None:
+    async def _asked(self, found: _Instance, target: ConfigTarget) -> ConfigReport | None:
         said = await self._well_known.info(target)
         if said is None:
             return None
         said = await checked(self._renderer, target.agent, replace(said, level="http"), [target.document])
-        return report_of(self._renderer, target.agent, target.process.instance, said, self._clock.now())
+        return _together(found.report, report_of(self._renderer, target.agent, target.process.instance, said, self._clock.now()))
 
     async def _read(self, found: _Instance, target: ConfigTarget) -> ConfigReport:
-        """A file with our last text in it is as good as the answer to it was; any other is known by its text or is not ours."""
+        """A file with our last text in it is as good as the answer to it was; any other is known by its text or is not ours, or it is gone."""
         digest = await self._files.digest(target)
         if digest is None:
             applied = None

@@ -71,6 +71,7 @@ class HaproxyMetrics:
             generations={n: _generation(reading, tally) for n, tally in read_tallies(labels.get(f"tallies/{agent}", "")).items()},
             instances=_instances(slot_of_row(row), labels, reading.stat),
             unserved=reading.tallies.get(str(unserved_id(row)), {}).get("conn_cnt", 0),
+            limited=reading.tallies.get(str(unserved_id(row) + 1), {}).get("conn_cnt", 0),
         )
 
     async def _latest(self) -> Reading:

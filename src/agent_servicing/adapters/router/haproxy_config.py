@@ -16,7 +16,7 @@ from agent_servicing.adapters.router import haproxy_rules
 from agent_servicing.core import latency
 from agent_servicing.core.manifest import ConversationKey
 
-CONFIG, LATENCY, SAVED_PINS = "haproxy.cfg", "latency.map", "saved-pins.map"
+CONFIG, LATENCY, SAVED_PINS, TIMEOUT = "haproxy.cfg", "latency.map", "saved-pins.map", "timeout.lua"
 
 CONNECT_SECONDS = 2
 """An instance that does not take a connection within this is tried again elsewhere."""
@@ -48,6 +48,9 @@ PINS_MAX = 100_000
 
 PINS_HOURS = 12
 """A conversation that was silent for this long is forgotten."""
+
+LIMITS_MINUTES = 30
+"""The bucket of an agent that nobody asked for this long is forgotten, and with that full; longer than any burst takes to come back."""
 
 COUNTERS_PER_AGENT = 4096
 """Counters kept per agent slot: about 100 buckets x 2 kinds x the generations remembered."""
@@ -138,6 +141,9 @@ def _global(structure: Structure, config_digest: str) -> list[str]:
         f"  fd-hard-limit {DESCRIPTORS}",
         f"  nbthread {structure.threads}",
         f"  hard-stop-after {HARD_STOP_SECONDS}s",
+        # The pin, the generation's counts, the histogram, and the agent's rate.
+        "  tune.stick-counters 4",
+        f"  lua-load-per-thread {TIMEOUT}",
         f"  setenv {DIGEST_VARIABLE} '{config_digest}'",
         f"  setenv {STRUCTURE_VARIABLE} '{structure_to_text(structure)}'",
     ]
@@ -180,6 +186,8 @@ def _tables(structure: Structure) -> list[str]:
         f"  stick-table type integer size {size} store conn_cnt,gpc(2)",
         "backend latencies",
         f"  stick-table type integer size {size} store conn_cnt",
+        "backend limits",
+        f"  stick-table type integer size {structure.agent_slots} expire {LIMITS_MINUTES}m store gpt0",
     ]
 
 
@@ -196,6 +204,7 @@ def _frontend(structure: Structure) -> list[str]:
 def _backend(name: str, slots: int, servers: Mapping[int, str]) -> Iterator[str]:
     yield f"backend {name}"
     yield f"  {haproxy_rules.LAST_RESORT}"
+    yield from (f"  {rule}" for rule in haproxy_rules.ANSWER_IN_TIME)
     first = 1
     for number in [*sorted(servers), slots + 1]:
         if first < number:

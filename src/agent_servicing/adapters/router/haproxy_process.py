@@ -24,12 +24,14 @@ from agent_servicing.adapters.router.haproxy_config import (
     LATENCY,
     SAVED_PINS,
     STRUCTURE_VARIABLE,
+    TIMEOUT,
     Structure,
     digest,
     latency_map,
     render,
     structure_from_text,
 )
+from agent_servicing.adapters.router.haproxy_limits import timeout_script
 from agent_servicing.adapters.router.haproxy_state import write_atomically
 from agent_servicing.core.errors import PermanentError, TemporaryError
 from agent_servicing.ports import Clock
@@ -140,6 +142,7 @@ class HaproxyProcess:
                 lines = (f"{key} {value}\n" for key, value in rows.get(name, {}).items())
                 write_atomically(self._folder / name, "".join(lines))
             write_atomically(self._folder / LATENCY, latency_map())
+            write_atomically(self._folder / TIMEOUT, timeout_script())
             if not (self._folder / SAVED_PINS).exists():
                 write_atomically(self._folder / SAVED_PINS, "")
             write_atomically(self._folder / CONFIG, render(structure, servers))

@@ -15,8 +15,18 @@ from agent_servicing.core.manifest import ConversationKey
 RETRY_AFTER_SECONDS = 2
 """What a client without an answer is told to wait; a crashed instance is usually back by then."""
 
+CLOCKS_APART_US = 1_000_000
+"""Threads read the clock once for each batch of events, so that the time of one may lie behind what another has just written."""
+
 LAST_RESORT = "use-server %[var(req.last)] if { var(req.last) -m found }"
 """In every backend: a draining server answers when nothing else can."""
+
+ANSWER_IN_TIME = (
+    # Longer than any timeout: what ends the wait is the script, which knows how long this request may take.
+    "tcp-response inspect-delay 24d",
+    "tcp-response content lua.answer_in_time if { var(txn.timeout) -m found }",
+)
+"""In every backend: an instance that has not begun its answer when it should have."""
 
 _AGENT = "%[var(txn.agent)]"
 _UNAVAILABLE = 503
@@ -68,6 +78,7 @@ def frontend(keys: Sequence[ConversationKey], maps: Maps, *, radix: int, unknown
     return [
         *_which_agent(maps),
         *_not_for_clients(),
+        *_limits(),
         *_which_conversation(keys),
         # Only what is harmless to repeat may be sent again after it may have arrived.
         "http-request disable-l7-retry unless { method GET HEAD OPTIONS }",
@@ -108,6 +119,36 @@ def _not_for_clients() -> list[str]:
     path = "path,url_dec,url_dec,lower"  # twice, should something before the agent decode it too
     spelt = f"{{ {path} -m sub .well-known }} {{ {path} -m reg '[.]well-known/(.*/)?servicing' }}"
     return _reply(404, "Not for clients", detail, _AGENT, spelt)
+
+
+def _limits() -> list[str]:
+    """The two limits of the agent's row. Who has none pays for conditions only.
+
+    The rate is a bucket kept as one time, of the request that would be next were all evenly spread; `ahead` is how far that lies in the
+    future. A difference that is clearly larger than the whole bucket is one to the past, or from a limit that was lower: then the bucket is
+    full. Two requests in the same microsecond on two threads may share one place.
+    """
+    detail = "The agent takes no more requests than its operator allows. Wait as long as Retry-After says."
+    impossible = f"{{ var(req.ahead),sub(req.tolerance),sub(req.every) gt {CLOCKS_APART_US} }}"
+    wait = "hdr Retry-After %[var(req.ahead),sub(req.tolerance),add(999999),div(1000000)]"
+    return [
+        "http-request set-var(txn.timeout) var(req.row),field(10,|) if { var(req.row),field(10,|),length -m bool }",
+        "http-request track-sc3 var(req.row),field(5,|),add(0) table limits if { var(req.row),field(9,|),length -m bool }",
+        "acl limited sc_tracked(3) -m bool",
+        # A bucket that nobody drew from yet, which is no time at all, though its number may look like one that is near.
+        "acl never sc_get_gpt0(3) eq 0",
+        "http-request set-var(req.limit) var(req.row),field(9,|) if limited",
+        "http-request set-var(req.every) var(req.limit),field(1,:),add(0) if limited",
+        "http-request set-var(req.tolerance) var(req.limit),field(2,:),add(0) if limited",
+        "http-request set-var(req.now) date(0,us),and(4294967295) if limited",
+        "http-request set-var(req.ahead) sc_get_gpt0(3),sub(req.now),and(4294967295) if limited",
+        f"http-request set-var(req.ahead) int(0) if limited {impossible} or limited never",
+        "acl beyond var(req.ahead),sub(req.tolerance) gt 0",
+        "http-request set-var(req.next) var(req.now),add(req.ahead),add(req.every),and(4294967295) if limited",
+        "http-request sc-set-gpt0(3) var(req.next) if limited !beyond",
+        "http-request track-sc1 var(req.row),field(6,|),add(1) table tallies if limited beyond",
+        *_reply(429, "Too many requests", detail, _AGENT, "limited beyond", wait),
+    ]
 
 
 def _which_conversation(keys: Sequence[ConversationKey]) -> list[str]:
@@ -204,9 +245,9 @@ def _answer(maps: Maps, radix: int, unknown: int) -> list[str]:
     ]
 
 
-def _reply(status: int, title: str, detail: str, agent: str, condition: str) -> list[str]:
+def _reply(status: int, title: str, detail: str, agent: str, condition: str, more: str = "") -> list[str]:
     """An answer of our own: a page for people, a problem document for programs."""
-    extra = f"{_served_by(agent)} {_retry_after()}" if status == _UNAVAILABLE else _served_by(agent)
+    extra = f"{_served_by(agent)} {_retry_after()}" if status == _UNAVAILABLE else f"{_served_by(agent)} {more}".rstrip()
     page = f"content-type 'text/html; charset=utf-8' string '{_PAGE.format(title=title, detail=detail)}'"
     html = "{ req.hdr(accept) -m sub text/html }"
     return [

@@ -14,7 +14,7 @@ from agent_servicing.adapters.router.haproxy_book import Book
 from agent_servicing.adapters.router.haproxy_config import structure_from_text, structure_to_text
 from agent_servicing.core.errors import PermanentError
 from agent_servicing.core.manifest import ConversationKey
-from agent_servicing.core.routing import Backend, GenerationRoute, Routing
+from agent_servicing.core.routing import Backend, GenerationRoute, RateLimit, Routing
 
 STATE, PREVIOUS = "state.json", "state.previous.json"
 FORMAT = 1
@@ -84,6 +84,8 @@ def _plan_out(plan: Plan) -> dict[str, Any]:
         "candidate": routing.candidate,
         "share": routing.share,
         "redirects": dict(routing.redirects),
+        "rate_limit": [routing.rate_limit.requests_per_second, routing.rate_limit.burst] if routing.rate_limit else None,
+        "request_timeout_seconds": routing.request_timeout_seconds,
         "generations": [_generation_out(route, plan.places[route.generation]) for route in routing.generations],
     }
 
@@ -114,6 +116,9 @@ def _plan_in(agent: str, content: Mapping[str, Any]) -> Plan:
         candidate=content["candidate"],
         share=content["share"],
         redirects={int(source): int(target) for source, target in content["redirects"].items()},
+        # Files of earlier releases say nothing of limits.
+        rate_limit=RateLimit(requests_per_second=limit[0], burst=limit[1]) if (limit := content.get("rate_limit")) else None,
+        request_timeout_seconds=content.get("request_timeout_seconds"),
     )
     tallies = {int(number): int(tally) for number, tally in content["tallies"].items()}
     return Plan(routing=routing, slot=content["slot"], tally=content["tally"], places=places, tallies=tallies)

@@ -19,7 +19,7 @@ import anyio.lowlevel
 import structlog
 from anyio import to_thread
 
-from agent_servicing.adapters.runtime import procfs
+from agent_servicing.adapters.runtime import limits, procfs
 from agent_servicing.adapters.runtime.files import last_lines, sentence, storage_error, write_atomically
 from agent_servicing.adapters.runtime.folders import Folders
 from agent_servicing.adapters.runtime.logs import prune_logs
@@ -29,6 +29,7 @@ from agent_servicing.adapters.runtime.records import Record, from_json, from_str
 from agent_servicing.adapters.runtime.spawn import Spawner
 from agent_servicing.core.errors import PermanentError, TemporaryError
 from agent_servicing.core.model import Process, Release
+from agent_servicing.core.resources import UNLIMITED, Resources
 from agent_servicing.ports import Clock, Ids
 
 LAST_OUTPUT_LINES = 5
@@ -41,6 +42,9 @@ LOOKED_AT_ONCE = 100
 
 END_POLL_SECONDS = 0.05
 """How often `stop_everything` looks whether all have ended."""
+
+LIMIT_ROUNDS = 5
+"""How often an instance's processes are looked for; the first round reaches the leader, from which all later ones inherit."""
 
 KILL_WAIT_SECONDS = 5.0
 """How long a killed process may take to disappear; only one in uninterruptible I/O takes longer."""
@@ -129,7 +133,7 @@ class Instances:
         ended = [self._mark_ended(record) for record in list(self._of(agent)) if self._has_ended(record)]
         if ended:
             await to_thread.run_sync(self._save, ended)
-        return {record.instance: record.process() for record in self._of(agent)}
+        return {record.instance: _with_limits(record) for record in self._of(agent)}
 
     async def living(self) -> Mapping[str, Mapping[str, int | None]]:
         """The process id of every instance that runs at this moment, by agent and name. Writes nothing down."""
@@ -176,6 +180,26 @@ class Instances:
                 write_atomically(self._folders.record(record.agent, record.instance), to_json(record))
             except OSError as error:  # a full disk must not hide from the engine that an instance ended; memory knows it
                 self._log.warning("instance_end_not_written", agent=record.agent, instance=record.instance, reason=sentence(error))
+
+    async def limit(self, agent: str, instance: str, resources: Resources) -> None:
+        """Every process of its session, until none is found that was not limited yet: those started meanwhile inherit it or are found."""
+        record = self._records[agent].get(instance)
+        if record is None or record.identity is None or _life(record) is not Life.ALIVE or not (record.limited or resources != UNLIMITED):
+            return
+        # Noted first, so that whoever comes after a crash of ours looks at them.
+        await self._note_limited(record, limited=True)
+        await to_thread.run_sync(_limit_session, record, record.identity.pid, resources)
+        await self._note_limited(record, limited=resources != UNLIMITED)
+
+    async def _note_limited(self, record: Record, *, limited: bool) -> None:
+        now = self._records[record.agent].get(record.instance)
+        if now is None or now.limited == limited:
+            return
+        noted = self._records[record.agent][record.instance] = replace(now, limited=limited)
+        try:
+            await to_thread.run_sync(write_atomically, self._folders.record(record.agent, record.instance), to_json(noted))
+        except OSError as error:
+            raise storage_error(f"limit {record.agent}/{record.instance}", error) from error
 
     # --- configuration -------------------------------------------------------------------------------------------------------------
 
@@ -296,6 +320,24 @@ def _reap(record: Record) -> int | None:
 def _signal_group(group: int, number: signal.Signals) -> None:
     with suppress(ProcessLookupError):  # ended meanwhile
         os.killpg(group, number)
+
+
+def _with_limits(record: Record) -> Process:
+    process = record.process()
+    if not process.alive or process.pid is None:
+        return process
+    return replace(process, resources=limits.read(process.pid) if record.limited else limits.NOTHING_SET)
+
+
+def _limit_session(record: Record, leader: int, resources: Resources) -> None:
+    limited: set[int] = set()
+    found = {leader}
+    for _ in range(LIMIT_ROUNDS):
+        limits.apply(sorted(found - limited), resources)
+        limited |= found
+        found = set(procfs.session_members(leader, f"SERVICING_INSTANCE_ID={record.agent}/{record.instance}"))
+        if found <= limited:
+            return
 
 
 def _kill_session(record: Record) -> None:

@@ -1,7 +1,7 @@
 """The default runtime: versions as folders, instances as detached processes of this machine. The engine drives it through `ports.Runtime`.
 
 Instances have sessions of their own and write to files, so they outlive the server however it ends; the next server on the same data
-directory finds them again by pid, start tick and boot. `resources` of the manifest are not enforced here.
+directory finds them again by pid, start tick and boot. `resources` of the manifest are not enforced here, those of the configuration are.
 """
 
 import os
@@ -15,7 +15,7 @@ import anyio
 import structlog
 from anyio import to_thread
 
-from agent_servicing.adapters.runtime import procfs
+from agent_servicing.adapters.runtime import limits, procfs
 from agent_servicing.adapters.runtime.files import sentence, storage_error
 from agent_servicing.adapters.runtime.folders import Folders
 from agent_servicing.adapters.runtime.instances import Instances
@@ -25,6 +25,7 @@ from agent_servicing.adapters.runtime.releases import Releases
 from agent_servicing.adapters.runtime.spawn import Spawner
 from agent_servicing.core.errors import TemporaryError
 from agent_servicing.core.model import Preparation, Process, Release
+from agent_servicing.core.resources import Resources
 from agent_servicing.ports import Clock, Ids, VersionSource
 from agent_servicing.settings import Settings
 
@@ -139,6 +140,14 @@ class ProcessRuntime:
     async def holder(self, token: str) -> tuple[str, Process] | None:
         """Implements `InstanceTokens`."""
         return self._instances.holder(token)
+
+    @property
+    def limitable(self) -> frozenset[str]:
+        """Implements `LimitsInstances`, as the next one."""
+        return limits.LIMITABLE
+
+    async def limit(self, agent: str, instance: str, resources: Resources) -> None:
+        await self._instances.limit(agent, instance, resources)
 
     async def write_config(self, agent: str, instance: str, text: str) -> None:
         """Implements `ConfiguresInstances`, as the next three."""

@@ -14,7 +14,9 @@ FORMAT = 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """One instance from its start until it is forgotten. `identity` None: its command could not be run at all."""
+    """One instance from its start until it is forgotten. `identity` None: its command could not be run at all. `limited`: we set what its
+    processes may use; what an agent does about its own limits is none of ours before that.
+    """
 
     agent: str
     instance: str
@@ -29,6 +31,7 @@ class Record:
     ended_at: datetime | None = None
     exit_code: int | None = None
     last_output: str = ""
+    limited: bool = False
 
     def process(self) -> Process:
         """As the port shows it."""

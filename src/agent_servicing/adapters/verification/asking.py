@@ -31,6 +31,12 @@ SERVED_BY = "X-Served-By"
 """Set by the data plane: `agent@version/instance`."""
 
 
+ROUTER = "-"
+"""Stands for the version where the data plane itself has answered."""
+
+TOO_MANY_REQUESTS = 429
+
+
 @dataclass(slots=True)
 class Answers:
     """`elsewhere`: answered by another version, which says nothing about this one. `left_out`: never sent."""
@@ -53,7 +59,7 @@ async def ask(
                 answers.failures.append(f"out of time after {ALL_REQUESTS_SECONDS:g} s")
                 answers.left_out += len(requests[:REQUESTS_MAX]) - number
                 break
-            problem, version = await _once(client, request, url, key, timeout_seconds)
+            problem, version = await _admitted(client, request, url, key, timeout_seconds, clock, deadline)
             if version not in (None, release.version):
                 answers.elsewhere += 1
             elif problem:
@@ -63,14 +69,33 @@ async def ask(
     return answers
 
 
-async def _once(client: httpx.AsyncClient, request: TestRequest, url: str, key: str, timeout_seconds: float) -> tuple[str, str | None]:
-    """What was wrong, empty when nothing was, and the version that answered where the answer says so."""
+async def _admitted(
+    client: httpx.AsyncClient, request: TestRequest, url: str, key: str, timeout_seconds: float, clock: Clock, deadline: float
+) -> tuple[str, str | None]:
+    """Sent again for as long as the agent's rate limit keeps it from reaching anybody, as Retry-After says: that is the crowd's doing."""
+    while True:
+        found = await _once(client, request, url, key, timeout_seconds)
+        if not isinstance(found, float):
+            return found
+        if clock.monotonic() + found > deadline:
+            return "was kept back by the agent's rate limit", ROUTER
+        await clock.sleep(found)
+
+
+async def _once(
+    client: httpx.AsyncClient, request: TestRequest, url: str, key: str, timeout_seconds: float
+) -> tuple[str, str | None] | float:
+    """What was wrong, empty when nothing was, and the version that answered where the answer says so; seconds to wait where the rate limit
+    kept it from reaching any.
+    """
     version: str | None = None
     try:
         with anyio.fail_after(timeout_seconds):
             headers = {**request.headers, HEADER: key}
             async with client.stream(request.method, url + request.path, headers=headers, json=request.json) as response:
                 version = _version(response)
+                if version == ROUTER and response.status_code == TOO_MANY_REQUESTS:
+                    return _wait_seconds(response)
                 if response.status_code != request.expect_status:
                     return f"answered {response.status_code} instead of {request.expect_status}", version
                 await _read(response)
@@ -81,6 +106,12 @@ async def _once(client: httpx.AsyncClient, request: TestRequest, url: str, key: 
     except Exception as error:  # noqa: BLE001 (the answer is a stranger's; whatever it breaks is this version's failure)
         return f"failed: {str(error) or type(error).__name__}"[:300], version
     return "", version
+
+
+def _wait_seconds(response: httpx.Response) -> float:
+    """At least a second, whatever it says."""
+    said = response.headers.get("Retry-After", "")
+    return max(1.0, float(said)) if said.isdecimal() else 1.0
 
 
 async def _read(response: httpx.Response) -> None:

@@ -17,6 +17,15 @@ from agent_servicing.core.manifest import ConfigSpec
 RESERVED: Final = "servicing"
 """The key whose values act on the runtime and the data plane instead of the agent: `servicing.log_level`, `servicing.flags`, …"""
 
+ROUTER: Final = frozenset({"rate_limit", "request_timeout_seconds"})
+"""Of the reserved keys, those that the router enforces."""
+
+RUNTIME: Final = frozenset({"resources"})
+"""Of the reserved keys, those that the runtime enforces."""
+
+AROUND: Final = ROUTER | RUNTIME
+"""Of the reserved keys, those that are enforced around the instances: no part of what an instance is told and acknowledges."""
+
 SECRET: Final = "$secret"  # noqa: S105 (the name of a key, no secret)
 
 Scope = Literal["hot", "next-conversation", "restart"]
@@ -57,12 +66,14 @@ class ConfigDocument:
     """What one instance is to have: its own values (secrets as references), what acts on the runtime, and when each key takes effect.
 
     `key` names this content: equal keys are equal documents, whichever instance they are for. Keys that are not in `apply` are hot.
+    `around` is what others enforce for it; it is not told, and it is no part of `key`.
     """
 
     revision: str
     values: Values
     runtime: Values = field(default_factory=dict)
     apply: Mapping[str, Scope] = field(default_factory=dict)
+    around: Values = field(default_factory=dict)
 
     @cached_property
     def key(self) -> str:
@@ -78,10 +89,14 @@ def text_of(values: Values) -> str:
 def document(revision: str, spec: ConfigSpec, schema: str | None, layers: Layers, *, place: int) -> ConfigDocument:
     """What the instance at this place is to have under these layers, of a version with this `[config]` and schema text."""
     whole = effective(spec, schema, layers, place=place)
-    runtime = whole.get(RESERVED)
-    own = {key: value for key, value in whole.items() if key != RESERVED}
+    reserved = whole.get(RESERVED)
+    reserved = reserved if isinstance(reserved, Mapping) else _NOTHING
     return ConfigDocument(
-        revision=revision, values=own, runtime=runtime if isinstance(runtime, Mapping) else _NOTHING, apply=scopes(schema)
+        revision=revision,
+        values={key: value for key, value in whole.items() if key != RESERVED},
+        runtime={key: value for key, value in reserved.items() if key not in AROUND},
+        apply=scopes(schema),
+        around={key: value for key, value in reserved.items() if key in AROUND},
     )
 
 
@@ -90,13 +105,20 @@ def effective(spec: ConfigSpec, schema: str | None, layers: Layers, *, place: in
     return {key: value for key, (value, _) in explained(spec, schema, layers, place=place).items()}
 
 
-def explained(spec: ConfigSpec, schema: str | None, layers: Layers, *, place: int | None = None) -> Mapping[str, tuple[object, str]]:
-    """Each top-level value with the name of the highest layer that has a say in it: schema, version, agent, place, override."""
+def explained(
+    spec: ConfigSpec, schema: str | None, layers: Layers, *, place: int | None = None, within: str | None = None
+) -> Mapping[str, tuple[object, str]]:
+    """Each top-level value with the name of the highest layer that has a say in it: schema, version, agent, place, override.
+
+    `within` this key, each value below it instead.
+    """
     own = layers.places.get(place, _NOTHING) if place is not None else _NOTHING
     stack: list[tuple[str, Values]] = [("schema", defaults(schema)), ("version", spec.defaults), ("agent", layers.agent), ("place", own)]
     stack += [("override", override.values) for override in layers.overrides]
     found: dict[str, tuple[object, str]] = {}
-    for layer, values in stack:
+    for layer, whole in stack:
+        inside = whole.get(within) if within is not None else whole
+        values = inside if isinstance(inside, Mapping) else _NOTHING
         for key, value in values.items():
             before = found.get(key, (None, ""))[0]
             found[key] = (_merged(before, value), layer)

@@ -39,7 +39,7 @@ class PatchResult:
 
     result: str
     at: datetime | None = None
-    level: Level | None = None
+    level: Level | Literal["runtime"] | None = None
     problems: tuple[Problem, ...] = ()
     pending: tuple[str, ...] = ()
 

@@ -11,12 +11,13 @@ from typing import Final
 
 from agent_servicing.core.actions import AbortConfig, CommitConfig, PrepareConfig
 from agent_servicing.core.config.compare import counted, judged, pass_or_hold
+from agent_servicing.core.config.concerned import changed, concerned, differs, limited, limits_differ, of_changed, unenforced
 from agent_servicing.core.config.endings import applied, refused, reverted
 from agent_servicing.core.config.patch import Patch, PatchResult, PatchStatus
 from agent_servicing.core.config.report import Attempt, ConfigReport
 from agent_servicing.core.draft import Draft
 from agent_servicing.core.events import SYSTEM
-from agent_servicing.core.model import Generation, Instance
+from agent_servicing.core.model import Instance
 from agent_servicing.core.status import InstanceStatus, Verdict
 
 WATCH_SECONDS: Final = 60.0
@@ -40,6 +41,9 @@ SLOW_SECONDS: Final = 1.0
 """Who has not answered by then is looked at less often, and told once more: the message may be lost, with a server of ours for one."""
 
 LOOK_SLOWLY_SECONDS: Final = 0.25
+
+LIMITED: Final = "runtime"
+"""The level of what the runtime itself did and read back."""
 
 _FAILED = frozenset({"rejected", "failed", "reverted"})
 
@@ -91,23 +95,23 @@ def take_back(draft: Draft, patch: Patch, why: str) -> None:
     if patch.status is PatchStatus.PREPARING:
         _refuse(draft, patch, why)
         return
-    for generation in _changed(draft, patch):
+    for generation in changed(draft, patch):
         draft.put(replace(generation, config=patch.before.get(generation.number, patch.parent)))
     patch = draft.patch = replace(patch, status=PatchStatus.REVERTING, since=draft.now, message=why)
-    documents = {i.instance: draft.document(i) for i in _targets(draft, patch)}
+    documents = {i.instance: draft.document(i) for i in concerned(draft, patch)}
     if documents:
         draft.do(CommitConfig(agent=draft.agent.agent, documents=documents, deadline_seconds=patch.answer_seconds))
     draft.wake_in(0)
 
 
 def _prepare(draft: Draft, patch: Patch) -> None:
-    overtaken = draft.agent.stable is not None and not _changed(draft, patch)
+    overtaken = draft.agent.stable is not None and not changed(draft, patch)
     if overtaken:
         _refuse(draft, patch, f"the configuration is not {patch.parent or 'as it came'} any more")
         return
     if patch.unserved is None and draft.world.counters is not None:
         patch = replace(patch, unserved=draft.world.counters.unserved)
-    targets = _targets(draft, patch)
+    targets = concerned(draft, patch)
     results = {i.instance: _asked(draft, patch, i) for i in targets}
     new = [i for i in targets if i.instance not in patch.results]
     patch = replace(patch, results=results)
@@ -127,7 +131,7 @@ def _prepare(draft: Draft, patch: Patch) -> None:
 
 def _first(draft: Draft, patch: Patch, targets: Sequence[Instance]) -> None:
     """Everybody would accept it: to the first ones, or to all at once."""
-    before = {g.number: g.config for g in _changed(draft, patch)}
+    before = {g.number: g.config for g in changed(draft, patch)}
     patch = replace(patch, before=before, since=draft.now)
     if patch.profile == "instant" or not targets:
         _everybody(draft, patch)
@@ -140,7 +144,7 @@ def _first(draft: Draft, patch: Patch, targets: Sequence[Instance]) -> None:
 
 
 def _try(draft: Draft, patch: Patch) -> None:
-    targets = _targets(draft, patch)
+    targets = concerned(draft, patch)
     trying = [i for i in targets if i.instance in patch.first]
     patch = replace(patch, results={**patch.results, **{i.instance: _given(draft, patch, i) for i in trying}})
     gone = sorted(set(patch.first) - {i.instance for i in trying})
@@ -178,24 +182,24 @@ def _look(draft: Draft, patch: Patch, trying: Sequence[Instance]) -> None:
 
 def _everybody(draft: Draft, patch: Patch) -> None:
     """From here on it is what the generations have: instances that start now start with it."""
-    before = patch.before or {g.number: g.config for g in _changed(draft, patch)}
-    for generation in _changed(draft, patch):
+    before = patch.before or {g.number: g.config for g in changed(draft, patch)}
+    for generation in changed(draft, patch):
         draft.put(replace(generation, config=patch.revision))
     patch = replace(patch, status=PatchStatus.APPLYING, since=draft.now, before=before, message="")
     draft.patch = patch
-    others = [i for i in _targets(draft, patch) if i.instance not in patch.first]
+    others = [i for i in concerned(draft, patch) if i.instance not in patch.first]
     _commit(draft, patch, others)
     if not others:
         draft.wake_in(0)
 
 
 def _apply(draft: Draft, patch: Patch) -> None:
-    targets = _targets(draft, patch)
+    targets = concerned(draft, patch)
     patch = replace(patch, results={**patch.results, **{i.instance: _given(draft, patch, i) for i in targets}})
     problem = _trouble(draft, patch, targets)
     if problem:
         take_back(draft, patch, problem)
-    elif all(patch.results[i.instance].result == "applied" for i in targets):
+    elif all(patch.results[i.instance].result == "applied" for i in targets) and not unenforced(draft, patch):
         draft.patch = applied(draft, replace(patch, since=draft.now, watched_until=draft.now + timedelta(seconds=WATCH_SECONDS)))
         draft.wake_in(LOOK_AGAIN_SECONDS)
     else:
@@ -208,9 +212,9 @@ def _watch(draft: Draft, patch: Patch) -> None:
     fallen = [
         i.instance
         for i in draft.before.instances
-        if i.status is not InstanceStatus.FAILED and _is(draft, i.instance, InstanceStatus.FAILED) and _of_changed(draft, patch, i)
+        if i.status is not InstanceStatus.FAILED and _is(draft, i.instance, InstanceStatus.FAILED) and of_changed(draft, patch, i)
     ]
-    withdrawn = [i.instance for i in _targets(draft, patch) if (a := _attempt(draft, patch, i)) is not None and a.result == "reverted"]
+    withdrawn = [i.instance for i in concerned(draft, patch) if (a := _attempt(draft, patch, i)) is not None and a.result == "reverted"]
     exits = patch.exits + len(fallen)
     if withdrawn:
         take_back(draft, patch, f"{', '.join(withdrawn)} went back to its last good configuration")
@@ -223,9 +227,9 @@ def _watch(draft: Draft, patch: Patch) -> None:
 
 
 def _revert(draft: Draft, patch: Patch) -> None:
-    left = [i for i in _targets(draft, patch) if _report(draft, i) is not None and not _has(draft, i, None)]
+    left = [i for i in concerned(draft, patch) if _report(draft, i) is not None and not _has(draft, i, None)]
     results = dict(patch.results)
-    for instance in _targets(draft, patch):
+    for instance in concerned(draft, patch):
         if instance not in left and results.get(instance.instance, PatchResult(result="waiting")).result == "applied":
             results[instance.instance] = PatchResult(result="reverted", at=draft.now, level=results[instance.instance].level)
     patch = replace(patch, results=results)
@@ -240,7 +244,7 @@ def _revert(draft: Draft, patch: Patch) -> None:
 
 
 def _refuse(draft: Draft, patch: Patch, why: str) -> None:
-    asked = [i for i in _targets(draft, patch) if i.instance in patch.results]
+    asked = [i for i in concerned(draft, patch) if i.instance in patch.results]
     if asked:
         documents = {i.instance: draft.document(i, patch.revision) for i in asked}
         draft.do(AbortConfig(agent=draft.agent.agent, documents=documents))
@@ -259,10 +263,11 @@ def _slow(draft: Draft, patch: Patch) -> bool:
 
 
 def _commit(draft: Draft, patch: Patch, instances: Sequence[Instance]) -> None:
-    documents = {i.instance: draft.document(i, patch.revision) for i in instances}
+    documents = {i.instance: draft.document(i, patch.revision) for i in instances if differs(draft, patch, i)}
     if documents:
         draft.do(CommitConfig(agent=draft.agent.agent, documents=documents, deadline_seconds=patch.answer_seconds))
-        draft.wake_in(max(LOOK_AGAIN_SECONDS, LOOK_AGAIN_EACH_SECONDS * len(documents)))
+    if instances:
+        draft.wake_in(max(LOOK_AGAIN_SECONDS, LOOK_AGAIN_EACH_SECONDS * len(instances)))
 
 
 def _remind(draft: Draft, patch: Patch, instances: Sequence[Instance]) -> None:
@@ -275,28 +280,12 @@ def _late(draft: Draft, patch: Patch) -> bool:
     return draft.since(patch.since) > patch.answer_seconds
 
 
-def _changed(draft: Draft, patch: Patch) -> list[Generation]:
-    """The generations it concerns: all that answer requests."""
-    return [g for g in draft.generations.values() if g.answering and g.config in (patch.parent, patch.revision)]
-
-
-def _of_changed(draft: Draft, patch: Patch, instance: Instance) -> bool:
-    return any(g.number == instance.generation for g in _changed(draft, patch))
-
-
-def _targets(draft: Draft, patch: Patch) -> list[Instance]:
-    """Whoever is ready and can be told while it runs. Who starts now reads its file; who is on its way out still answers for a while."""
-    numbers = {g.number for g in _changed(draft, patch)}
-    if patch.status is PatchStatus.REVERTING:
-        numbers |= set(patch.before)
-    chosen = (i for i in draft.instances.values() if i.generation in numbers and i.status is InstanceStatus.READY)
-    return sorted((i for i in chosen if draft.manifest(i.version).config.reload != "restart"), key=lambda i: (i.generation, i.place))
-
-
 def _asked(draft: Draft, patch: Patch, instance: Instance) -> PatchResult:
     """How it took the question."""
     report = _report(draft, instance)
     before = patch.results.get(instance.instance, PatchResult(result="waiting"))
+    if not differs(draft, patch, instance):
+        return replace(before, result="prepared", at=before.at or draft.now, level=report.level if report is not None else None)
     if report is None:
         return before
     attempt = _attempt(draft, patch, instance)
@@ -316,6 +305,11 @@ def _given(draft: Draft, patch: Patch, instance: Instance) -> PatchResult:
     attempt = _attempt(draft, patch, instance)
     if report is not None and attempt is not None and attempt.result in _FAILED:
         return PatchResult(result="failed", at=draft.now, level=report.level, problems=attempt.problems)
+    if not limited(draft, patch, instance):
+        return PatchResult(result="waiting", level=report.level if report else None)
+    if not differs(draft, patch, instance):
+        level = LIMITED if limits_differ(draft, patch, instance) else report.level if report is not None else None
+        return PatchResult(result="applied", at=draft.now, level=level)
     if report is not None and _has(draft, instance, patch.revision):
         return PatchResult(result="applied", at=draft.now, level=report.level, pending=tuple(sorted(report.pending)))
     return PatchResult(result="waiting", level=report.level if report else None)
@@ -323,6 +317,8 @@ def _given(draft: Draft, patch: Patch, instance: Instance) -> PatchResult:
 
 def _trouble(draft: Draft, patch: Patch, instances: Sequence[Instance]) -> str:
     """Why it must be taken back, empty when there is no reason."""
+    if patch.status is PatchStatus.APPLYING and _late(draft, patch) and unenforced(draft, patch):
+        return f"the router did not take up the limits within {patch.answer_seconds:g} s"
     results = {i.instance: patch.results[i.instance] for i in instances}
     if any(r.result == "failed" for r in results.values()):
         return _reasons(results)

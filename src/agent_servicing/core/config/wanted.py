@@ -36,14 +36,18 @@ class Documents:
         self._made: dict[tuple[str, str, int], ConfigDocument] = {}
 
     def of(self, instance: Instance, revision: str) -> ConfigDocument:
+        return self.at(instance.version, revision, place=instance.place)
+
+    def at(self, version: str, revision: str, *, place: int = 0) -> ConfigDocument:
+        """Of the instance at this place; at place 0, of everybody who has no values of their own."""
         layers = self._layers(revision)
-        place = instance.place if instance.place in layers.places else 0
-        key = (instance.version, revision, place)
+        place = place if place in layers.places else 0
+        key = (version, revision, place)
         if key not in self._made:
-            release = self._state.releases.get(instance.version)
+            release = self._state.releases.get(version)
             spec = (release.manifest if release else self._state.agent.manifest).config
             schema = release.config_schema if release else None
-            self._made[key] = document(shown_name(instance.version, revision), spec, schema, layers, place=place)
+            self._made[key] = document(shown_name(version, revision), spec, schema, layers, place=place)
         return self._made[key]
 
     def _layers(self, revision: str) -> Layers:

@@ -302,6 +302,7 @@ class AgentMetrics(View):
             ],
             instances=[{"instance": "g1-1-0", "generation": 1, "version": "1.2.5", "requests": 1000, "errors": 1, "in_flight": 0}],
             unserved=0,
+            limited=0,
         )
     )
 
@@ -310,7 +311,8 @@ class AgentMetrics(View):
     window_seconds: float
     generations: list[GenerationMetricsView]
     instances: list[InstanceMetricsView]
-    unserved: int
+    unserved: int = Field(description="Requests that found no instance")
+    limited: int = Field(description="Requests beyond the agent's rate limit, refused by the router; no generation's errors")
 
 
 class FleetView(View):

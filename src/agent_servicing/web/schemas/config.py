@@ -95,7 +95,7 @@ class InstanceConfigView(View):
     )
     result: str | None = Field(description="Of the last change: prepared, applied, refused, failed, unanswered, reverted, gone")
     applied_at: datetime | None
-    level: str | None = Field(description="sdk, http, script or file")
+    level: str | None = Field(description="sdk, http, script, file or runtime")
     known_by: str
     seen_at: datetime | None
     pending: list[str]
@@ -131,6 +131,9 @@ class ConfigKeyView(View):
     scope: str = Field(description="When a change takes effect: hot, next-conversation or restart")
     secret: bool
     description: str
+    applied_by: str = Field(
+        description="Who makes a change take effect: agent, router (for all instances at once) or runtime (while they run)"
+    )
 
 
 class OverrideView(View):
@@ -149,7 +152,15 @@ class ConfigModel(View):
             config_version="cfg-1.2.5-p1",
             config={"max_context_size_gb": 5, "timeout_seconds": 60},
             keys=[
-                {"key": "timeout_seconds", "value": 60, "layer": "agent", "scope": "hot", "secret": False, "description": "Longest wait"}
+                {
+                    "key": "timeout_seconds",
+                    "value": 60,
+                    "layer": "agent",
+                    "scope": "hot",
+                    "secret": False,
+                    "description": "Longest wait",
+                    "applied_by": "agent",
+                }
             ],
             reload="sdk",
             schema=None,
@@ -184,6 +195,7 @@ class ConfigPatchView(View):
             agent_reloaded=True,
             downtime_seconds=0,
             config_changes=_CHANGES,
+            applied_by={"max_context_size_gb": "agent", "timeout_seconds": "agent"},
             warnings=[],
             instances=[_RESULT],
             upgrade_id=None,
@@ -201,6 +213,10 @@ class ConfigPatchView(View):
     agent_reloaded: bool = Field(description="Whether running instances use it now")
     downtime_seconds: float | None = Field(description="Measured from the data plane's counters; null when they could not be read")
     config_changes: dict[str, Any]
+    applied_by: dict[str, str] = Field(
+        description="By dotted key, who makes it take effect: agent, restart (the rolling one), router (for all instances at once) or "
+        "runtime (for running instances and new ones)"
+    )
     warnings: list[str]
     instances: list[InstanceConfigView]
     upgrade_id: str | None = Field(description="The rolling restart that brings it, if one does")

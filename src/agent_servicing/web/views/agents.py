@@ -42,7 +42,7 @@ def instance_list(state: AgentState) -> InstanceList:
 
 
 def metrics_view(view: MetricsView) -> AgentMetrics:
-    same = ("at", "window_seconds", "unserved")
+    same = ("at", "window_seconds", "unserved", "limited")
     return AgentMetrics.model_validate(
         {
             "agent_id": view.agent,

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 from agent_servicing.services.config_hotpatch import Outcome
-from agent_servicing.services.config_views import LEVELS, ConfigView, InstanceConfig, RevisionView
+from agent_servicing.services.config_views import LEVELS, ConfigView, InstanceConfig, RevisionView, applied_by
 from agent_servicing.web.schemas.config import (
     ConfigKeyView,
     ConfigModel,
@@ -46,6 +46,7 @@ def patch_view(outcome: Outcome, now: ConfigView) -> ConfigPatchView:
         agent_reloaded=applied and any(each.result == "applied" for each in now.instances),
         downtime_seconds=revision.downtime_seconds if revision is not None else 0.0,
         config_changes=dict(outcome.changes),
+        applied_by=dict(applied_by(outcome.changes, outcome.by)),
         warnings=list(outcome.warnings),
         instances=[instance_view(each) for each in now.instances],
         upgrade_id=revision.deployment if revision is not None else None,
