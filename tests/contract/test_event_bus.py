@@ -170,6 +170,13 @@ async def test_the_postgres_bus_needs_a_postgresql_database() -> None:
             pass
 
 
+async def test_the_postgres_bus_takes_the_address_with_the_drivers_name_too(postgres_url: str) -> None:
+    named = postgres_url.replace("postgresql://", "postgresql+psycopg://", 1)
+    assert named != postgres_url
+    async with open_postgres(named) as bus:
+        await until(lambda: bus.problem is None)
+
+
 async def test_an_address_that_is_none_leaves_hints_in_this_process_and_ends_nothing() -> None:
     async with open_nats("nats://127.0.0.1:notaport") as bus:
         hints = bus.subscribe("agent")

@@ -96,6 +96,17 @@ async def test_setting_the_clock_back_does_not_put_agents_to_sleep(database: Dat
     assert {lease.agent for lease in await store.claim(back, lease_seconds=LEASE_SECONDS, limit=2)} == {"Idle", "Held"}
 
 
+async def test_who_is_called_is_claimed_before_it_is_due_unless_somebody_has_it(database: Database, store: Store) -> None:
+    await add(database, *(an_agent(name) for name in "ABC"))
+    leases = {lease.agent: lease for lease in await store.claim(START, lease_seconds=LEASE_SECONDS, limit=3)}
+    for name in "AB":
+        await store.release(leases[name], next_at=START + timedelta(seconds=60))
+    now = START + timedelta(seconds=1)
+    called = ["B", "C", "Nobody"]
+    assert [lease.agent for lease in await store.claim(now, lease_seconds=LEASE_SECONDS, limit=3, called=called)] == ["B"]
+    assert await store.claim(now, lease_seconds=LEASE_SECONDS, limit=3) == []
+
+
 # --- commits ---
 
 

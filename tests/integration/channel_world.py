@@ -60,6 +60,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.prepare(body)
         elif self.path == BASE + "config/commit" and self.allowed():
             self.commit(body)
+        elif self.path == BASE + "drain" and self.allowed() and HOW != "unprepared":
+            log("ends in", body["deadline_seconds"])
+            self.answer(200, {})
         else:
             self.answer(404, {})
 

@@ -1,17 +1,25 @@
 """What is served beside the API: welcome, offline documentation, description, health, metrics, and the headers of every answer."""
 
+import pkgutil
 import re
+from collections.abc import Iterator
 from html.parser import HTMLParser
+from importlib import import_module
+from inspect import iscoroutinefunction
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from fastapi.dependencies.models import Dependant
+from fastapi.routing import APIRoute
 from prometheus_client.parser import text_string_to_metric_families
 
 from agent_servicing import __version__
+from agent_servicing.adapters.events.relay import RelayBus
 from agent_servicing.core import events
 from agent_servicing.core.events import Event
+from agent_servicing.web import routes
 from agent_servicing.web.app import PREFIX, create_app
 from agent_servicing.web.context import EngineStats
 from tests.integration.api_world import AGENT, ApiWorld
@@ -143,6 +151,20 @@ async def test_every_operation_is_described_with_examples_and_problems(api_world
     assert document["security"] == [{"token": []}]
 
 
+def test_no_route_sends_anything_to_a_thread_that_only_looks_something_up() -> None:
+    """FastAPI calls what is not asynchronous in a thread, which costs a report of an instance more than everything else."""
+
+    def called(dependant: Dependant) -> Iterator[Any]:
+        yield dependant.call
+        for inner in dependant.dependencies:
+            yield from called(inner)
+
+    modules = [import_module(f"{routes.__name__}.{found.name}") for found in pkgutil.iter_modules(routes.__path__)]
+    every = [route for module in modules for route in module.router.routes if isinstance(route, APIRoute)]
+    assert len(every) > 50
+    assert {call.__qualname__ for route in every for call in called(route.dependant) if not iscoroutinefunction(call)} == set()
+
+
 @pytest.mark.anyio
 async def test_the_description_is_served_and_its_references_lead_somewhere(api_world: ApiWorld) -> None:
     async with api_world.client(None) as client:
@@ -181,8 +203,20 @@ async def test_readiness_names_the_part_that_is_not_alive_and_nothing_more(api_w
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://server") as client:
         answer = await client.get("/readyz")
         assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
-        assert answer.json() == {"status": "not_ready", "checks": {"router": "failed", "store": "ok"}}
+        assert answer.json() == {"status": "not_ready", "checks": {"event_bus": "ok", "router": "failed", "store": "ok"}}
         assert (await client.get("/healthz")).status_code == 200
+
+
+@pytest.mark.anyio
+async def test_a_server_whose_broker_is_away_is_ready_and_says_so(api_world: ApiWorld) -> None:
+    bus, context = RelayBus("nats"), api_world.app.state.context
+    app = create_app(api_world.services, settings=context.settings, clock=api_world.clock, ids=context.ids, bus=bus)
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://server") as client:
+        answer = await client.get("/readyz")
+        assert (answer.status_code, answer.json()) == (200, {"status": "ready", "checks": {"event_bus": "degraded"}})
+        bus.connected()
+        assert (await client.get("/readyz")).json()["checks"] == {"event_bus": "ok"}
+    await bus.close()
 
 
 @pytest.mark.anyio

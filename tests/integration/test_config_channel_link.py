@@ -1,141 +1,23 @@
 """The link: instances subscribe, poll and report over real HTTP, and the channel tells them what they are to have."""
 
 import json
-import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from hashlib import sha256
 from typing import Any
 
 import anyio
-import anyio.lowlevel
 import httpx
 import pytest
-import uvicorn
 
-from agent_servicing.adapters.config.channel import InstanceChannel
 from agent_servicing.adapters.config.hub import SILENCE_SECONDS, Hub
 from agent_servicing.adapters.config.rendering import Renderer
 from agent_servicing.adapters.system import SystemClock
-from agent_servicing.core.config.layers import ConfigDocument, text_of
-from agent_servicing.core.config.report import ConfigReport
-from agent_servicing.core.manifest import ConfigSpec, Manifest, Run, Source
-from agent_servicing.ports import ConfigTarget
+from agent_servicing.core.config.layers import text_of
 from agent_servicing.testing.clock import VirtualClock
-from agent_servicing.web.app import PREFIX, create_app
-from agent_servicing.web.server import uvicorn_config
+from agent_servicing.web.app import PREFIX
 from tests.integration.api_world import AGENT, MANIFEST, ApiWorld
-from tests.integration.channel_world import FIRST, SECOND, Safe, document
+from tests.integration.channel_world import FIRST, SECOND, document
+from tests.integration.link_world import INSTANCE, OTHER, PATH, Linked, digest, held, said, until
 
 pytestmark = pytest.mark.anyio
-
-PATIENCE_SECONDS = 30
-INSTANCE = "g1-1-1"
-OTHER = "g1-2-2"
-PATH = f"{PREFIX}/agents/{AGENT}/link"
-
-
-def digest(document: ConfigDocument) -> str:
-    return sha256(text_of(document.values).encode()).hexdigest()
-
-
-def held(document: ConfigDocument) -> dict[str, str]:
-    return {"revision": document.revision, "hash": digest(document)}
-
-
-def said(applied: ConfigDocument | None = None, level: str = "sdk", **config: Any) -> dict[str, Any]:
-    return {"level": level, "config": {"applied": held(applied) if applied else None, **config}, "state": "ready"}
-
-
-@dataclass(kw_only=True)
-class Linked:
-    """A server with its channel, over the world of the API tests; instances are whoever holds their tokens."""
-
-    world: ApiWorld
-    channel: InstanceChannel
-    address: str
-    server: uvicorn.Server
-
-    def target(self, document: ConfigDocument, instance: str = INSTANCE, reload: str = "sdk") -> ConfigTarget:
-        manifest = Manifest(agent=AGENT, source=Source(kind="path", location="."), run=Run(), config=ConfigSpec(reload=reload))
-        return ConfigTarget(agent=AGENT, manifest=manifest, process=self.world.runtime.processes[AGENT][instance], document=document)
-
-    @asynccontextmanager
-    async def client(self, instance: str = INSTANCE, token: str | None = None) -> AsyncIterator[httpx.AsyncClient]:
-        headers = {"Authorization": f"Bearer {token or self.world.runtime.token_of(AGENT, instance)}"}
-        async with httpx.AsyncClient(base_url=self.address, headers=headers, timeout=PATIENCE_SECONDS) as client:
-            yield client
-
-    @asynccontextmanager
-    async def subscribed(self, instance: str = INSTANCE) -> AsyncIterator["Events"]:
-        async with self.client(instance) as client, client.stream("GET", PATH, headers={"Accept": "text/event-stream"}) as response:
-            assert response.status_code == 200, await response.aread()
-            assert response.headers["Content-Type"].startswith("text/event-stream")
-            events = Events(response)
-            assert await events.line() == ": connected"
-            yield events
-
-    async def report(self, wanted: ConfigDocument, instance: str = INSTANCE) -> ConfigReport | None:
-        return (await self.channel.reports([self.target(wanted, instance)])).get(instance)
-
-
-class Events:
-    def __init__(self, response: httpx.Response) -> None:
-        self._lines = response.aiter_lines()
-
-    async def line(self) -> str:
-        """The next one that is not empty."""
-        with anyio.fail_after(PATIENCE_SECONDS):
-            while True:
-                line = await anext(self._lines)
-                if line:
-                    return line
-
-    async def next(self) -> tuple[str, str]:
-        """Phase and revision of the next configuration, whose text has the hash it is sent with."""
-        event, data = await self.line(), await self.line()
-        assert event == "event: config"
-        values = json.loads(data.removeprefix("data: "))
-        assert sha256(values["document"].encode()).hexdigest() == values["hash"]
-        return values["phase"], values["revision"]
-
-    async def rest(self) -> list[str]:
-        """Every line until the server ends it."""
-        with anyio.fail_after(PATIENCE_SECONDS):
-            return [line async for line in self._lines if line]
-
-
-async def until(condition: Callable[[], Awaitable[object]]) -> None:
-    with anyio.fail_after(PATIENCE_SECONDS):
-        while not await condition():
-            await SystemClock().sleep(0.005)
-
-
-@pytest.fixture
-async def linked(api_world: ApiWorld) -> AsyncIterator[Linked]:
-    """The agent serves with two instances; what they are to have is known."""
-    world = api_world
-    async with world.client(world.admin_token) as admin:
-        await world.add(admin)
-    async with InstanceChannel(runtime=world.runtime, clock=SystemClock(), secrets=Safe()) as channel:  # type: ignore[arg-type]
-        context = world.app.state.context
-        app = create_app(
-            world.services, settings=context.settings, clock=world.clock, ids=context.ids, bus=world.bus, instance_link=channel.link
-        )
-        listener = socket.create_server(("127.0.0.1", 0))
-        server = uvicorn.Server(uvicorn_config(app, host="127.0.0.1", port=0))
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(server.serve, [listener])
-            with anyio.fail_after(PATIENCE_SECONDS):
-                while not server.started:
-                    await anyio.lowlevel.checkpoint()
-            one = Linked(world=world, channel=channel, address=f"http://127.0.0.1:{listener.getsockname()[1]}", server=server)
-            channel.link.want(AGENT, INSTANCE, FIRST)
-            yield one
-            channel.link.close()
-            server.should_exit = True
-
 
 # --- subscriptions ---
 
@@ -159,6 +41,20 @@ async def test_who_connects_anew_gets_the_whole_state_with_an_open_question(link
         async with linked.subscribed() as events:
             assert await events.next() == ("commit", FIRST.revision)
             assert await events.next() == ("prepare", SECOND.revision)
+
+
+async def test_a_subscriber_is_told_that_it_leaves_and_one_that_connects_anew_what_is_left_of_its_time() -> None:
+    clock = VirtualClock()
+    hub = Hub(renderer=Renderer(clock=clock, secrets=None), clock=clock)
+    for left in (240.0, 180.0):
+        async with hub.subscribe(AGENT, INSTANCE) as events:
+            if left == 240.0:
+                assert hub.drain(AGENT, INSTANCE, deadline_seconds=left)
+            event = await anext(events)
+            assert event is not None
+            assert (event.event, json.loads(event.data)) == ("drain", {"deadline_seconds": left})
+        clock.advance(60)
+    assert not hub.drain(AGENT, INSTANCE, deadline_seconds=1), "nobody is subscribed any more"
 
 
 async def test_a_subscriber_that_slept_through_changes_gets_the_last_one_only(linked: Linked) -> None:
@@ -242,6 +138,23 @@ async def test_what_an_instance_reports_is_known_by_the_documents_keys(linked: L
         assert (report.attempt.revision, report.attempt.key, report.attempt.result) == (SECOND.revision, SECOND.key, "prepared")
 
 
+@pytest.mark.parametrize("at", ["1999-12-31T23:59:59Z", "2999-01-01T00:00:00+14:00", None])
+async def test_the_clock_of_an_instance_decides_nothing(linked: Linked, at: str | None) -> None:
+    """Its time is shown; what it has counts from when the server heard of it."""
+    async with linked.subscribed(), linked.client() as client:
+        await linked.channel.prepare([linked.target(SECOND)], deadline_seconds=2)
+        for result, phase, config in (("prepared", "prepare", said(FIRST, prepared=held(SECOND))), ("applied", "commit", said(SECOND))):
+            config["config"]["last_attempt"] = {**held(SECOND), "phase": phase, "result": result, "errors": [], "at": at}
+            began = SystemClock().now()
+            assert (await client.post(PATH, json=config)).status_code == 200
+            assert await answered(linked) == [AGENT]
+            report = await linked.report(SECOND if result == "applied" else FIRST)
+            assert report is not None
+            assert began <= report.at <= SystemClock().now()
+            assert linked.channel.link.reaches(AGENT, INSTANCE)
+            await linked.channel.commit([linked.target(SECOND)], deadline_seconds=2)
+
+
 async def test_documents_with_the_same_text_are_told_apart_by_their_revision(linked: Linked) -> None:
     louder = document("cfg-1.0.0-p9", runtime={"log_level": "DEBUG"}, **FIRST.values)
     async with linked.subscribed(), linked.client() as client:
@@ -317,6 +230,89 @@ async def test_a_report_that_is_none_is_refused_with_the_field(linked: Linked, b
         answer = await client.post(PATH, json=body)
     assert answer.status_code == 422
     assert [error["path"] for error in answer.json()["errors"]] == [path]
+
+
+async def test_the_short_way_of_a_report_answers_what_the_route_answers(linked: Linked) -> None:
+    async with linked.client() as client:
+        body = json.dumps(said(FIRST, prepared=held(SECOND)))
+        answers = {}
+        for kind in ("application/json", "application/link+json"):  # the second one is for the route alone
+            answers[kind] = await client.post(PATH, content=body, headers={"Content-Type": kind})
+            report = await linked.report(FIRST)
+            assert report is not None
+            assert report.applied == FIRST.key
+            await linked.channel.forget(AGENT, INSTANCE)
+            linked.channel.link.want(AGENT, INSTANCE, FIRST)
+    short, long = answers.values()
+    assert (short.status_code, short.content) == (long.status_code, long.content) == (200, short.content)
+    changing = {"x-request-id", "date"}
+    assert {k: v for k, v in short.headers.items() if k not in changing} == {k: v for k, v in long.headers.items() if k not in changing}
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b'{"level": "sdk", "level": 1}', b"[" * 100_000, b"\xff"])
+async def test_a_body_that_is_no_report_is_answered_by_the_route_with_a_sentence(linked: Linked, body: bytes) -> None:
+    async with linked.client() as client:
+        answer = await client.post(PATH, content=body, headers={"Content-Type": "application/json"})
+    assert answer.status_code in (400, 422), answer.text
+    assert answer.headers["Content-Type"] == "application/problem+json"
+
+
+# --- answers ---
+
+
+async def answered(linked: Linked) -> list[str]:
+    with anyio.fail_after(30):
+        return sorted(await linked.channel.answered())
+
+
+async def nobody_answered(linked: Linked) -> bool:
+    with anyio.move_on_after(0.05):
+        await linked.channel.answered()
+        return False
+    return True
+
+
+async def test_the_last_awaited_answer_is_told_and_no_earlier_one(linked: Linked) -> None:
+    targets = [linked.target(SECOND), linked.target(SECOND, OTHER)]
+    async with linked.subscribed(), linked.subscribed(OTHER), linked.client() as one, linked.client(OTHER) as other:
+        await linked.channel.prepare(targets, deadline_seconds=2)
+        await one.post(PATH, json=said(FIRST, prepared=held(SECOND)))
+        await one.post(PATH, json=said(FIRST, prepared=held(SECOND)))
+        assert await nobody_answered(linked)
+        await other.post(PATH, json=said(FIRST, prepared=held(SECOND)))
+        assert await answered(linked) == [AGENT]
+        await linked.channel.commit(targets, deadline_seconds=2)
+        await other.post(PATH, json=said(SECOND))
+        await one.post(PATH, json=said(FIRST))  # a beat from before it was told
+        assert await nobody_answered(linked)
+        await one.post(PATH, json=said(SECOND))
+        assert await answered(linked) == [AGENT]
+        await one.post(PATH, json=said(SECOND))
+        assert await nobody_answered(linked)
+
+
+async def test_the_first_refusal_is_told_without_waiting_for_the_others(linked: Linked) -> None:
+    async with linked.subscribed(), linked.subscribed(OTHER), linked.client() as one:
+        await linked.channel.prepare([linked.target(SECOND), linked.target(SECOND, OTHER)], deadline_seconds=2)
+        tried = {**held(SECOND), "phase": "prepare", "result": "rejected", "errors": []}
+        await one.post(PATH, json=said(FIRST, last_attempt=tried))
+        assert await answered(linked) == [AGENT]
+
+
+async def test_who_ends_is_not_waited_for(linked: Linked) -> None:
+    async with linked.subscribed(), linked.subscribed(OTHER), linked.client() as one:
+        await linked.channel.prepare([linked.target(SECOND), linked.target(SECOND, OTHER)], deadline_seconds=2)
+        await one.post(PATH, json=said(FIRST, prepared=held(SECOND)))
+        assert await nobody_answered(linked)
+        await linked.channel.forget(AGENT, OTHER)
+        assert await answered(linked) == [AGENT]
+
+
+async def test_who_needs_no_question_has_answered_at_once(linked: Linked) -> None:
+    async with linked.client() as script:
+        await script.get(f"{PATH}/config", headers={"If-None-Match": f'"{digest(FIRST)}"'})  # a script, which cannot be asked
+        await linked.channel.prepare([linked.target(SECOND)], deadline_seconds=2)
+        assert await answered(linked) == [AGENT]
 
 
 # --- scripts ---

@@ -1,11 +1,12 @@
 """The supervisor with its pulse in real time over memory adapters: rests, is woken by a crash, and looks at everything when it starts."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
 import anyio
 import pytest
+from anyio.streams.memory import MemoryObjectReceiveStream
 
 from agent_servicing.adapters.events.local import LocalEventBus
 from agent_servicing.adapters.system import RandomIds, SystemClock
@@ -16,6 +17,7 @@ from agent_servicing.core.status import DeploymentKind
 from agent_servicing.reconcile.engine import Engine
 from agent_servicing.reconcile.pulse import REST_SECONDS, Pulse
 from agent_servicing.reconcile.supervisor import Supervisor
+from agent_servicing.testing.channel import MemoryChannel
 from agent_servicing.testing.memory import MemoryClient, MemoryMetrics, MemoryRouter, MemoryRuntime
 from agent_servicing.testing.store import MemoryStore
 
@@ -51,7 +53,7 @@ class Server:
         self.store.request(install, Release(agent=AGENT, version="1.0.0", manifest=MANIFEST, ref="1.0.0"), now)
 
     @asynccontextmanager
-    async def running(self) -> AsyncIterator[Supervisor]:
+    async def running(self, channel: MemoryChannel | None = None) -> AsyncIterator[Supervisor]:
         client, interval = MemoryClient(self.clock, self.runtime), 0.2
         pulse = Pulse.of(
             runtime=self.runtime, router=self.router, client=client, store=self.store, clock=self.clock, interval_seconds=interval
@@ -65,6 +67,7 @@ class Server:
             clock=self.clock,
             limits=Limits(idle_interval_seconds=interval),
             action_timeout_seconds=5,
+            channel=channel,
             pulse=pulse,
         )
         supervisor = Supervisor(engine=engine, store=self.store, bus=LocalEventBus(), clock=self.clock, lease_seconds=30, concurrency=4)
@@ -96,6 +99,28 @@ async def test_a_crash_of_an_agent_at_rest_is_noticed_long_before_its_next_turn(
         assert supervisor.turns - turns <= 2
         server.runtime.crash(AGENT, "g1-1-1")
         await until(lambda: server.alive() == 2, seconds=REST_SECONDS / 5)
+
+
+class TellingChannel(MemoryChannel):
+    """Says that there are answers when `heard` has one for it."""
+
+    def __init__(self, heard: MemoryObjectReceiveStream[str]) -> None:
+        super().__init__(SystemClock())
+        self._heard = heard
+
+    async def answered(self) -> Collection[str]:
+        return [await self._heard.receive()]
+
+
+async def test_an_agent_is_looked_at_as_soon_as_the_last_answer_of_its_instances_is_in() -> None:
+    server = Server()
+    tell, heard = anyio.create_memory_object_stream[str](1)
+    async with tell, heard, server.running(TellingChannel(heard)) as supervisor:
+        await until(lambda: rests(supervisor))
+        for _ in range(3):
+            turns = supervisor.turns
+            await tell.send(AGENT)
+            await until(lambda turns=turns: supervisor.turns > turns, seconds=REST_SECONDS / 5)  # type: ignore[misc]
 
 
 async def test_a_new_supervisor_looks_at_agents_at_once_whatever_was_written_as_their_next_turn() -> None:

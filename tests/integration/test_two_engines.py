@@ -127,6 +127,7 @@ class Watched:
     store: SqlStore
     inner: Engine
     pulse: None = None
+    channel: None = None
 
     async def turn(self, lease: Lease) -> bool:
         other = self.world.busy.setdefault(lease.agent, self.name)

@@ -37,17 +37,24 @@ def message(
 
 
 class FakeServer:
-    """`streams`: whether subscriptions are let through. Everything that was posted is in `posts`."""
+    """`streams`: whether subscriptions are let through. Everything that was posted is in `posts`; `polls` counts what was asked instead of
+    a subscription. `port` 0 is any free one.
+    """
 
-    def __init__(self) -> None:
+    def __init__(self, port: int = 0) -> None:
         self.streams = True
+        self.polls = 0
         self.wanted: dict[str, Any] | None = None
         self.posts: list[tuple[str, dict[str, Any]]] = []
         self.tokens: set[str] = set()
         self._listeners: list[queue.SimpleQueue[tuple[str, Any] | None]] = []
         self._changed = threading.Condition()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self._server = ThreadingHTTPServer(("127.0.0.1", port), self._handler())
         self._server.daemon_threads = True
+
+    @property
+    def port(self) -> int:
+        return int(self._server.server_address[1])
 
     @property
     def url(self) -> str:
@@ -156,6 +163,7 @@ class FakeServer:
     def _polled(self, request: BaseHTTPRequestHandler) -> None:
         known = request.headers["If-None-Match"]
         with self._changed:
+            self.polls += 1
             self._changed.wait_for(lambda: self.wanted is not None and known != f'"{self.wanted["hash"]}"', 0.2)
             wanted = self.wanted
         if wanted is None or known == f'"{wanted["hash"]}"':

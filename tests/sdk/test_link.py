@@ -1,12 +1,17 @@
 """The link of an agent to a server: subscription, reports, what happens when either is held back."""
 
 import logging
-from collections.abc import Iterator
+import subprocess
+import sys
+import textwrap
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from servicing_sdk import ConfigRejected, Servicing
+from servicing_sdk.link import Link, Pace
 from tests.sdk.fake_server import QUICK, TOKEN, FakeServer, message, text_of
 
 
@@ -84,6 +89,85 @@ def test_a_server_that_is_down_does_not_stop_an_agent_and_is_found_later(tmp_pat
         server.wanted = message("cfg-1", n=1)
         with server.running():
             server.until(lambda report: report["config"]["applied"]["revision"] == "cfg-1")
+
+
+def test_after_a_server_was_away_for_many_attempts_the_agent_subscribes_again_and_is_asked_first(tmp_path: Path) -> None:
+    before = FakeServer()
+    servicing = Servicing(around=before.surroundings(tmp_path, text_of(n=0)), pace=QUICK)
+    with servicing.running():
+        with before.running():
+            before.until_subscribed()
+        link = servicing._link
+        assert link is not None
+        wait_until(lambda: link._failures > 5)
+        after = FakeServer(before.port)
+        with after.running():
+            said = message("cfg-1", "prepare", n=1)
+            after.say("config", said)
+            after.until(lambda report: (report["config"]["prepared"] or {}).get("hash") == said["hash"])
+        assert (before.polls, after.polls) == (0, 0)
+
+
+def test_agents_that_lost_their_server_come_back_spread_over_a_time_that_grows_to_a_limit(tmp_path: Path) -> None:
+    with FakeServer().running() as server:
+        around = server.surroundings(tmp_path, text_of(n=0))
+    servicing = Servicing(around=around)
+    link = Link(
+        around=around,
+        configs=servicing.configs,
+        state=dict,
+        runtime=lambda _: None,
+        drain=lambda _: None,
+        client="a test",
+        pace=Pace(retry_first=0.5, retry_most=10.0),
+    )
+    for failures, most in ((0, 0.5), (1, 1.0), (3, 4.0), (6, 10.0), (1_000_000, 10.0)):
+        link._failures = failures
+        pauses = sorted(link._pause() for _ in range(1000))
+        assert 0 <= pauses[0] < most * 0.05 < most * 0.95 < pauses[-1] <= most
+        assert most * 0.4 < pauses[500] < most * 0.6  # evenly, so that no moment gets more of them than another
+
+
+def test_the_agents_clock_may_be_hours_off_and_it_still_follows(tmp_path: Path) -> None:
+    """What a time of the agent's decides is decided by a clock that nobody sets; the wall clock is only told."""
+    script = textwrap.dedent("""
+        import sys, time
+        from pathlib import Path
+        HOURS = float(sys.argv[1]) * 3600
+        wall = time.time
+        time.time = lambda: wall() + HOURS  # what the machine of the agent believes
+        from servicing_sdk import Servicing
+        from servicing_sdk.surroundings import Surroundings
+        from tests.sdk.fake_server import QUICK
+        around = Surroundings(url=sys.argv[2], token="t", agent="A", instance="i-1", revision="cfg-0", file=Path(sys.argv[3]),
+                              cache=Path(sys.argv[4]))
+        with Servicing(around=around, pace=QUICK).running():
+            sys.stdin.read()
+    """)
+    for hours in ("-7", "7"):
+        with FakeServer().running() as server:
+            around = server.surroundings(tmp_path, text_of(n=0), instance=f"i{hours}")
+            words = [sys.executable, "-c", script, hours, server.url, str(around.file), str(tmp_path / f"kept{hours}")]
+            with subprocess.Popen(words, stdin=subprocess.PIPE, cwd=Path(__file__).parents[2]) as process:
+                for number in (1, 2):
+                    said = message(f"cfg-{number}", "prepare", n=number)
+                    server.say("config", said)
+                    server.until(lambda report, said=said: (report["config"]["prepared"] or {}).get("hash") == said["hash"])  # type: ignore[misc]
+                    server.say("config", {**said, "phase": "commit"})
+                    server.until(lambda report, said=said: report["config"]["applied"]["hash"] == said["hash"])  # type: ignore[misc]
+                server.say("drain", {"deadline_seconds": 300})
+                server.until(lambda report: report["state"] == "draining")
+                assert process.stdin is not None
+                process.stdin.close()
+                assert process.wait(20) == 0
+
+
+def wait_until(true: Callable[[], bool]) -> None:
+    for _ in range(2_000):
+        if true():
+            return
+        threading.Event().wait(0.01)
+    raise AssertionError("it never came true")
 
 
 def test_a_message_that_cannot_be_read_changes_nothing(server: FakeServer, servicing: Servicing) -> None:

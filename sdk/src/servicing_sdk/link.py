@@ -8,7 +8,7 @@ import random
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
+from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection, IncompleteRead
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -19,7 +19,10 @@ from servicing_sdk.surroundings import Surroundings
 LINE_BYTES_MAX = 8 * 1024 * 1024
 
 POLLS = 10
-"""Long polls before a subscription is tried again."""
+"""Long polls before a subscription is tried again, where streams are held back on the way."""
+
+BACK_LATER = frozenset({401, 408, 429, 500, 503})
+"""Answers of a server that has just started, is full or stops: it is asked again for a subscription, as one that does not answer at all."""
 
 log = logging.getLogger("servicing_sdk")
 
@@ -88,12 +91,15 @@ class Link:
 
     def _listen(self) -> None:
         while not self._end.is_set():
+            polled = self._polls_left > 0
             try:
-                heard = self._poll() if self._polls_left else self._subscribe()
-                self._failures = 0 if heard else self._failures + 1
+                heard = self._poll() if polled else self._subscribe()
             except Exception as error:  # noqa: BLE001 (whatever was said: an agent that stops listening can never be told better)
-                self._failures += 1
+                heard = False
                 log.debug("not connected: %s", type(error).__name__)
+            if polled and not heard:  # nobody is there at all: a stream was not what was held back
+                self._polls_left = 0
+            self._failures = 0 if heard else self._failures + 1
             self._end.wait(self._pause())
 
     def _pause(self) -> float:
@@ -102,14 +108,18 @@ class Link:
         return random.uniform(0.0, most)  # noqa: S311 (spreads load, hides nothing)
 
     def _subscribe(self) -> bool:
-        """Until it ends; whether anything was heard."""
+        """Until it ends; whether anything was heard. Only where something on the way lets no stream through is it asked instead: whoever
+        polls takes no part in the first phase of a change, so a server that was away for a moment is no reason.
+        """
         connection = self._connection(self._pace.silence)
-        heard = False
+        heard, held_back = False, False
         try:
             connection.request("GET", f"{self._around.base}/link", headers={**self._headers, "Accept": "text/event-stream"})
+            held_back = True  # unless it shows to be something else: it was taken, and no answer came in all that time
             answer = connection.getresponse()
             with answer:  # which has taken the connection over when the server ends it with the answer
                 if answer.status != 200:
+                    held_back = answer.status not in BACK_LATER
                     self._refused(answer)
                     return False
                 for event, data in events(answer):
@@ -117,9 +127,12 @@ class Link:
                     if self._end.is_set():
                         break
                     self._event(event, data)
+        except (ConnectionError, IncompleteRead):  # it went away
+            held_back = False
+            raise
         finally:
             connection.close()
-            if not heard:  # refused, or something on the way holds streams back: ask instead for a while
+            if held_back and not heard:
                 self._polls_left = POLLS
         return heard
 

@@ -3,6 +3,7 @@
 import os
 import signal
 import socket
+import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import TextIO
@@ -24,6 +25,10 @@ from agent_servicing.web.server import uvicorn_config
 STOP_SECONDS = 15.0
 """How long `servicing stop` waits for a server to end."""
 
+THREAD_SWITCH_SECONDS = 0.001
+"""How long a thread of the database waits for the interpreter while the event loop is busy. Python's own 5 ms, several times in each
+transaction, made the engine wait for most of a hot patch of a thousand instances."""
+
 Beside = Callable[[App, str], Coroutine[None, None, None]]
 """Something to run beside the server, given the app and the API's address; when it returns, the server goes on."""
 
@@ -37,6 +42,7 @@ def serve(
     """
     redactor = Redactor()
     log.configure(form=settings.log_format, level_name=settings.log_level, stream=log_stream, mask=redactor.mask_all)
+    sys.setswitchinterval(THREAD_SWITCH_SECONDS)
     with datadir.owned(settings.data_dir), _said_plainly():
         anyio.run(_serve, settings, beside, ready, redactor)
 

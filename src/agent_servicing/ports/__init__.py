@@ -372,8 +372,8 @@ class Commit:
 class Store(Protocol):
     """Durable state for the engine. Services use the database beneath it in transactions of their own."""
 
-    async def claim(self, now: datetime, *, lease_seconds: float, limit: int) -> Sequence[Lease]:
-        """Take the agents that are due and not leased, longest due first."""
+    async def claim(self, now: datetime, *, lease_seconds: float, limit: int, called: Collection[str] = ()) -> Sequence[Lease]:
+        """Take the agents that are due, or `called`, and not leased, longest due first."""
         ...
 
     async def load(self, agent: str) -> AgentState: ...

@@ -147,7 +147,11 @@ class ConfigHotpatch:
     async def revisions(self, agent: str, *, limit: int, before: int | None = None) -> Sequence[RevisionView]:
         """Every change ever asked for, newest first, those that were refused too. Raises NotFound `unknown_agent`."""
         async with self._database.read() as connection:
-            return await self._views(connection, agent, limit=limit, before=before)
+            return await self._views(connection, await require_state(connection, agent), limit=limit, before=before)
+
+    async def newest(self, connection: AsyncConnection, state: AgentState) -> RevisionView | None:
+        """The last change that was asked for, in a transaction of the caller's."""
+        return next(iter(await self._views(connection, state, limit=1)), None)
 
     # --- deciding ------------------------------------------------------------------------------------------------------------------
 
@@ -271,14 +275,14 @@ class ConfigHotpatch:
             async with self._database.read() as connection:
                 settling = await revision_status(connection, agent, revision) in SETTLING
                 if not settling or self._clock.monotonic() >= until:
-                    return (await self._views(connection, agent, only=revision, limit=1))[0]
+                    return (await self._views(connection, await require_state(connection, agent), only=revision, limit=1))[0]
             with anyio.move_on_after(POLL_SECONDS):
                 await anext(hints)
 
     async def _views(
-        self, connection: AsyncConnection, agent: str, *, limit: int, before: int | None = None, only: str | None = None
+        self, connection: AsyncConnection, state: AgentState, *, limit: int, before: int | None = None, only: str | None = None
     ) -> list[RevisionView]:
-        state = await require_state(connection, agent)
+        agent = state.agent.agent
         rows = await revision_rows(connection, agent, before=before, limit=limit, only=only)
         parents = (await layers_named(connection, {agent: {row.patch.parent for row in rows}})).get(agent, {})
         views = []

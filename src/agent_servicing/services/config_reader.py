@@ -42,7 +42,7 @@ class ConfigReader:
         """Raises NotFound `unknown_agent`."""
         async with self._database.read() as connection:
             state = await require_state(connection, agent)
-        changes = await self._hotpatch.revisions(agent, limit=1)
+            newest = await self._hotpatch.newest(connection, state)
         said = await self._known.known(agent) if self._known is not None else {}
         reports = {name: without_secrets(report, partial(self._masker.mask, agent)) for name, report in said.items()}
         spec, schema = spec_of(state, state.agent.version)
@@ -60,7 +60,7 @@ class ConfigReader:
                 for override in layers.overrides
             ],
             instances=instance_configs(state, reports, state.patch, _stale(reports, self._clock.now())),
-            change=changes[0] if changes else None,
+            change=newest,
         )
 
     async def flags(self, agent: str) -> Mapping[str, object]:

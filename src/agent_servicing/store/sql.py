@@ -54,12 +54,14 @@ class SqlStore:
         self._database, self._ids, self._retention = database, ids, event_retention_count
         self._limit, self._may_work = max_concurrent_deployments, may_work
 
-    async def claim(self, now: datetime, *, lease_seconds: float, limit: int) -> Sequence[Lease]:
-        """Take the agents that are due and not leased, longest due first."""
+    async def claim(self, now: datetime, *, lease_seconds: float, limit: int, called: Collection[str] = ()) -> Sequence[Lease]:
+        """Take the agents that are due, or `called`, and not leased, longest due first."""
         if self._may_work is not None:
             await self._may_work()
         token, expires_at = self._ids.token(), now + timedelta(seconds=lease_seconds)
         due = or_(agents.c.due_at <= now, agents.c.due_at > now + timedelta(seconds=LONGEST_NAP_SECONDS))
+        if called:
+            due = or_(due, agents.c.agent.in_(sorted(called)[:NAMES_IN_ONE_STATEMENT]))
         free = or_(
             agents.c.lease_token.is_(None),
             agents.c.lease_expires_at <= now,

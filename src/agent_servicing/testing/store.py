@@ -73,8 +73,11 @@ class MemoryStore:
         self.rows[agent].asked = patch
         self._wake(agent, now)
 
-    async def claim(self, now: datetime, *, lease_seconds: float, limit: int) -> Sequence[Lease]:
+    async def claim(self, now: datetime, *, lease_seconds: float, limit: int, called: Collection[str] = ()) -> Sequence[Lease]:
         leases: list[Lease] = []
+        for agent in called:
+            if (row := self.rows.get(agent)) is not None and (row.lease is None or row.lease.expires_at <= now):
+                self._wake(agent, min(row.due_at, now))
         while len(leases) < limit and (free_at := self._next()) is not None and free_at <= now:
             _, agent = heapq.heappop(self._order)
             row = self.rows[agent]

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, cast
 
 from fastapi import Depends
-from starlette.requests import HTTPConnection
+from starlette.requests import HTTPConnection, Request
 
 from agent_servicing.ports import Clock, EventBus, Ids, InstanceLink
 from agent_servicing.services.all import Services
@@ -42,4 +42,9 @@ def context_of(connection: HTTPConnection) -> WebContext:
     return cast("WebContext", connection.app.state.context)
 
 
-Context = Annotated[WebContext, Depends(context_of)]
+async def _context(request: Request) -> WebContext:
+    """Asynchronous, so that no thread is taken for it."""
+    return context_of(request)
+
+
+Context = Annotated[WebContext, Depends(_context)]

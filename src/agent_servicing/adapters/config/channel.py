@@ -3,13 +3,14 @@
 A connected instance is told over its subscription (L3); one that is not is asked over HTTP (L2) or gets its file replaced (L1).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from types import TracebackType
 from typing import Final, Self
 
 import anyio
 import httpx
 
+from agent_servicing.adapters.config.awaited import Awaited
 from agent_servicing.adapters.config.direct import CONCURRENCY_MAX, Direct
 from agent_servicing.adapters.config.files import Files
 from agent_servicing.adapters.config.hub import Hub
@@ -24,12 +25,13 @@ CONNECT_SECONDS: Final = 2.0
 
 
 class InstanceChannel:
-    """An async context manager. `link` is where instances connect to."""
+    """An async context manager. `link` is where instances connect to. Also `TellsOfAnswers`."""
 
     def __init__(self, *, runtime: ConfiguresInstances, clock: Clock, secrets: Secrets | None = None) -> None:
         self._runtime, self._clock = runtime, clock
         self._renderer = Renderer(clock=clock, secrets=secrets)
-        self.link = Hub(renderer=self._renderer, clock=clock)
+        self._awaited = Awaited()
+        self.link = Hub(renderer=self._renderer, clock=clock, awaited=self._awaited)
 
     async def __aenter__(self) -> Self:
         # Connections are not kept and proxies of the environment ignored, for the same reasons as in health checks.
@@ -48,6 +50,7 @@ class InstanceChannel:
             renderer=self._renderer,
             clock=self._clock,
             tasks=self._tasks,
+            awaited=self._awaited,
         )
         self._tasks.start_soon(self._purge_for_ever)
         return self
@@ -63,23 +66,28 @@ class InstanceChannel:
         return (await self._renderer.rendered(agent, document)).text
 
     async def prepare(self, targets: Sequence[ConfigTarget], *, deadline_seconds: float) -> None:
+        self._awaited.ask(targets, "prepare")
         for target in targets:
             agent, instance = target.agent, target.process.instance
             rendered = await self._renderer.rendered(agent, target.document)
             self.link.ask(agent, instance, target.document, deadline_seconds=deadline_seconds)
             if not self.link.reaches(agent, instance):
                 self._direct.begin(target, "prepare", rendered, deadline_seconds=deadline_seconds)
+        self._said_before(targets)
 
     async def commit(self, targets: Sequence[ConfigTarget], *, deadline_seconds: float) -> None:
+        self._awaited.ask(targets, "commit")
         for target in targets:
             agent, instance = target.agent, target.process.instance
             rendered = await self._renderer.rendered(agent, target.document)
             self.link.commit(agent, instance, target.document, deadline_seconds=deadline_seconds)
             if not self.link.reaches(agent, instance):
                 self._direct.begin(target, "commit", rendered, deadline_seconds=deadline_seconds)
+        self._said_before(targets)
 
     async def abort(self, targets: Sequence[ConfigTarget]) -> None:
         for target in targets:
+            self._awaited.withdraw(target.agent, target.process.instance)
             self.link.withdraw(target.agent, target.process.instance)
             self._direct.withdraw(target)
 
@@ -87,6 +95,9 @@ class InstanceChannel:
         agent, instance = target.agent, target.process.instance
         if not self.link.drain(agent, instance, deadline_seconds=deadline_seconds):
             self._direct.drain(target, deadline_seconds=deadline_seconds)
+
+    async def answered(self) -> Collection[str]:
+        return await self._awaited.answered()
 
     async def known(self, agent: str) -> Mapping[str, ConfigReport]:
         reports = dict(self._direct.known(agent))
@@ -111,8 +122,16 @@ class InstanceChannel:
         return reports
 
     async def forget(self, agent: str, instance: str) -> None:
+        self._awaited.withdraw(agent, instance)
         self.link.forget(agent, instance)
         self._direct.forget(agent, instance)
+
+    def _said_before(self, targets: Sequence[ConfigTarget]) -> None:
+        """Who has the document already, or is a script that cannot be asked, says nothing more of it."""
+        for target in targets:
+            agent, instance = target.agent, target.process.instance
+            for report in (self.link.latest(agent, instance), self._direct.latest(agent, instance)):
+                self._awaited.heard(agent, instance, report)
 
     async def _purge_for_ever(self) -> None:
         while True:

@@ -10,6 +10,7 @@ import anyio
 import structlog
 from anyio.abc import TaskGroup
 
+from agent_servicing.adapters.config.awaited import Awaited
 from agent_servicing.adapters.config.files import Files
 from agent_servicing.adapters.config.outcome import Outcome, failed
 from agent_servicing.adapters.config.rendering import Rendered, Renderer, cleaned
@@ -49,8 +50,11 @@ class _Instance:
 
 
 class Direct:
-    def __init__(self, *, files: Files, well_known: WellKnown, renderer: Renderer, clock: Clock, tasks: TaskGroup) -> None:
+    def __init__(
+        self, *, files: Files, well_known: WellKnown, renderer: Renderer, clock: Clock, tasks: TaskGroup, awaited: Awaited
+    ) -> None:
         self._files, self._well_known, self._renderer, self._clock, self._tasks = files, well_known, renderer, clock, tasks
+        self._awaited = awaited
         self._instances: dict[str, dict[str, _Instance]] = {}
         self._limiter = anyio.CapacityLimiter(CONCURRENCY_MAX)
 
@@ -155,6 +159,7 @@ class Direct:
             found.confirmed = key
             report = replace(report, applied=key, pending=outcome.pending)
         found.report = report
+        self._awaited.heard(target.agent, target.process.instance, report)
 
     async def _look(self, found: _Instance, target: ConfigTarget) -> None:
         turn = found.turn
@@ -164,6 +169,7 @@ class Direct:
                     report = await (self._asked(found, target) if _speaks(target) else self._read(found, target))
                 if report is not None and found.turn == turn:
                     found.report = report
+                    self._awaited.heard(target.agent, target.process.instance, report)
         except Exception:  # as above
             log.exception("config_look_failed", agent=target.agent, instance=target.process.instance)
 

@@ -15,6 +15,7 @@ from zlib import crc32
 import anyio
 import structlog
 
+from agent_servicing.adapters.config.awaited import Awaited
 from agent_servicing.adapters.config.rendering import Renderer
 from agent_servicing.adapters.config.reports import checked, report_of
 from agent_servicing.core.config.layers import ConfigDocument
@@ -78,18 +79,23 @@ class _Instance:
 class Hub:
     """Implements `InstanceLink`. Lives on the event loop of the server, in memory: after a restart instances connect and say it all again.
 
-    `changed` is set, and replaced, whenever an instance said something: a hint for whoever waits for answers.
+    `awaited` hears what those say who were asked.
     """
 
     def __init__(
-        self, *, renderer: Renderer, clock: Clock, beat_seconds: float = BEAT_SECONDS, subscribers_max: int = SUBSCRIBERS_MAX
+        self,
+        *,
+        renderer: Renderer,
+        clock: Clock,
+        awaited: Awaited | None = None,
+        beat_seconds: float = BEAT_SECONDS,
+        subscribers_max: int = SUBSCRIBERS_MAX,
     ) -> None:
-        self._renderer, self._clock = renderer, clock
+        self._renderer, self._clock, self._awaited = renderer, clock, awaited or Awaited()
         self._beat_seconds, self._subscribers_max = beat_seconds, subscribers_max
         self._instances: dict[str, dict[str, _Instance]] = {}
         self._open = 0
         self._closed = False
-        self.changed = anyio.Event()
 
     # --- what the channel wants ----------------------------------------------------------------------------------------------------
 
@@ -180,7 +186,7 @@ class Hub:
             found.polls += 1
             try:
                 if has is not None and _is_script(found):
-                    self._take(found, _acknowledged(found.said, has))
+                    self._take(agent, instance, found, _acknowledged(found.said, has))
                 return await self._other_than(agent, found, has)
             finally:
                 found.polls -= 1
@@ -188,7 +194,7 @@ class Hub:
 
     async def report(self, agent: str, instance: str, said: Said) -> Held | None:
         found = self._of(agent, instance)
-        self._take(found, await checked(self._renderer, agent, said, found.documents))
+        self._take(agent, instance, found, await checked(self._renderer, agent, said, found.documents))
         if found.wanted is None:
             return None
         return Held(revision=found.wanted.revision, hash=await self._renderer.digest(agent, found.wanted))
@@ -202,10 +208,10 @@ class Hub:
             await changed.wait()
         return None
 
-    def _take(self, found: _Instance, said: Said) -> None:
+    def _take(self, agent: str, instance: str, found: _Instance, said: Said) -> None:
         found.said, found.said_at, found.heard_at = said, self._clock.now(), self._clock.monotonic()
-        self.changed.set()
-        self.changed = anyio.Event()
+        if self._awaited.expects(agent, instance):
+            self._awaited.heard(agent, instance, self._report(agent, instance, found))
 
     @contextmanager
     def _place(self, agent: str, instance: str) -> Iterator[_Instance]:
@@ -258,12 +264,12 @@ class Hub:
             "phase": phase,
             "revision": document.revision,
             "hash": rendered.digest,
-            "document": rendered.text,
             "apply": dict(document.apply),
             "runtime": dict(document.runtime),
             "deadline_seconds": deadline_seconds,
         }
-        return LinkEvent(event="config", data=json.dumps(values, ensure_ascii=False))
+        # The text was quoted once for all instances: it is by far the longest part.
+        return LinkEvent(event="config", data=f'{json.dumps(values, ensure_ascii=False)[:-1]}, "document": {rendered.quoted}}}')
 
     # --- common --------------------------------------------------------------------------------------------------------------------
 

@@ -3,6 +3,7 @@
 Instances see and acknowledge digests of texts, with secrets filled in; the engine knows documents by a key that no secret is part of.
 """
 
+import json
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,10 +19,10 @@ DOCUMENTS_MAX: Final = 8_192
 """Documents whose digest is remembered, over all agents; about 300 bytes each. Of older ones an instance has a document we do not know."""
 
 TEXTS_MAX: Final = 64
-"""Texts with secrets in them that are kept at once."""
+"""Texts that are kept at once, as many with secrets in them as without: one document goes out to many instances."""
 
 TEXT_KEPT_SECONDS: Final = 5.0
-"""How long such a text is kept: while one document goes out to many instances, secrets need not be deciphered for each of them."""
+"""How long a text with secrets is kept, so that they need not be deciphered for each instance."""
 
 PROBLEMS_MAX: Final = 50
 PROBLEM_CHARACTERS_MAX: Final = 500
@@ -34,11 +35,16 @@ MASKED_FROM_CHARACTERS: Final = 4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rendered:
-    """A text as one instance gets it. Neither it nor the secrets in it appear where this is printed or logged."""
+    """A text as one instance gets it, `quoted` as a JSON string. Neither it nor the secrets in it appear where this is printed or logged."""
 
     text: str = field(repr=False)
     digest: str
     secrets: tuple[str, ...] = field(default=(), repr=False)
+    quoted: str = field(default="", repr=False)
+
+
+def _rendered(text: str, secrets: Sequence[str] = ()) -> Rendered:
+    return Rendered(text=text, digest=digest_of(text), secrets=tuple(secrets), quoted=json.dumps(text, ensure_ascii=False))
 
 
 class Renderer:
@@ -47,18 +53,17 @@ class Renderer:
     def __init__(self, *, clock: Clock, secrets: Secrets | None) -> None:
         self._clock, self.secrets = clock, secrets
         self._texts: OrderedDict[tuple[str, str], tuple[float, Rendered]] = OrderedDict()
+        self._plain: OrderedDict[str, Rendered] = OrderedDict()
         self._digests: OrderedDict[tuple[str, str], str] = OrderedDict()
         self._keys: OrderedDict[tuple[str, str, str], str] = OrderedDict()
 
     async def rendered(self, agent: str, document: ConfigDocument) -> Rendered:
         """Raises `PermanentError` naming secrets that do not exist, `TemporaryError` when they cannot be read now."""
         key = document.key
-        references = sorted(set(_references(document.values)))
-        if not references:
-            text = text_of(document.values)
-            rendered = Rendered(text=text, digest=digest_of(text))
-        else:
-            rendered = await self._with_secrets(agent, document, key, references)
+        rendered = self._plain.get(key)
+        if rendered is None:
+            references = sorted(set(_references(document.values)))
+            rendered = await self._with_secrets(agent, document, key, references) if references else self._without_secrets(document, key)
         self._digests[agent, key] = rendered.digest
         self._digests.move_to_end((agent, key))
         _bound(self._digests, DOCUMENTS_MAX)
@@ -85,6 +90,11 @@ class Renderer:
         for name in [name for name, (at, _) in self._texts.items() if at <= oldest]:
             del self._texts[name]
 
+    def _without_secrets(self, document: ConfigDocument, key: str) -> Rendered:
+        rendered = self._plain[key] = _rendered(text_of(document.values))
+        _bound(self._plain, TEXTS_MAX)
+        return rendered
+
     async def _with_secrets(self, agent: str, document: ConfigDocument, key: str, references: Sequence[str]) -> Rendered:
         self.purge()
         kept = self._texts.get((agent, key))
@@ -95,7 +105,7 @@ class Renderer:
         found = await self.secrets.resolve(agent, references)
         text = text_of({name: _filled(value, found) for name, value in document.values.items()})
         masked = sorted({v for v in found.values() if len(v) >= MASKED_FROM_CHARACTERS}, key=len, reverse=True)
-        rendered = Rendered(text=text, digest=digest_of(text), secrets=tuple(masked))
+        rendered = _rendered(text, masked)
         self._texts[agent, key] = (self._clock.monotonic(), rendered)
         _bound(self._texts, TEXTS_MAX)
         return rendered

@@ -24,11 +24,15 @@ MISSING: Final = 'event_bus = "postgres" needs the package psycopg; install it w
 
 @asynccontextmanager
 async def open_postgres(url: str) -> AsyncIterator[RelayBus]:
-    """A bus over the database at `url` (`postgresql://…`). A database that is away is waited for; until then hints stay in this process.
+    """A bus over the database at `url` (`postgresql://…`, also with the driver's name). A database that is away is waited for; until then hints
+    stay in this process.
 
     Raises `PermanentError` when the URL is none of PostgreSQL, or its driver is not installed.
     """
-    if not url.startswith(("postgresql://", "postgres://")):
+    scheme, colon, rest = url.partition("://")
+    if scheme == "postgresql+psycopg":
+        url = f"postgresql{colon}{rest}"
+    elif scheme not in ("postgresql", "postgres"):
         raise PermanentError('event_bus = "postgres" needs a postgresql:// database; with SQLite there is one server, and "local" is right')
     try:
         import psycopg  # noqa: F401, PLC0415 (an extra)

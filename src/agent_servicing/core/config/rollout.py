@@ -31,8 +31,8 @@ RETRY_SECONDS: Final = 60.0
 REVERT_SECONDS: Final = 10.0
 """Time for everybody to get back what they had; who has not by then is named, and gets it at the next turn that finds them."""
 
-LOOK_AGAIN_SECONDS: Final = 0.01
-"""While instances are asked, their answers are looked for this often: a change of ten instances is a matter of tenths of a second."""
+LOOK_AGAIN_SECONDS: Final = 0.1
+"""While instances are asked, their answers are looked for this often. Channels tell when the last one is in; this is for those that do not."""
 
 LOOK_AGAIN_EACH_SECONDS: Final = 0.0015
 """Later with many of them: each look costs something for each instance, and would keep their answers from being taken in."""
@@ -187,8 +187,10 @@ def _everybody(draft: Draft, patch: Patch) -> None:
         draft.put(replace(generation, config=patch.revision))
     patch = replace(patch, status=PatchStatus.APPLYING, since=draft.now, before=before, message="")
     draft.patch = patch
-    draft.wake_in(0)
-    _commit(draft, patch, [i for i in concerned(draft, patch) if i.instance not in patch.first])
+    others = [i for i in concerned(draft, patch) if i.instance not in patch.first]
+    _commit(draft, patch, others)
+    if not others:
+        draft.wake_in(0)
 
 
 def _apply(draft: Draft, patch: Patch) -> None:
@@ -199,7 +201,7 @@ def _apply(draft: Draft, patch: Patch) -> None:
         take_back(draft, patch, problem)
     elif all(patch.results[i.instance].result == "applied" for i in targets) and not unenforced(draft, patch):
         draft.patch = applied(draft, replace(patch, since=draft.now, watched_until=draft.now + timedelta(seconds=WATCH_SECONDS)))
-        draft.wake_in(0)
+        draft.wake_in(LOOK_AGAIN_SECONDS)
     else:
         _wait(draft, patch)
         _remind(draft, patch, targets)

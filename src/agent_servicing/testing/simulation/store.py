@@ -1,6 +1,6 @@
 """The simulated store: `MemoryStore` with what services do beside the engine, as the SQL store does it."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -71,9 +71,11 @@ class SimStore(MemoryStore):
             row.lease = None
             self._put(agent)
 
-    async def claim(self, now: datetime, *, lease_seconds: float, limit: int) -> Sequence[Lease]:
+    async def claim(self, now: datetime, *, lease_seconds: float, limit: int, called: Collection[str] = ()) -> Sequence[Lease]:
         """Who is due and free, by the SQL store's rules for a clock that was set back."""
         length = timedelta(seconds=lease_seconds)
+        for agent in called:
+            self._wake(agent, min(self.rows[agent].due_at, now))
         due = sorted((row.due_at, agent) for agent, row in self.rows.items() if _free_at(row, now, length) <= now)
         leases = [Lease(agent=agent, token=self.ids.token(), expires_at=now + length) for _, agent in due[:limit]]
         for lease in leases:

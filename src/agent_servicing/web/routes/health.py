@@ -8,6 +8,7 @@ from fastapi import APIRouter, Depends, Response
 from pydantic import ConfigDict
 from starlette.requests import Request
 
+from agent_servicing.ports.abilities import KnowsItsBroker
 from agent_servicing.services.access import Role
 from agent_servicing.web.auth import needs
 from agent_servicing.web.context import Check, Context
@@ -26,7 +27,9 @@ class Up(View):
 
 
 class Ready(View):
-    model_config = ConfigDict(json_schema_extra=example(status="ready", checks={"store": "ok", "engine": "ok", "router": "ok"}))
+    model_config = ConfigDict(
+        json_schema_extra=example(status="ready", checks={"database": "ok", "engine": "ok", "event_bus": "ok", "router": "ok"})
+    )
 
     status: str
     checks: dict[str, str]
@@ -40,7 +43,11 @@ async def healthz() -> Up:
 
 @router.get("/readyz", summary="Is the server ready", responses={503: {"model": Ready, "description": "Some part is not"}})
 async def readyz(context: Context, response: Response) -> Ready:
-    """Whether store, engine and data plane are alive. Needs no token; why a part is not alive stands in the log only."""
+    """Whether database, engine and data plane are alive. Needs no token; why a part is not alive stands in the log only.
+
+    `event_bus` is `degraded` while its broker is away: changes of other servers are then found within a second, so the server is ready all
+    the same.
+    """
     checks: dict[str, str] = {}
 
     async def run(name: str, check: Check) -> None:
@@ -53,6 +60,8 @@ async def readyz(context: Context, response: Response) -> Ready:
     if not ready:
         response.status_code = 503
         response.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+    if isinstance(context.bus, KnowsItsBroker):
+        checks["event_bus"] = "ok" if context.bus.problem is None else "degraded"
     return Ready(status="ready" if ready else "not_ready", checks=dict(sorted(checks.items())))
 
 
@@ -66,7 +75,7 @@ async def _outcome(name: str, check: Check) -> str:
     return "ok"
 
 
-def _exporter(request: Request) -> Exporter:
+async def _exporter(request: Request) -> Exporter:
     exporter: Exporter = request.app.state.exporter
     return exporter
 

@@ -1,4 +1,7 @@
-"""Routes of the link, over which running instances are given configurations and say what they have. Only instances may use them."""
+"""Routes of the link, over which running instances are given configurations and say what they have. Only instances may use them.
+
+Most of what they ask is answered by `link_shortcut` before it gets here; this is the whole of it, with every mistake that can be made.
+"""
 
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
@@ -47,7 +50,7 @@ async def subscribe(context: Context, caller: Caller, agent_id: str, request: Re
     """
     instance = caller.instance or ""
     events = _link(context).subscribe(agent_id, instance)
-    return _EventStream(events, access=context.services.access, token=bearer_token(request) or "")
+    return EventStream(events, access=context.services.access, token=bearer_token(request) or "")
 
 
 @router.get(
@@ -76,7 +79,7 @@ async def report(context: Context, caller: Caller, agent_id: str, body: LinkRepo
     return LinkWanted(revision=held.revision if held else None, hash=held.hash if held else None)
 
 
-class _EventStream(Response):
+class EventStream(Response):
     """Enters the subscription when the answer begins, so that it is left however the answer ends."""
 
     def __init__(self, events: AbstractAsyncContextManager[AsyncIterator[LinkEvent | None]], *, access: Access, token: str) -> None:
