@@ -69,7 +69,7 @@ def test_a_limit_of_memory_reaches_the_same_processes_and_their_successors(serve
     assert (view["status"], view["applied_by"]) == ("applied", {"servicing.resources.memory_mb": "runtime"})
     assert (limits(), pids(server)) == ({700 * 1024 * 1024}, before)
     os.kill(min(before), signal.SIGKILL)
-    wait_for("a new instance", lambda: len(pids(server)) == 2 and pids(server) != before)
+    wait_for("a new instance", lambda: len(there := pids(server)) == 2 and there != before)
     assert limits() == {700 * 1024 * 1024}
     after = pids(server)
     server.post(f"/agents/{AGENT}/config/rollback", {"reason": "enough"}, expect=200)

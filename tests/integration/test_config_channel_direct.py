@@ -76,7 +76,9 @@ async def test_an_agent_that_speaks_the_contract_is_asked_and_then_told(tmp_path
         assert 'committed cfg-1.0.0-p3 {"log_level": "DEBUG"}' in await world.lines()
 
 
-async def test_an_agent_that_speaks_the_contract_is_told_that_it_leaves_and_one_that_has_nothing_there_is_no_worse_off(tmp_path: Path) -> None:
+async def test_an_agent_that_speaks_the_contract_is_told_that_it_leaves_and_one_that_has_nothing_there_is_no_worse_off(
+    tmp_path: Path,
+) -> None:
     async with open_channel_world(tmp_path / "a", "sdk") as world:
         await world.channel.drain(world.target(FIRST), deadline_seconds=12.5)
         await world.printed("ends in 12.5")
