@@ -52,6 +52,17 @@ def test_every_reading_command_prints_for_people_and_for_programs(world: World, 
         assert isinstance(json.loads(found.stdout), dict)
 
 
+def test_an_agent_is_shown_with_what_its_instances_are_busy_with_and_how_long_one_that_leaves_may_go_on(world: World) -> None:
+    busy = {"instance": "g1-1-0", "status": "ready", "in_flight": 3, "active_streams": 1, "open_conversations": None}
+    leaving = {"instance": "g1-2-0", "status": "draining", "in_flight": 1, "active_streams": 1, "drain_seconds_left": 240.0}
+    world.server.on("GET", "agents/WowMemory", agent())
+    world.server.on("GET", "agents/WowMemory/instances", {"instances": [busy, leaving]})
+    text = " ".join(world.run("agent", "show", "WowMemory").stdout.split())
+    assert "3 in flight, 1 stream" in text
+    assert "leaves within 4 min" in text
+    assert "None" not in text
+
+
 def test_json_works_between_a_group_and_its_command_too(world: World) -> None:
     world.server.on("GET", "agents", {"agents": []})
     assert json.loads(world.run("agent", "--json", "list").stdout) == {"agents": []}

@@ -22,16 +22,10 @@ def announce(draft: Draft) -> None:
     for instance in draft.instances.values():
         drains = instance.status is InstanceStatus.DRAINING and instance.draining_at is not None and instance.stopping_since is None
         if drains and _to_be_told(draft, instance):
-            left = PART * stream_budget_seconds(draft, instance) - draft.since(instance.draining_at)
+            left = PART * draft.manifest(instance.version).drain.stream_budget_seconds - draft.since(instance.draining_at)
             deadlines[instance.instance] = round(max(0.0, left), 3)
     if deadlines:
         draft.do(AnnounceDrain(agent=draft.agent.agent, deadlines=deadlines))
-
-
-def stream_budget_seconds(draft: Draft, instance: Instance) -> float:
-    """Seconds from the beginning of a drain within which streams may go on."""
-    drain = draft.manifest(instance.version).drain
-    return max(drain.timeout_seconds, drain.stream_timeout_seconds)
 
 
 def _to_be_told(draft: Draft, instance: Instance) -> bool:

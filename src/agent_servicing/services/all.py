@@ -25,6 +25,7 @@ from agent_servicing.services.secrets import Secrets
 from agent_servicing.services.states import AgentStates
 from agent_servicing.services.upcoming import Preview
 from agent_servicing.services.version_manager import VersionManager
+from agent_servicing.services.workload import Workload
 from agent_servicing.settings import Settings
 from agent_servicing.store.database import Database
 
@@ -50,6 +51,7 @@ class Services:
     secrets: Secrets
     secret_delivery: SecretDelivery
     states: AgentStates
+    workload: Workload
 
 
 def build_services(
@@ -107,6 +109,7 @@ def build_services(
         hotpatch=hotpatch,
         config=ConfigReader(database=database, clock=clock, hotpatch=hotpatch, known=configs, masker=redactor),
         secrets=secrets,
+        workload=Workload(metrics=metrics, clock=clock, known=configs),
         secret_delivery=SecretDelivery(database=database, secrets=secrets, hotpatch=hotpatch, fleet=fleet),
         states=AgentStates(database=database, clock=clock, ids=ids, settings=settings, snapshots=snapshots, asides=asides, runtime=runtime),
     )

@@ -100,8 +100,9 @@ async def restart_agent(context: Context, caller: Caller, agent_id: str, body: R
 
 @router.get("/agents/{agent_id}/instances", summary="List instances", **needs(Role.VIEWER))
 async def list_instances(context: Context, agent_id: str) -> InstanceList:
-    """Every instance, newest generation first. `status`: starting, ready, draining, stopped or failed."""
-    return instance_list((await context.services.fleet.get(agent_id)).state)
+    """Every instance, newest generation first, with what it is busy with. `status`: starting, ready, draining, stopped or failed."""
+    state = (await context.services.fleet.get(agent_id)).state
+    return instance_list(state, await context.services.workload.of(state))
 
 
 @router.get("/agents/{agent_id}/logs", summary="Read logs", **needs(Role.VIEWER))

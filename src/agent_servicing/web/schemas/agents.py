@@ -49,6 +49,8 @@ _DETAIL: dict[str, Any] = {
             "version": "1.2.5",
             "status": "live",
             "role": "stable",
+            "phase": "active",
+            "conversation_seconds_left": None,
             "desired": 3,
             "ready": 3,
             "crash_looping": False,
@@ -130,6 +132,10 @@ class GenerationView(View):
     version: str
     status: str
     role: str = Field(description="stable, candidate or other")
+    phase: str = Field(description="starting, ramping, active, draining (open conversations or requests end there), drained or warm")
+    conversation_seconds_left: float | None = Field(
+        description="Until open conversations move on; null while the generation does not drain"
+    )
     desired: int
     ready: int
     crash_looping: bool
@@ -211,6 +217,10 @@ class InstanceView(View):
     ready_at: datetime | None
     exit_code: int | None
     reason: str
+    in_flight: int | None = Field(description="Requests that the data plane has open there now, streams among them; null: not known")
+    active_streams: int | None = Field(description="What the instance counts itself (SDK, HTTP contract); null: not known")
+    open_conversations: int | None = Field(description="As above")
+    drain_seconds_left: float | None = Field(description="Until what is still open is cut; null while the instance does not leave")
 
 
 class InstanceList(View):
@@ -232,6 +242,10 @@ class InstanceList(View):
                     "ready_at": "2025-12-15T09:59:03Z",
                     "exit_code": None,
                     "reason": "",
+                    "in_flight": 3,
+                    "active_streams": 1,
+                    "open_conversations": 12,
+                    "drain_seconds_left": None,
                 }
             ]
         )

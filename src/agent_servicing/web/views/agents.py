@@ -1,5 +1,7 @@
 """Agents, instances and metrics as the API shows them; pure."""
 
+from collections.abc import Mapping
+from dataclasses import fields
 from datetime import datetime
 from typing import Any
 
@@ -7,6 +9,7 @@ from agent_servicing.core.model import AgentState, Generation
 from agent_servicing.core.queue import queued
 from agent_servicing.core.status import InstanceStatus
 from agent_servicing.services.views import AgentView, MetricsView
+from agent_servicing.services.workload import InstanceWork, conversation_seconds_left, phase_of
 from agent_servicing.web.schemas.agents import (
     AgentAdded,
     AgentDetail,
@@ -33,11 +36,19 @@ def agent_added(view: AgentView, upgrade_id: str, *, now: datetime) -> AgentAdde
     return AgentAdded.model_validate({**_detail(view, now), "upgrade_id": upgrade_id})
 
 
-def instance_list(state: AgentState) -> InstanceList:
-    """All instances the store knows, newest generation first."""
+def instance_list(state: AgentState, work: Mapping[str, InstanceWork]) -> InstanceList:
+    """All instances the store knows, newest generation first, with what each is busy with."""
     ordered = sorted(state.instances, key=lambda i: (-i.generation, i.place, i.instance))
-    fields = set(InstanceView.model_fields) - {"role"}
-    views = [{**{name: getattr(i, name) for name in fields}, "role": role_of(state, i.generation)} for i in ordered]
+    busy = {f.name for f in fields(InstanceWork)}
+    own = set(InstanceView.model_fields) - {"role"} - busy
+    views = [
+        {
+            **{name: getattr(i, name) for name in own},
+            **{name: getattr(work.get(i.instance, InstanceWork()), name) for name in busy},
+            "role": role_of(state, i.generation),
+        }
+        for i in ordered
+    ]
     return InstanceList.model_validate({"instances": views})
 
 
@@ -88,7 +99,7 @@ def _detail(view: AgentView, now: datetime) -> dict[str, Any]:
         "source": {"kind": manifest.source.kind, "location": manifest.source.location},
         "conversation_key": str(manifest.conversation_key) if manifest.conversation_key else None,
         "traffic": _traffic(state),
-        "generations": [_generation(state, generation) for generation in state.generations],
+        "generations": [_generation(state, generation, now) for generation in state.generations],
         "rollback_points": list(state.rollback_points),
         "queue": _queue(state),
         "manifest": manifest.text,
@@ -111,13 +122,16 @@ def _traffic(state: AgentState) -> dict[str, float]:
     return shares
 
 
-def _generation(state: AgentState, generation: Generation) -> GenerationView:
+def _generation(state: AgentState, generation: Generation, now: datetime) -> GenerationView:
     ready = sum(i.generation == generation.number and i.status is InstanceStatus.READY for i in state.instances)
+    release = state.releases.get(generation.version)
     return GenerationView(
         generation=generation.number,
         version=generation.version,
         status=generation.status,
         role=role_of(state, generation.number),
+        phase=phase_of(state, generation),
+        conversation_seconds_left=conversation_seconds_left(release.manifest if release else state.agent.manifest, generation, now),
         desired=generation.desired,
         ready=ready,
         crash_looping=generation.crash_looping,
