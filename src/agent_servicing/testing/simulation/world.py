@@ -23,6 +23,7 @@ from agent_servicing.testing.clock import CountingIds, VirtualClock
 from agent_servicing.testing.faults import Killed
 from agent_servicing.testing.restores import MemoryRestores
 from agent_servicing.testing.simulation import watchers
+from agent_servicing.testing.simulation.channel import SimChannel
 from agent_servicing.testing.simulation.faults import READINGS, STORE, Fault, Weather
 from agent_servicing.testing.simulation.gate import Guarded
 from agent_servicing.testing.simulation.parts import Body, SimClient, SimMetrics, SimRouter, SimRuntime, SimSnapshots, SimVerifier
@@ -73,13 +74,15 @@ class Pilot:
 class World:
     """Everything there is. `quiet` means that nothing disturbs the engines now; `calm_seconds` is how long it was so in all.
 
-    With `rests` agents that need nothing get no full turns; the engine's pulse watches them.
+    With `rests` agents that need nothing get no full turns; the engine's pulse watches them. With `configures` there is a way to the
+    instances for their configurations.
     """
 
     dice: Random
     weather: Weather
     engines: int = 1
     rests: bool = False
+    configures: bool = False
     limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
@@ -92,6 +95,7 @@ class World:
         self.snapshots = SimSnapshots(self.later)
         self.restores = MemoryRestores(self.later)
         self.store = SimStore(CountingIds())
+        self.channel = SimChannel(self.clock, runtime=self.runtime, timer=self.later) if self.configures else None
         self.sites: dict[str, Site] = {}
         self.pilots = [Pilot(name=f"engine {n + 1}") for n in range(self.engines)]
         self.happen: Callable[[], float] | None = None
@@ -322,13 +326,22 @@ class World:
                 return await method(*args, **options)
             return await self.suffer(pilot, name, fault, partial(method, *args, **options))
 
+        channel: Any = Guarded(self.channel, guard, prefix="config_") if self.channel is not None else None
         ports: dict[str, Any] = {
             name: Guarded(getattr(self, name), guard)
             for name in ("store", "runtime", "router", "metrics", "verifier", "snapshots", "restores")
         }
         seen = {"runtime": ports["runtime"], "router": ports["router"], "client": self.client, "store": self.store, "clock": self.clock}
         pulse = Pulse(**seen, interval_seconds=self.limits.idle_interval_seconds) if self.rests else None
-        return Engine(client=self.client, clock=self.clock, limits=self.limits, action_timeout_seconds=ACTION_SECONDS, pulse=pulse, **ports)
+        return Engine(
+            client=self.client,
+            clock=self.clock,
+            limits=self.limits,
+            action_timeout_seconds=ACTION_SECONDS,
+            pulse=pulse,
+            channel=channel,
+            **ports,
+        )
 
     async def _commit(self, pilot: Pilot, lease: Lease, commit: Commit, now: datetime) -> bool:
         """The real commit, with what was before and after it shown to the watchers."""
