@@ -207,7 +207,8 @@ class World:
     async def suffer(self, pilot: Pilot, name: str, fault: Fault, call: Callable[[], Awaitable[Any]]) -> Any:
         """The call, with that fault around it."""
         self.tell(f"{pilot.name}: {name}: {fault.value}")
-        self.upset(5.0)
+        # A lease that could not be given back has to run out before anybody looks again.
+        self.upset(LEASE_SECONDS if name == "release" else 5.0)
         limit = READ_SECONDS if name in READINGS else ACTION_SECONDS
         if fault in (Fault.CRASH_AFTER, Fault.ERROR_AFTER, Fault.TIMEOUT_AFTER, Fault.TWICE):
             await call()
