@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
+import psutil
 import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
@@ -133,7 +134,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield running
 
 
-def an_agent(server: Server, agent: str, *, stream_timeout_seconds: float) -> None:
+def an_agent(server: Server, agent: str, *, stream_timeout_seconds: float, conversation_key: str = "header:X-Conversation-Id") -> None:
     for version in ("1.0.0", "1.1.0"):
         folder = server.folder / agent / version
         folder.mkdir(parents=True)
@@ -151,8 +152,11 @@ instances = 1
 [health]
 path = "/healthz"
 interval_seconds = 0.2
+[routing]
+conversation_key = "{conversation_key}"
 [drain]
 timeout_seconds = 1
+conversation_timeout_seconds = 0
 stream_timeout_seconds = {stream_timeout_seconds}
 [config]
 schema = "config.schema.json"
@@ -160,6 +164,11 @@ reload = "sdk"
 """
     first = server.post("/agents", {"manifest": manifest, "version": "1.0.0"}, expect=201)
     assert server.outcome(first["upgrade_id"], agent=agent)["status"] == "completed"
+
+
+def haproxy_workers(server: Server) -> set[int]:
+    master = int((server.data_dir / "router" / "haproxy.pid").read_text().split()[0])
+    return {worker.pid for worker in psutil.Process(master).children()}
 
 
 def upgraded(server: Server, agent: str, **more: Any) -> dict[str, Any]:
@@ -178,6 +187,12 @@ def test_streams_outlive_whatever_is_done_around_them(server: Server) -> None:
         for listener in (sse, socket):
             listener.goes_on()
             wait_for("the new value in the stream", lambda listener=listener: listener.messages[-1]["timeout"] == 60)
+        workers = haproxy_workers(server)
+        an_agent(server, "Reloads", stream_timeout_seconds=10, conversation_key="cookie:talk")
+        wait_for("a reload of HAProxy", lambda: len(haproxy_workers(server)) == 2)
+        assert workers < haproxy_workers(server), "the worker from before the reload still has its streams"
+        sse.goes_on()
+        socket.goes_on()
         assert upgraded(server, "Lasting")["status"] == "completed"
         assert httpx.get(f"{server.router_url}/Lasting/who").json()["pid"] != first, "new requests go to the new version"
         sse.goes_on()

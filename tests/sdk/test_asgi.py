@@ -1,6 +1,7 @@
 """The SDK in front of an application: the server's paths, counting, conversations, and goodbyes."""
 
 import json
+import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,35 @@ def made(folder: Path) -> Servicing:
     return Servicing(around=Surroundings(token=TOKEN, revision="cfg-0", file=folder / "config.json"), state_writes=2, state_reads=[1, 2])
 
 
+def add_events(app: FastAPI, servicing: Servicing) -> None:
+    """Streams of one event, counted by nobody, by the SDK when they begin, and by the agent before."""
+
+    async def raw() -> AsyncIterator[bytes]:
+        """Events without a word to the SDK."""
+        yield b"data: " + json.dumps(servicing.work.load()).encode() + b"\n\n"
+
+    @app.get("/raw")
+    async def raw_events() -> StreamingResponse:
+        return StreamingResponse(raw(), media_type="text/event-stream; charset=utf-8")
+
+    async def told() -> AsyncIterator[bytes]:
+        async for chunk in servicing.sse(raw()):
+            yield chunk
+
+    @app.get("/told")
+    async def told_events() -> StreamingResponse:
+        return StreamingResponse(told(), media_type="text/event-stream")
+
+    async def own(_scope: Any, _receive: Any, send: Any) -> None:
+        """Counted before the answer begins."""
+        async with servicing.stream():
+            await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/event-stream")]})
+            async for chunk in raw():
+                await send({"type": "http.response.body", "body": chunk})
+
+    app.mount("/own", own)
+
+
 def application(servicing: Servicing) -> FastAPI:
     app = FastAPI(lifespan=servicing.lifespan)
     servicing.mount(app)
@@ -43,6 +73,8 @@ def application(servicing: Servicing) -> FastAPI:
     @app.get("/stream")
     async def stream() -> StreamingResponse:
         return StreamingResponse(servicing.sse(ticks()), media_type="text/event-stream")
+
+    add_events(app, servicing)
 
     @app.websocket("/talk")
     async def talk(socket: WebSocket) -> None:
@@ -113,6 +145,19 @@ def test_a_stream_of_events_says_goodbye_when_its_time_is_up(client: httpx.Clien
     told = client.get("/stream").text
     assert told.startswith("data: 0\n\n")
     assert told.endswith("event: servicing-reconnect\nretry: 500\ndata: {}\n\n")
+    assert servicing.work.load()["active_streams"] == 0
+
+
+@pytest.mark.parametrize(("path", "streams"), [("/raw", 1), ("/told", 1), ("/own/", 1), ("/model", 0)])
+def test_events_are_one_stream_whether_the_agent_says_so_or_not(
+    client: httpx.Client, servicing: Servicing, path: str, streams: int
+) -> None:
+    answer = client.get(path)
+    load = answer.json()["load"] if path == "/model" else json.loads(answer.text.removeprefix("data: "))
+    assert load["active_streams"] == streams
+    until = time.monotonic() + 20
+    while servicing.work.load()["active_streams"] and time.monotonic() < until:
+        client.get("/model")  # the client has the whole answer a moment before the server is through with it
     assert servicing.work.load()["active_streams"] == 0
 
 
