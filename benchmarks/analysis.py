@@ -25,10 +25,10 @@ from pydantic import TypeAdapter
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from agent_servicing.core.analysis import Block, Evidence, begin, observe, replay, verdict  # noqa: E402
-from benchmarks import analysis_traffic as sim  # noqa: E402
-from benchmarks.analysis_deployments import POLICY, WARM_UP_SECONDS, Outcome, run, tasks  # noqa: E402
-from benchmarks.analysis_report import accuracy, by_rate, cells, correct, needs, percentile, scores, table, targets  # noqa: E402
+from agent_servicing.core.analysis import Block, Evidence, begin, observe, replay, verdict  # noqa: E402 (the folder of the benchmarks is put on the path first)
+from benchmarks import analysis_traffic as sim  # noqa: E402 (the folder of the benchmarks is put on the path first)
+from benchmarks.analysis_deployments import POLICY, WARM_UP_SECONDS, Outcome, run, tasks  # noqa: E402 (the folder of the benchmarks is put on the path first)
+from benchmarks.analysis_report import accuracy, by_rate, cells, correct, needs, percentile, scores, table, targets  # noqa: E402 (the folder of the benchmarks is put on the path first)
 
 
 def update_microseconds(passes: int = 9) -> dict[str, float]:

@@ -126,8 +126,7 @@ def in_its_own_process(agents: int, deploying: int, seconds: float, *, rests: bo
     """So that nothing of an earlier world counts."""
     words = [sys.executable, __file__, str(agents), str(deploying), str(seconds), str(int(rests))]
     out = subprocess.run(words, check=True, capture_output=True, text=True).stdout
-    numbers: dict[str, float] = dict(part.split("=") for part in out.split())  # type: ignore[arg-type]
-    return {name: float(value) for name, value in numbers.items()}
+    return {name: float(value) for name, _, value in (part.partition("=") for part in out.split())}
 
 
 def main() -> None:

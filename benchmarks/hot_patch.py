@@ -28,9 +28,9 @@ REAL_RUNS = {"instant": 20, "fast": 5}
 POLL_SECONDS = 30.0
 
 sys.path.insert(0, str(ROOT))
-from tests.e2e.harness import Server, wait_for  # noqa: E402
-from tests.e2e.test_hot_patch import an_agent, pids, statuses  # noqa: E402
-from tests.nats_server import a_nats_server  # noqa: E402
+from tests.e2e.harness import Server, wait_for  # noqa: E402 (the folder of the tests is put on the path first)
+from tests.e2e.test_hot_patch import an_agent, pids, statuses  # noqa: E402 (the folder of the tests is put on the path first)
+from tests.nats_server import a_nats_server  # noqa: E402 (the folder of the tests is put on the path first)
 
 
 def real(reload: str, profile: str) -> dict[str, Any]:
