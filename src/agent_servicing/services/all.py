@@ -16,6 +16,7 @@ from agent_servicing.services.config_reader import ConfigReader, Known
 from agent_servicing.services.events import EventLog
 from agent_servicing.services.fleet import Fleet
 from agent_servicing.services.idempotency import Idempotency
+from agent_servicing.services.notifications import Notifications
 from agent_servicing.services.redaction import Redactor
 from agent_servicing.services.reports import AgentReports
 from agent_servicing.services.rollback import Rollback
@@ -52,6 +53,7 @@ class Services:
     secret_delivery: SecretDelivery
     states: AgentStates
     workload: Workload
+    notifications: Notifications
 
 
 def build_services(
@@ -110,6 +112,7 @@ def build_services(
         config=ConfigReader(database=database, clock=clock, hotpatch=hotpatch, known=configs, masker=redactor),
         secrets=secrets,
         workload=Workload(metrics=metrics, clock=clock, known=configs),
+        notifications=Notifications(database=database, clock=clock, ids=ids, bus=bus, settings=settings),
         secret_delivery=SecretDelivery(database=database, secrets=secrets, hotpatch=hotpatch, fleet=fleet),
         states=AgentStates(database=database, clock=clock, ids=ids, settings=settings, snapshots=snapshots, asides=asides, runtime=runtime),
     )
