@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
+import psutil
 import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
@@ -162,6 +163,12 @@ reload = "sdk"
     assert server.outcome(first["upgrade_id"], agent=agent)["status"] == "completed"
 
 
+def own_state(pid: int) -> str:
+    """What the process says of itself where only its server may ask."""
+    port = next(connection.laddr.port for connection in psutil.Process(pid).net_connections("tcp") if connection.status == "LISTEN")
+    return str(httpx.get(f"http://127.0.0.1:{port}/.well-known/servicing/ready").json()["state"])
+
+
 def upgraded(server: Server, agent: str, **more: Any) -> dict[str, Any]:
     body = {"target_version": "1.1.0", "reason": "a test", "blue_green": {"steps": [50, 100], "monitor_seconds": 1}, **more}
     with Load(server.router_url, agent, method="GET"):  # without requests nobody could judge it
@@ -180,11 +187,13 @@ def test_streams_outlive_whatever_is_done_around_them(server: Server) -> None:
             wait_for("the new value in the stream", lambda listener=listener: listener.messages[-1]["timeout"] == 60)
         assert upgraded(server, "Lasting")["status"] == "completed"
         assert httpx.get(f"{server.router_url}/Lasting/who").json()["pid"] != first, "new requests go to the new version"
+        wait_for("the old one to hear that it was replaced", lambda: own_state(first) == "draining")
         sse.goes_on()
         socket.goes_on()
         server.post("/agents/Lasting/rollback", {"reason": "a test"})
         wait_for("the old version", lambda: server.get("/agents/Lasting")["current_version"] == "1.0.0")
         assert httpx.get(f"{server.router_url}/Lasting/who").json()["pid"] == first, "a warm rollback: the same process serves again"
+        wait_for("it to hear that it serves again", lambda: own_state(first) == "ready")
         sse.goes_on()
         socket.goes_on()
         assert sse.pid == socket.pid == first

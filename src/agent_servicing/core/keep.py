@@ -251,7 +251,7 @@ def _budget_seconds(draft: Draft, instance: Instance) -> float:
     load = report.load if report is not None and since is not None and report.at >= since else None
     if load is not None and load.active_streams == 0:
         return drain.timeout_seconds
-    return stream_budget_seconds(draft, instance)
+    return stream_budget_seconds(drain)
 
 
 def _others_serve(draft: Draft) -> bool:
