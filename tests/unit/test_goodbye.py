@@ -86,6 +86,8 @@ async def test_its_open_conversations_may_begin_streams_until_they_move_so_these
     world.request(DeploymentKind.UPGRADE, "2.0.0", keep_warm_seconds=400.0)
     await world.run(lambda: any(g.status is GenerationStatus.DRAINING for g in world.state.generations))
     assert set(world.channel.drained.values()) == {30.0 + 80.0}
+    told = next(e for e in world.events if e.type == "generation_draining")
+    assert (told.data["in_flight"], told.data["conversation_seconds_left"], told.data["stream_seconds_left"]) == (0, 30.0, 130.0)
 
 
 async def test_a_rollback_to_a_generation_that_was_told_to_end_tells_it_that_it_serves_again() -> None:
@@ -94,6 +96,8 @@ async def test_a_rollback_to_a_generation_that_was_told_to_end_tells_it_that_it_
     await world.run(lambda: world.state.agent.stable == 1)
     assert sorted(set(world.channel.resumed)) == ["g1-1-1", "g1-2-2", "g1-3-3"]
     assert {name[:2] for name in world.channel.drained} == {"g2"}, "now the other one is on its way out"
+    phases = [(e.type, e.data["generation"]) for e in world.events if e.type.startswith("generation_")]
+    assert phases == [("generation_warm", 1), ("generation_resumed", 1), ("generation_warm", 2)]
     assert [i.instance for i in world.state.instances if i.generation == 1] == ["g1-1-1", "g1-2-2", "g1-3-3"], "the same instances"
 
 

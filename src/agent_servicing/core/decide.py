@@ -15,6 +15,7 @@ from agent_servicing.core.intake import intake
 from agent_servicing.core.keep import keep, limit
 from agent_servicing.core.limits import Limits
 from agent_servicing.core.model import Snapshot
+from agent_servicing.core.phases import tell_phases
 from agent_servicing.core.set_back import set_back
 from agent_servicing.core.traffic import route
 from agent_servicing.core.watch import watch
@@ -30,6 +31,7 @@ def decide(snapshot: Snapshot, limits: Limits) -> Decision:
     repair(draft)
     keep(draft)
     announce(draft)
+    tell_phases(draft)
     route(draft)
     limit(draft)
     return draft.decision()

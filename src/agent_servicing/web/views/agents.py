@@ -6,6 +6,7 @@ from typing import Any
 from agent_servicing.core.model import AgentState, Generation
 from agent_servicing.core.queue import queued
 from agent_servicing.core.status import InstanceStatus
+from agent_servicing.services.generations import WorkView
 from agent_servicing.services.views import AgentView, MetricsView
 from agent_servicing.web.schemas.agents import (
     AgentAdded,
@@ -13,6 +14,7 @@ from agent_servicing.web.schemas.agents import (
     AgentMetrics,
     AgentSummary,
     AvailableView,
+    GenerationList,
     GenerationView,
     HealthView,
     InstanceList,
@@ -33,12 +35,36 @@ def agent_added(view: AgentView, upgrade_id: str, *, now: datetime) -> AgentAdde
     return AgentAdded.model_validate({**_detail(view, now), "upgrade_id": upgrade_id})
 
 
-def instance_list(state: AgentState) -> InstanceList:
+def instance_list(view: WorkView) -> InstanceList:
     """All instances the store knows, newest generation first."""
-    ordered = sorted(state.instances, key=lambda i: (-i.generation, i.place, i.instance))
-    fields = set(InstanceView.model_fields) - {"role"}
-    views = [{**{name: getattr(i, name) for name in fields}, "role": role_of(state, i.generation)} for i in ordered]
+    counts = ("in_flight", "streams", "says", "seconds_left")
+    fields = set(InstanceView.model_fields) - {"role", *counts}
+    views = [
+        {
+            **{name: getattr(work.instance, name) for name in fields},
+            **{name: getattr(work, name) for name in counts},
+            "role": role_of(view.state, work.instance.generation),
+        }
+        for work in view.instances
+    ]
     return InstanceList.model_validate({"instances": views})
+
+
+def generation_list(view: WorkView) -> GenerationList:
+    counts = ("conversations", "in_flight", "streams", "conversation_seconds_left", "stream_seconds_left")
+    views = [
+        {
+            "generation": work.generation.number,
+            "version": work.generation.version,
+            "role": role_of(view.state, work.generation.number),
+            "state": work.phase,
+            "instances": sum(i.generation == work.generation.number for i in view.state.instances),
+            "warm_until": work.generation.warm_until,
+            **{name: getattr(work, name) for name in counts},
+        }
+        for work in view.generations
+    ]
+    return GenerationList.model_validate({"generations": views})
 
 
 def metrics_view(view: MetricsView) -> AgentMetrics:
