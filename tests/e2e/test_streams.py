@@ -134,7 +134,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield running
 
 
-def an_agent(server: Server, agent: str, *, stream_timeout_seconds: float) -> None:
+def an_agent(server: Server, agent: str, *, stream_timeout_seconds: float, conversation_key: str = "header:X-Conversation-Id") -> None:
     for version in ("1.0.0", "1.1.0"):
         folder = server.folder / agent / version
         folder.mkdir(parents=True)
@@ -152,8 +152,11 @@ instances = 1
 [health]
 path = "/healthz"
 interval_seconds = 0.2
+[routing]
+conversation_key = "{conversation_key}"
 [drain]
 timeout_seconds = 1
+conversation_timeout_seconds = 0
 stream_timeout_seconds = {stream_timeout_seconds}
 [config]
 schema = "config.schema.json"
@@ -161,6 +164,15 @@ reload = "sdk"
 """
     first = server.post("/agents", {"manifest": manifest, "version": "1.0.0"}, expect=201)
     assert server.outcome(first["upgrade_id"], agent=agent)["status"] == "completed"
+
+
+def haproxy_workers(server: Server) -> set[int]:
+    master = int((server.data_dir / "router" / "haproxy.pid").read_text().split()[0])
+    return {worker.pid for worker in psutil.Process(master).children()}
+
+
+def work_of(server: Server, agent: str, version: str) -> dict[str, Any]:
+    return next(dict(g) for g in server.get(f"/agents/{agent}/generations")["generations"] if g["version"] == version)
 
 
 def own_state(pid: int) -> str:
@@ -185,9 +197,19 @@ def test_streams_outlive_whatever_is_done_around_them(server: Server) -> None:
         for listener in (sse, socket):
             listener.goes_on()
             wait_for("the new value in the stream", lambda listener=listener: listener.messages[-1]["timeout"] == 60)
+        workers = haproxy_workers(server)
+        an_agent(server, "Reloads", stream_timeout_seconds=10, conversation_key="cookie:talk")
+        wait_for("a reload of HAProxy", lambda: len(haproxy_workers(server)) == 2)
+        assert workers < haproxy_workers(server), "the worker from before the reload still has its streams"
+        sse.goes_on()
+        socket.goes_on()
         assert upgraded(server, "Lasting")["status"] == "completed"
         assert httpx.get(f"{server.router_url}/Lasting/who").json()["pid"] != first, "new requests go to the new version"
         wait_for("the old one to hear that it was replaced", lambda: own_state(first) == "draining")
+        wait_for("its word", lambda: work_of(server, "Lasting", "1.0.0")["streams"] == 2)
+        old = work_of(server, "Lasting", "1.0.0")
+        assert (old["state"], old["in_flight"]) == ("draining", 2), "kept for a rollback, but not idle"
+        assert 0 < old["stream_seconds_left"] <= 600
         sse.goes_on()
         socket.goes_on()
         server.post("/agents/Lasting/rollback", {"reason": "a test"})
@@ -197,6 +219,9 @@ def test_streams_outlive_whatever_is_done_around_them(server: Server) -> None:
         sse.goes_on()
         socket.goes_on()
         assert sse.pid == socket.pid == first
+        one = work_of(server, "Lasting", "1.0.0")
+        assert (one["state"], one["streams"]) == ("active", 2)
+        assert one["in_flight"] >= 2, "those in the worker from before the reload count as well"
 
 
 def test_streams_of_an_instance_that_leaves_have_a_time_of_their_own_and_then_a_goodbye(server: Server) -> None:

@@ -23,6 +23,7 @@ from agent_servicing.core.config.enforced import BURST_SECONDS_MAX
 from agent_servicing.core.errors import PermanentError
 from agent_servicing.core.manifest import ConversationKey
 from agent_servicing.core.routing import Backend, GenerationRoute, RateLimit, Routing
+from agent_servicing.manifest.schema import SECONDS_MAX
 
 SMALL = Structure(host="127.0.0.1", port=8800, agent_slots=2, instance_slots=4)
 BOOK = Book(structure=SMALL)
@@ -258,3 +259,13 @@ def test_a_state_file_from_before_there_were_limits_is_read(tmp_path: Path) -> N
         del plan["rate_limit"], plan["request_timeout_seconds"]
     (tmp_path / haproxy_state.STATE).write_text(json.dumps(content))
     assert haproxy_state.load(tmp_path) == book
+
+
+def test_no_manifest_can_give_a_stream_more_time_than_a_worker_from_before_a_reload_has() -> None:
+    assert haproxy_config.HARD_STOP_SECONDS >= SECONDS_MAX
+    assert f"  hard-stop-after {haproxy_config.HARD_STOP_SECONDS}s" in render(SMALL, {}).splitlines()
+
+
+def test_nothing_in_the_configuration_ends_the_streams_of_a_server_that_drains_or_fails_a_check() -> None:
+    text = render(SMALL, {})
+    assert not [word for word in ("shutdown-sessions", "shutdown-backup-sessions", "mworker-max-reloads") if word in text]

@@ -33,8 +33,9 @@ HEADER_SECONDS = 30
 KEEP_ALIVE_SECONDS = 60
 """How long an idle client connection is kept."""
 
-HARD_STOP_SECONDS = 1800
-"""After a reload, old workers finish their streams for this long; more than any stream's budget."""
+HARD_STOP_SECONDS = 7 * 24 * 3600
+"""After a reload, an old worker ends with its last stream, and at the latest after this: as long as the longest budget a manifest may give.
+It also holds streams of instances that nobody is replacing, so no shorter time would be right for all of them."""
 
 POOL_PURGE_MS = 50
 """How often surplus idle connections to instances are closed. Keeps them younger than the shortest usual keep-alive timeout (uvicorn's
