@@ -46,6 +46,10 @@ PROGRAM = textwrap.dedent('''
         async for text in counting():
             yield f"data: {text}\\n\\n".encode()
 
+    @app.get("/stream-of-its-own")
+    async def stream_of_its_own():
+        return StreamingResponse(chunks(), media_type="text/event-stream")
+
     @app.get("/stream")
     async def stream():
         return StreamingResponse(servicing.sse(chunks()), media_type="text/event-stream")
@@ -86,12 +90,12 @@ class Listener:
 
 
 @contextmanager
-def over_sse(server: Server, agent: str) -> Iterator[Listener]:
+def over_sse(server: Server, agent: str, path: str = "stream") -> Iterator[Listener]:
     listener = Listener()
 
     def listen() -> None:
         try:
-            with httpx.stream("GET", f"{server.router_url}/{agent}/stream", timeout=httpx.Timeout(30)) as answer:
+            with httpx.stream("GET", f"{server.router_url}/{agent}/{path}", timeout=httpx.Timeout(30)) as answer:
                 for line in answer.iter_lines():
                     if line.startswith("event: "):
                         listener.events.append(line.removeprefix("event: "))
@@ -226,11 +230,16 @@ def test_streams_outlive_whatever_is_done_around_them(server: Server) -> None:
 
 def test_streams_of_an_instance_that_leaves_have_a_time_of_their_own_and_then_a_goodbye(server: Server) -> None:
     an_agent(server, "Leaving", stream_timeout_seconds=10)
-    with over_sse(server, "Leaving") as sse, over_websocket(server, "Leaving") as socket:
+    with (
+        over_sse(server, "Leaving") as sse,
+        over_sse(server, "Leaving", "stream-of-its-own") as own,
+        over_websocket(server, "Leaving") as socket,
+    ):
         old = sse.pid
         assert upgraded(server, "Leaving", keep_warm_seconds=0)["status"] == "completed"
-        wait_for("both ends", lambda: sse.ended and socket.ended)
-    assert (sse.ended, sse.events) == ("whole", ["servicing-reconnect"])
+        wait_for("their ends", lambda: sse.ended and own.ended and socket.ended)
+    for stream in (sse, own):
+        assert (stream.ended, stream.events) == ("whole", ["servicing-reconnect"])
     assert socket.ended == str(GOING_AWAY)
     assert [m["n"] for m in sse.messages] == list(range(len(sse.messages)))
     assert {m["pid"] for m in [*sse.messages, *socket.messages]} == {old}

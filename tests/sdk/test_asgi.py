@@ -1,6 +1,8 @@
 """The SDK in front of an application: the server's paths, counting, conversations, and goodbyes."""
 
+import asyncio
 import json
+import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ from websockets.sync.client import connect
 
 from servicing_sdk import Servicing
 from servicing_sdk.surroundings import Surroundings
+from servicing_sdk.work import GOODBYE
 from tests.sdk.fake_server import TOKEN, message, text_of
 from tests.sdk.serving import served
 
@@ -24,6 +27,29 @@ PREFIX = "/.well-known/servicing"
 def made(folder: Path) -> Servicing:
     (folder / "config.json").write_text(text_of(model="small"))
     return Servicing(around=Surroundings(token=TOKEN, revision="cfg-0", file=folder / "config.json"), state_writes=2, state_reads=[1, 2])
+
+
+def add_raw_streams(app: FastAPI, servicing: Servicing) -> None:
+    """Events without a word to the SDK."""
+
+    async def raw(end: bytes) -> AsyncIterator[bytes]:
+        yield json.dumps(servicing.work.load()).encode().join((b"data: ", end))
+        servicing.drain(0.0)
+        await asyncio.sleep(0.2 if end == b"\n" else 3600)
+        yield b"data: more\n\n"
+        yield b"data: never\n\n"
+
+    @app.get("/raw")
+    async def raw_events() -> StreamingResponse:
+        return StreamingResponse(raw(b"\n\n"), media_type="text/event-stream; charset=utf-8")
+
+    @app.get("/raw-in-pieces")
+    async def raw_events_in_pieces() -> StreamingResponse:
+        return StreamingResponse(raw(b"\n"), media_type="text/event-stream")
+
+    @app.get("/raw-compressed")
+    async def raw_events_compressed() -> StreamingResponse:
+        return StreamingResponse(raw(b"\n"), media_type="text/event-stream", headers={"Content-Encoding": "identity"})
 
 
 def application(servicing: Servicing) -> FastAPI:
@@ -43,6 +69,8 @@ def application(servicing: Servicing) -> FastAPI:
     @app.get("/stream")
     async def stream() -> StreamingResponse:
         return StreamingResponse(servicing.sse(ticks()), media_type="text/event-stream")
+
+    add_raw_streams(app, servicing)
 
     @app.websocket("/talk")
     async def talk(socket: WebSocket) -> None:
@@ -114,6 +142,30 @@ def test_a_stream_of_events_says_goodbye_when_its_time_is_up(client: httpx.Clien
     assert told.startswith("data: 0\n\n")
     assert told.endswith("event: servicing-reconnect\nretry: 500\ndata: {}\n\n")
     assert servicing.work.load()["active_streams"] == 0
+
+
+LOAD = b'data: {"active_requests": 1, "active_streams": 1, "open_conversations": 0}\n'
+
+
+def test_events_that_an_agent_streams_by_itself_are_counted_and_end_with_a_goodbye_however_long_they_are_silent(
+    client: httpx.Client, servicing: Servicing
+) -> None:
+    assert client.get("/raw").content == LOAD + b"\n" + GOODBYE
+    deadline = time.monotonic() + 20
+    while any(servicing.work.load().values()) and time.monotonic() < deadline:
+        client.get("/model")
+    assert servicing.work.report()["state"] == "drained", "the agent's own code was ended, although it would have slept for an hour"
+
+
+def test_a_goodbye_waits_for_the_end_of_an_event_that_comes_in_pieces(client: httpx.Client) -> None:
+    assert client.get("/raw-in-pieces").content == LOAD + b"data: more\n\n" + GOODBYE
+    assert client.get("/model").status_code == 200, "the instance serves on"
+
+
+def test_an_answer_that_is_encoded_is_no_business_of_ours(client: httpx.Client) -> None:
+    told = client.get("/raw-compressed").content
+    assert told.endswith(b"data: more\n\ndata: never\n\n")
+    assert b'"active_streams": 0' in told
 
 
 def test_a_websocket_is_counted_as_a_stream_and_closed_with_1012(client: httpx.Client, servicing: Servicing) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
+from servicing_sdk.answers import ANSWER, Answer
 from servicing_sdk.documents import DOCUMENT_BYTES_MAX, NoDocument, received
 from servicing_sdk.work import GOING_AWAY
 
@@ -43,13 +44,23 @@ class Middleware:
         servicing = self._servicing
         wanted = servicing.conversation_header.lower().encode()
         name = next((value.decode("latin-1") for key, value in scope["headers"] if key == wanted), None)
-        serve = self._app if scope["type"] == "http" else self._until_goodbye
+        serve = self._answered if scope["type"] == "http" else self._until_goodbye
         with servicing.work.request() if scope["type"] == "http" else nullcontext():
             if name is None:
                 await serve(scope, receive, send)
                 return
             async with servicing.conversation(name):
                 await serve(scope, receive, send)
+
+    async def _answered(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Server-sent events are a stream, whether the agent says so or not."""
+        answer = Answer(self._servicing.work, send)
+        token = ANSWER.set(answer)
+        try:
+            await answer.until_over(self._app(scope, receive, answer.send))
+        finally:
+            ANSWER.reset(token)
+            answer.close()
 
     async def _until_goodbye(self, scope: Scope, receive: Receive, send: Send) -> None:
         """A WebSocket is a stream: when the time of a drain is up it is closed so that the client comes back, to another instance."""

@@ -8,6 +8,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
+from servicing_sdk.answers import ANSWER
 from servicing_sdk.asgi import App, Middleware
 from servicing_sdk.configs import Apply, Check, Configs
 from servicing_sdk.kept import Kept
@@ -98,6 +99,9 @@ class Servicing:
     @asynccontextmanager
     async def stream(self) -> AsyncIterator[Stream]:
         """A long answer, counted apart: the server gives streams more time before the instance ends."""
+        answer = ANSWER.get()
+        if answer is not None:
+            answer.leave_to_agent()
         with self.work.stream() as stream:
             yield stream
 
