@@ -104,13 +104,13 @@ def test_a_plan_is_read_back_from_its_rows() -> None:
 
 def test_rows_say_where_pins_lead() -> None:
     plan = place(BOOK, agent(route(1, "a"), route(2, "b"), stable=2, redirects={1: 2, 9: 5}), {}).agents["Wow"]
-    assert encode(plan)[PINS] == {"00.1": "s00g1:6:2", "00.1>": "2", "00.2": "s00g1:6:2", "00.9>": "5"}
+    assert encode(plan)[PINS] == {"00.2": "s00g1:6:2", "00.1>": "2", "00.3": "s00g1:6:2", "00.9>": "5"}
     assert encode(plan)[AGENTS]["Wow"].startswith("0|s00g1:6:2||")
 
 
 def test_a_ring_of_redirects_comes_to_an_end() -> None:
     plan = place(BOOK, agent(route(1, "a"), route(2, "b"), stable=2, redirects={1: 2, 2: 1}), {}).agents["Wow"]
-    assert set(encode(plan)[PINS]) == {"00.1", "00.2", "00.1>", "00.2>"}
+    assert set(encode(plan)[PINS]) == {"00.2", "00.3", "00.1>", "00.2>"}
 
 
 def test_an_instance_keeps_its_server_and_a_busy_server_is_left_alone() -> None:

@@ -9,5 +9,5 @@ class CountsConversations(Protocol):
     """A `Router` that knows how many conversations it keeps for each generation."""
 
     async def conversations(self, agent: str) -> Mapping[int, int] | None:
-        """By generation, absent: none. None when not all of them are known, as after a restart of the data plane. Raises `TemporaryError`."""
+        """By generation: conversations that it answered last. None for an agent without a key for them. Raises `TemporaryError`."""
         ...
