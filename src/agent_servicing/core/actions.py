@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from agent_servicing.core.config.layers import ConfigDocument
+from agent_servicing.core.model import Process
 from agent_servicing.core.resources import Resources
 from agent_servicing.core.routing import Routing
 
@@ -177,10 +178,14 @@ class Goodbye:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnnounceDrain:
-    """Tell these instances (by name) that their streams are to end, or with None that they need not any more. Best effort."""
+    """Tell these instances (by name) that their streams are to end, or with None that they need not any more. Best effort.
+
+    `processes`: where they are.
+    """
 
     agent: str
     goodbyes: Mapping[str, Goodbye | None]
+    processes: Mapping[str, Process]
 
 
 Action = (

@@ -2,8 +2,8 @@
 
 Called by `reconcile.kinds.agent` once for each observation. The order matters: first whether the clock was set back, then what
 happened (watch), then what operators want (intake), then the deployment, then the change of the configuration and who has missed it, then
-everything that follows from the state: processes (keep) and who of them is told to end (announce), traffic (route), and what processes
-may use (limit).
+everything that follows from the state: processes (keep), who of them is told to end (announce) and what that is to everybody else
+(tell_phases), traffic (route), and what processes may use (limit).
 """
 
 from agent_servicing.core.conduct import conduct

@@ -36,8 +36,10 @@ def announce(draft: Draft) -> None:
                 goodbyes[instance.instance] = Goodbye(seconds=round(left, 3), reason="ending" if ends else "replaced")
         elif _serves(draft, instance) and (instance.instance in was_told or _says(draft, instance) in _ENDING):
             goodbyes[instance.instance] = None
-    if goodbyes:
-        draft.do(AnnounceDrain(agent=draft.agent.agent, goodbyes=goodbyes))
+    there = {name: process for name, process in (draft.world.processes or {}).items() if name in goodbyes and process.alive}
+    if there:
+        heard = {name: goodbyes[name] for name in there}
+        draft.do(AnnounceDrain(agent=draft.agent.agent, goodbyes=heard, processes=there))
 
 
 def stream_budget_seconds(drain: Drain) -> float:

@@ -282,13 +282,10 @@ class Engine:
         """Also to instances that read their configuration only at their start: whoever is connected can hear."""
         if self.channel is None:
             return
-        there = await self.runtime.observe(action.agent)
         for name, goodbye in action.goodbyes.items():
-            process = there.get(name)
-            if process is not None and process.alive:
-                release = state.releases.get(process.version)
-                manifest = release.manifest if release else state.agent.manifest
-                await self.channel.drain(manifest, process, goodbye)
+            process = action.processes[name]
+            release = state.releases.get(process.version)
+            await self.channel.drain(release.manifest if release else state.agent.manifest, process, goodbye)
 
     async def _give_back(self, lease: Lease, seconds: float) -> None:
         try:

@@ -6,7 +6,7 @@ from functools import partial
 from random import Random
 
 from agent_servicing.core.limits import Limits
-from agent_servicing.core.manifest import ConversationKey, Drain, Health, Manifest, Run, Source
+from agent_servicing.core.manifest import ConfigSpec, ConversationKey, Drain, Health, Manifest, Run, Source
 from agent_servicing.core.model import DeploymentSpec
 from agent_servicing.core.schedule import Line
 from agent_servicing.core.status import DeploymentKind, DeploymentStatus, Verb
@@ -264,6 +264,7 @@ class Story:
             health=Health(path="/healthz", startup_timeout_seconds=10.0),
             conversation_key=ConversationKey(kind="header", name="X-Conversation-Id") if dice.random() < 0.6 else None,
             drain=Drain(timeout_seconds=3, stream_timeout_seconds=dice.choice([3, 8]), conversation_timeout_seconds=dice.choice([0, 10])),
+            config=ConfigSpec(reload="sdk"),
         )
         return self.world.add(manifest, rate=dice.choice([0.0, 3.0, 50.0, 200.0]), conversations=dice.choice([0, 3, 8]))
 

@@ -25,6 +25,7 @@ from agent_servicing.testing.restores import MemoryRestores
 from agent_servicing.testing.simulation import watchers
 from agent_servicing.testing.simulation.faults import READINGS, STORE, Fault, Weather
 from agent_servicing.testing.simulation.gate import Guarded
+from agent_servicing.testing.simulation.listeners import Listeners
 from agent_servicing.testing.simulation.parts import Body, SimClient, SimMetrics, SimRouter, SimRuntime, SimSnapshots, SimVerifier
 from agent_servicing.testing.simulation.plane import Users
 from agent_servicing.testing.simulation.site import Site
@@ -91,6 +92,7 @@ class World:
         self.verifier = SimVerifier(self.later, self.runtime)
         self.snapshots = SimSnapshots(self.later)
         self.restores = MemoryRestores(self.later)
+        self.listeners = Listeners(self.clock)
         self.store = SimStore(CountingIds())
         self.sites: dict[str, Site] = {}
         self.pilots = [Pilot(name=f"engine {n + 1}") for n in range(self.engines)]
@@ -328,7 +330,16 @@ class World:
         }
         seen = {"runtime": ports["runtime"], "router": ports["router"], "client": self.client, "store": self.store, "clock": self.clock}
         pulse = Pulse(**seen, interval_seconds=self.limits.idle_interval_seconds) if self.rests else None
-        return Engine(client=self.client, clock=self.clock, limits=self.limits, action_timeout_seconds=ACTION_SECONDS, pulse=pulse, **ports)
+        limits, channel = self.limits, self.listeners
+        return Engine(
+            client=self.client,
+            clock=self.clock,
+            limits=limits,
+            action_timeout_seconds=ACTION_SECONDS,
+            pulse=pulse,
+            channel=channel,
+            **ports,
+        )
 
     async def _commit(self, pilot: Pilot, lease: Lease, commit: Commit, now: datetime) -> bool:
         """The real commit, with what was before and after it shown to the watchers."""
