@@ -191,10 +191,11 @@ def upgraded(server: Server, agent: str, **more: Any) -> dict[str, Any]:
         return dict(server.outcome(server.post(f"/agents/{agent}/upgrade", body)["upgrade_id"], agent=agent))
 
 
-def test_streams_outlive_whatever_is_done_around_them(server: Server) -> None:
+def test_streams_outlive_whatever_is_done_around_them_the_end_of_the_server_included(server: Server) -> None:
     an_agent(server, "Lasting", stream_timeout_seconds=600)
     with over_sse(server, "Lasting") as sse, over_websocket(server, "Lasting") as socket:
         first = sse.pid
+        httpx.get(f"{server.router_url}/Lasting/who", headers={"X-Conversation-Id": "mine"}).raise_for_status()
         with server.api() as api:
             answer = api.patch("/agents/Lasting/config", json={"config_updates": {"timeout_seconds": 60}, "reason": "a test"})
         assert answer.status_code == 200, answer.text
@@ -214,6 +215,12 @@ def test_streams_outlive_whatever_is_done_around_them(server: Server) -> None:
         old = work_of(server, "Lasting", "1.0.0")
         assert (old["state"], old["in_flight"]) == ("draining", 2), "kept for a rollback, but not idle"
         assert 0 < old["stream_seconds_left"] <= 600
+        assert old["conversations"] == 1, "which moves at its next request"
+        server.kill()
+        sse.goes_on()
+        server.start()
+        sse.goes_on()
+        socket.goes_on()
         sse.goes_on()
         socket.goes_on()
         server.post("/agents/Lasting/rollback", {"reason": "a test"})
