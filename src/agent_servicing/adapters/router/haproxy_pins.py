@@ -32,10 +32,11 @@ class SavedPins:
     async def count(self, tallies: Collection[int]) -> Mapping[int, int]:
         """How many conversations HAProxy keeps, by tally: those in its table, and those it was started with that were silent since."""
         (loaded,) = await self._link.ask(f"show map {SAVED_PINS}")
-        saved = {key: int(tally) for key, tally in read_map(loaded).items()}
-        tables = ["show table pins"] if saved else [f"show table pins data.gpt0 eq {tally}" for tally in tallies]
-        pins = {key: entry.get("gpt0", 0) for text in await self._link.ask(*tables) for key, entry in read_table(text).items()}
-        found = Counter({**saved, **{key: tally for key, tally in pins.items() if tally}}.values())
+        if not loaded.strip():  # this HAProxy was started with none: what its table holds is all there are, and counting lines is quick
+            texts = await self._link.ask(*(f"show table pins data.gpt0 eq {tally}" for tally in tallies))
+            return {tally: text.count(" gpt0=") for tally, text in zip(tallies, texts, strict=True)}
+        (table,) = await self._link.ask("show table pins")
+        found = await anyio.to_thread.run_sync(_counted, loaded, table)
         return {tally: found[tally] for tally in tallies}
 
     def note(self, before: Plan | None, after: Plan) -> None:
@@ -67,3 +68,10 @@ class SavedPins:
                 break
             pins.setdefault(key, int(tally))
         write_atomically(self._file, "".join(f"{key} {tally}\n" for key, tally in pins.items()))
+
+
+def _counted(loaded: str, table: str) -> Counter[int]:
+    """By tally; what the table knows of a conversation wins over what HAProxy was started with."""
+    pins = {key: int(tally) for key, tally in read_map(loaded).items()}
+    pins |= {key: entry["gpt0"] for key, entry in read_table(table).items() if entry.get("gpt0")}
+    return Counter(pins.values())
