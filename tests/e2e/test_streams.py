@@ -211,9 +211,9 @@ def test_streams_outlive_whatever_is_done_around_them_the_end_of_the_server_incl
         assert upgraded(server, "Lasting")["status"] == "completed"
         assert httpx.get(f"{server.router_url}/Lasting/who").json()["pid"] != first, "new requests go to the new version"
         wait_for("the old one to hear that it was replaced", lambda: own_state(first) == "draining")
-        wait_for("its word", lambda: work_of(server, "Lasting", "1.0.0")["streams"] == 2)
+        wait_for("its word", lambda: work_of(server, "Lasting", "1.0.0")["active_streams"] == 2)
         old = work_of(server, "Lasting", "1.0.0")
-        assert (old["state"], old["in_flight"]) == ("draining", 2), "kept for a rollback, but not idle"
+        assert (old["phase"], old["in_flight"]) == ("draining", 2), "kept for a rollback, but not idle"
         assert 0 < old["stream_seconds_left"] <= 600
         assert old["conversations"] == 1, "which moves at its next request"
         server.kill()
@@ -231,7 +231,7 @@ def test_streams_outlive_whatever_is_done_around_them_the_end_of_the_server_incl
         socket.goes_on()
         assert sse.pid == socket.pid == first
         one = work_of(server, "Lasting", "1.0.0")
-        assert (one["state"], one["streams"]) == ("active", 2)
+        assert (one["phase"], one["active_streams"]) == ("active", 2)
         assert one["in_flight"] >= 2, "those in the worker from before the reload count as well"
 
 

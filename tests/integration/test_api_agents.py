@@ -77,25 +77,31 @@ async def test_what_an_old_version_is_still_busy_with_is_told_and_what_nobody_kn
         await api_world.until(client, upgrade["upgrade_id"], "completed")
         api_world.router.in_flight["g1-1-1"] = 2
         new, old = (await client.get(f"{PREFIX}/agents/{AGENT}/generations")).json()["generations"]
-        assert (new["generation"], new["role"], new["state"], new["in_flight"], new["stream_seconds_left"]) == (
+        assert (new["generation"], new["role"], new["phase"], new["in_flight"], new["stream_seconds_left"]) == (
             2,
             "stable",
             "active",
             0,
             None,
         )
-        assert (old["generation"], old["version"], old["state"], old["in_flight"], old["streams"]) == (1, "1.2.5", "draining", 2, None)
+        assert (old["generation"], old["version"], old["phase"], old["in_flight"], old["active_streams"]) == (
+            1,
+            "1.2.5",
+            "draining",
+            2,
+            None,
+        )
         assert 0 < old["stream_seconds_left"] <= 300
         assert old["conversations"] is None
         instances = (await client.get(f"{PREFIX}/agents/{AGENT}/instances")).json()["instances"]
         busy = next(i for i in instances if i["instance"] == "g1-1-1")
-        assert (busy["status"], busy["in_flight"], busy["streams"], busy["says"]) == ("ready", 2, None, "")
+        assert (busy["status"], busy["in_flight"], busy["active_streams"], busy["says"]) == ("ready", 2, None, "")
         api_world.router.in_flight.clear()
         _, old = (await client.get(f"{PREFIX}/agents/{AGENT}/generations")).json()["generations"]
-        assert (old["state"], old["in_flight"], old["streams"]) == ("warm", 0, 0)
+        assert (old["phase"], old["in_flight"], old["active_streams"]) == ("warm", 0, 0)
         api_world.router.reachable = False
         new, old = (await client.get(f"{PREFIX}/agents/{AGENT}/generations")).json()["generations"]
-        assert (new["in_flight"], old["state"], old["in_flight"]) == (None, "draining", None)
+        assert (new["in_flight"], old["phase"], old["in_flight"]) == (None, "draining", None)
         assert (await client.get(f"{PREFIX}/agents/WowNobody/generations")).json()["code"] == "unknown_agent"
 
 

@@ -140,7 +140,7 @@ MUTATIONS: Mapping[str, Mutation] = {
     "a retreat forgets the conversations": _bug(interpret, "_aim", _aim_without_conversations, "what_was_taken_back_answers_nobody"),
     "stopped before it drains": _bug(keep, "_routed", _always(False), "nothing_in_service_is_stopped", "what_is_busy_is_let_finish"),
     "streams get the time of requests": _bug(
-        keep, "stream_budget_seconds", lambda drain: drain.timeout_seconds, "what_is_busy_is_let_finish"
+        keep, "_budget_seconds", lambda d, i: d.manifest(i.version).drain.timeout_seconds, "what_is_busy_is_let_finish"
     ),
     "a rollback does not take the goodbye back": _bug(goodbye, "_serves", _always(False), "who_serves_does_not_think_that_it_leaves"),
     "a word that was lost is not said again": _bug(goodbye, "_ENDING", (), "who_serves_does_not_think_that_it_leaves"),

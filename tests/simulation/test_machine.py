@@ -94,3 +94,15 @@ Operated.TestCase.settings = settings(
     max_examples=15, stateful_step_count=15, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
 )
 TestOperated = Operated.TestCase
+
+
+def test_a_lease_that_could_not_be_given_back_runs_out_and_then_what_fell_is_noticed() -> None:
+    """What Hypothesis found: the database is away when the turn fails and when the lease is to be given back."""
+    story = Operated()
+    story.begin(seed=0)
+    story.trouble(kind=Fault.CRASH_BEFORE, wait=0.05)
+    story.upgrade(errors=0.0, strategy="blue-green", wait=0.05)
+    story.fell(wait=0.05, which=0)
+    story.trouble(kind=Fault.ERROR_BEFORE, wait=0.05)
+    assert any("release: error before" in line for _, line in story.world.told)
+    story.teardown()

@@ -41,7 +41,7 @@ def test_whoever_sets_a_new_value_is_told_which_agents_still_have_an_older_one(w
     ]
     world.server.on("PUT", "secrets/db/password", {**SECRET, "used_by": uses})
     text = world.run("secret", "set", "db/password", piped="hunter2").stdout
-    assert text.endswith("WowCache still have an older one. To bring it to them: servicing secret apply db/password\n")
+    assert text.endswith("An older version is still used by WowCache. To bring this one there: servicing secret apply db/password\n")
 
 
 def test_a_secret_is_applied_and_every_agent_has_a_line(world: World) -> None:

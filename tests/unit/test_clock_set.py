@@ -20,7 +20,7 @@ pytestmark = pytest.mark.anyio
 class Engine:
     """Sets the clock in its first turn and puts the agent off."""
 
-    pulse = None
+    pulse = channel = None
 
     def __init__(self, clock: VirtualClock, store: MemoryStore, jump_seconds: float) -> None:
         self.clock, self.store, self.jump_seconds, self.turns = clock, store, jump_seconds, 0

@@ -37,6 +37,7 @@ def looked(
     conversations: dict[int, int] | None = None,
     since: float = 10,
     stable: int | None = 2,
+    candidate: int | None = None,
     manifest: object = MANIFEST,
     ends: bool = False,
 ) -> GenerationWork:
@@ -55,15 +56,16 @@ def looked(
         for place in (1, 2)
     ]
     world = World(at=NOW, in_flight=in_flight, reports={r.instance: r for r in reports}, conversations=conversations)
-    work = [instance_work(i, {1: generation}, manifest, world) for i in instances]  # type: ignore[arg-type]
-    return generation_work(generation, stable=stable, manifest=manifest, work=work, world=world)  # type: ignore[arg-type]
+    work = [instance_work(i, manifest, world) for i in instances]  # type: ignore[arg-type]
+    return generation_work(generation, stable=stable, candidate=candidate, manifest=manifest, work=work, world=world)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
     ("found", "phase"),
     [
         (looked(LIVE, stable=1), "active"),
-        (looked(LIVE, stable=2), "ramping"),
+        (looked(LIVE, stable=2), "starting"),
+        (looked(LIVE, stable=2, candidate=1), "ramping"),
         (looked(DRAINING, in_flight=IDLE, conversations={1: 3}), "draining"),
         (looked(DRAINING, in_flight=IDLE, conversations={2: 3}), "drained"),
         (looked(DRAINING, in_flight=IDLE, conversations=None), "draining"),
@@ -82,17 +84,17 @@ def test_a_generation_is_called_idle_only_when_that_is_known(found: GenerationWo
 
 def test_streams_are_counted_where_every_instance_that_is_busy_says_how_many_it_has() -> None:
     both = looked(DRAINING, says("g1-1-1", 2), says("g1-2-1", 1), in_flight={"g1-1-1": 3, "g1-2-1": 1})
-    assert (both.in_flight, both.streams) == (4, 3)
+    assert (both.in_flight, both.active_streams) == (4, 3)
     one_idle = looked(DRAINING, says("g1-1-1", 2), in_flight={"g1-1-1": 3, "g1-2-1": 0})
-    assert one_idle.streams == 2, "an instance with nothing in flight has no stream, whatever it says or does not say"
+    assert one_idle.active_streams == 2, "an instance with nothing in flight has no stream, whatever it says or does not say"
 
 
 def test_what_nobody_says_is_none_and_not_zero() -> None:
     silent = looked(DRAINING, says("g1-1-1", 2), in_flight={"g1-1-1": 3, "g1-2-1": 1})
     old = looked(DRAINING, says("g1-1-1", 2), says("g1-2-1", 1, seconds_ago=FRESH_SECONDS + 1), in_flight={"g1-1-1": 3, "g1-2-1": 1})
-    assert silent.streams is old.streams is None
+    assert silent.active_streams is old.active_streams is None
     unread = looked(DRAINING, says("g1-1-1", 0), says("g1-2-1", 0), in_flight=None)
-    assert (unread.in_flight, unread.streams, unread.conversations) == (None, 0, None)
+    assert (unread.in_flight, unread.active_streams, unread.conversations) == (None, 0, None)
     assert looked(DRAINING, conversations={1: 3}, manifest=WITHOUT_KEY).conversations is None
 
 
@@ -101,10 +103,11 @@ def test_what_nobody_says_is_none_and_not_zero() -> None:
     [
         (looked(LIVE), (None, None)),
         (looked(DRAINING, since=10), (20.0, 120.0)),
-        (looked(DRAINING, since=10, manifest=WITHOUT_KEY), (0.0, 90.0)),
-        (looked(WARM, since=40), (0.0, 90.0)),
-        (looked(WARM, since=500), (0.0, 0.0)),
-        (looked(STOPPING, since=40, ends=True), (0.0, 60.0)),
+        (looked(DRAINING, since=10, manifest=WITHOUT_KEY), (None, 90.0)),
+        (looked(WARM, since=40), (None, 90.0)),
+        (looked(WARM, since=500), (None, 0.0)),
+        (looked(STOPPING, since=40, ends=True), (None, 60.0)),
+        (looked(STOPPING, in_flight=IDLE, since=2, ends=True), (None, 3.0)),
     ],
 )
 def test_the_time_that_is_left_is_that_of_the_budgets(found: GenerationWork, left: tuple[float | None, float | None]) -> None:

@@ -14,7 +14,7 @@ from agent_servicing.cli.output import facts, table
 from agent_servicing.cli.progress import is_terminal
 from agent_servicing.cli.session import Session
 from agent_servicing.cli.watch import watch
-from agent_servicing.cli.words import age, count, local, number
+from agent_servicing.cli.words import age, count, duration, local, number
 
 
 def add(
@@ -57,12 +57,13 @@ def show(session: Session, agent: options.Agent) -> None:
         lambda: facts(agent_facts(view)),
         lambda: "",
         lambda: table(
-            ("instance", "version", "status", "port", "pid", "up since", "reason"),
+            ("instance", "version", "status", "busy with", "port", "pid", "up since", "reason"),
             [
                 (
                     i.get("instance"),
                     i.get("version"),
                     i.get("status"),
+                    busy_with(i),
                     i.get("port"),
                     i.get("pid"),
                     age(i.get("started_at"), now),
@@ -115,6 +116,15 @@ def remove(
 
 
 NO_AGENTS = "There are no agents yet. `servicing agent add PATH` takes one on; `servicing demo` brings four."
+
+
+def busy_with(instance: Json) -> str:
+    """What an instance is in the middle of, as far as anybody knows, and how long it may go on when it leaves."""
+    flight, streams, conversations = (instance.get(name) for name in ("in_flight", "active_streams", "open_conversations"))
+    words = [f"{flight} in flight"] if flight else []
+    words += [count(amount, noun) for amount, noun in ((streams, "stream"), (conversations, "conversation")) if amount]
+    left = instance.get("drain_seconds_left")
+    return ", ".join(words) + (f" (leaves within {duration(left)})" if left is not None else "")
 
 
 def agents_table(agents: list[Json]) -> Any:

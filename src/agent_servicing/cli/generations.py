@@ -7,7 +7,7 @@ from agent_servicing.cli.client import Json
 from agent_servicing.cli.output import table
 from agent_servicing.cli.words import duration
 
-COLUMNS: Final = ("generation", "version", "state", "instances", "conversations", "in flight", "streams", "time left")
+COLUMNS: Final = ("generation", "version", "phase", "instances", "conversations", "in flight", "streams", "time left")
 
 UNKNOWN: Final = "?"
 """A count that nobody knows; a zero would say that there is none."""
@@ -18,9 +18,9 @@ def generations_table(generations: Sequence[Json]) -> Any:
         (
             f"g{each.get('generation')}",
             each.get("version"),
-            each.get("state"),
+            each.get("phase"),
             each.get("instances"),
-            *(UNKNOWN if each.get(key) is None else each[key] for key in ("conversations", "in_flight", "streams")),
+            *(UNKNOWN if each.get(key) is None else each[key] for key in ("conversations", "in_flight", "active_streams")),
             _left(each),
         )
         for each in generations

@@ -37,7 +37,7 @@ def set_secret(
     uses = [use for use in view.get("used_by") or () if use.get("in_force") and use.get("version") != view.get("version")]
     behind = sorted({str(use.get("agent_id")) for use in uses})
     if behind:
-        text += f"\n{', '.join(behind)} still have an older one. To bring it to them: servicing secret apply {name}"
+        text += f"\nAn older version is still used by {', '.join(behind)}. To bring this one there: servicing secret apply {name}"
     session.out.result(view, lambda: text)
 
 

@@ -148,7 +148,7 @@ def _one_deployment(session: Session, view: Json, *, watch: bool) -> None:
 
     session.out.console().print(draw(Frame(view=view, now=session.surroundings.clock.now())))
     generations = _generations(session, str(view.get("agent_id")))
-    if generations and (not is_terminal(view) or any(each.get("state") == "draining" for each in generations)):
+    if generations and (not is_terminal(view) or any(each.get("phase") == "draining" for each in generations)):
         session.out.line("")
         session.out.console().print(generations_table(generations))
     if is_terminal(view):

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Final, Literal
 
 from agent_servicing.core.config.report import ConfigReport
-from agent_servicing.core.goodbye import conversation_budget_seconds, leaves, stream_budget_seconds
+from agent_servicing.core.goodbye import conversation_budget_seconds
 from agent_servicing.core.manifest import Manifest
 from agent_servicing.core.model import Generation, Instance
 from agent_servicing.core.status import GenerationStatus, InstanceStatus
@@ -18,7 +18,7 @@ from agent_servicing.core.status import GenerationStatus, InstanceStatus
 FRESH_SECONDS: Final = 45.0
 """An instance says what it is busy with every ten seconds; who has said nothing for so long may be busy with anything."""
 
-Phase = Literal["ramping", "active", "draining", "drained", "warm"]
+Phase = Literal["starting", "ramping", "active", "draining", "drained", "warm"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,13 +33,14 @@ class World:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InstanceWork:
-    """`says` is the instance's own word, empty when it gives none. `seconds_left`: until what is still open is cut, None while it stays."""
+    """`says` is the instance's own word, empty when it gives none. `drain_seconds_left`: until what is still open is cut, None while it stays."""
 
     instance: Instance
     in_flight: int | None
-    streams: int | None
+    active_streams: int | None
+    open_conversations: int | None
+    drain_seconds_left: float | None
     says: str
-    seconds_left: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,81 +51,93 @@ class GenerationWork:
     phase: Phase
     conversations: int | None
     in_flight: int | None
-    streams: int | None
+    active_streams: int | None
     conversation_seconds_left: float | None
     stream_seconds_left: float | None
 
 
-def instance_work(instance: Instance, generations: Mapping[int, Generation], manifest: Manifest, world: World) -> InstanceWork:
+def instance_work(instance: Instance, manifest: Manifest, world: World) -> InstanceWork:
     in_flight = None if world.in_flight is None else world.in_flight.get(instance.instance, 0)
     report = (world.reports or {}).get(instance.instance)
     fresh = report is not None and (world.at - report.at).total_seconds() <= FRESH_SECONDS
-    said = report.load.active_streams if report is not None and report.load is not None and fresh else None
+    load = report.load if report is not None and fresh else None
+    streams = 0 if in_flight == 0 else load.active_streams if load is not None else None
     return InstanceWork(
         instance=instance,
         in_flight=in_flight,
-        streams=0 if in_flight == 0 else said,
+        active_streams=streams,
+        open_conversations=load.open_conversations if load is not None else None,
+        drain_seconds_left=_drain_left(instance, manifest, world.at, streams),
         says=report.state if report is not None and fresh else "",
-        seconds_left=_instance_seconds_left(instance, generations, manifest, world.at),
     )
 
 
 def generation_work(
-    generation: Generation, *, stable: int | None, manifest: Manifest, work: Iterable[InstanceWork], world: World
+    generation: Generation, *, stable: int | None, candidate: int | None, manifest: Manifest, work: Iterable[InstanceWork], world: World
 ) -> GenerationWork:
     """`work` is that of its instances."""
     work = list(work)
-    in_flight, streams = _sum(each.in_flight for each in work), _sum(each.streams for each in work)
     conversations = None
     if world.conversations is not None and manifest.conversation_key is not None:
         conversations = world.conversations.get(generation.number, 0)
-    left = _left(generation, work, manifest, world.at)
-    idle = in_flight == 0 and (conversations == 0 or not left[0])
+    in_flight, left = _sum(each.in_flight for each in work), conversation_seconds_left(generation, manifest, world.at)
+    phase = planned_phase(generation, stable=stable, candidate=candidate)
+    if phase in ("draining", "warm"):
+        idle = in_flight == 0 and (conversations == 0 or not left)
+        phase = "draining" if not idle else "warm" if phase == "warm" else "drained"
     return GenerationWork(
         generation=generation,
-        phase=_phase(generation, stable, idle=idle),
+        phase=phase,
         conversations=conversations,
         in_flight=in_flight,
-        streams=streams,
-        conversation_seconds_left=left[0],
-        stream_seconds_left=left[1],
+        active_streams=_sum(each.active_streams for each in work),
+        conversation_seconds_left=left,
+        stream_seconds_left=_stream_left(generation, manifest, world.at, work),
     )
 
 
-def _phase(generation: Generation, stable: int | None, *, idle: bool) -> Phase:
-    """What is idle by all that is known has drained; one that is kept for a rollback is warm only then."""
-    if generation.status is GenerationStatus.LIVE:
-        return "active" if generation.number == stable else "ramping"
-    if not idle:
-        return "draining"
-    return "warm" if generation.status is GenerationStatus.WARM else "drained"
-
-
-def _left(generation: Generation, work: list[InstanceWork], manifest: Manifest, now: datetime) -> tuple[float | None, float | None]:
-    """For conversations, for streams."""
-    begun = generation.draining_since
+def planned_phase(generation: Generation, *, stable: int | None, candidate: int | None) -> Phase:
+    """As far as the engine has it, without a look at what is still open: whoever leaves drains."""
+    if generation.number == stable:
+        return "active"
+    if generation.number == candidate:
+        return "ramping"
     match generation.status:
-        case GenerationStatus.DRAINING | GenerationStatus.WARM if begun is not None:
-            conversations = conversation_budget_seconds(manifest)
-            since = _since(begun, now)
-            mine = max(0.0, conversations - since) if generation.status is GenerationStatus.DRAINING else 0.0
-            return mine, max(0.0, conversations + stream_budget_seconds(manifest.drain) - since)
-        case GenerationStatus.STOPPING:
-            return 0.0, max((each.seconds_left for each in work if each.seconds_left is not None), default=0.0)
+        case GenerationStatus.LIVE:
+            return "starting"
+        case GenerationStatus.WARM:
+            return "warm"
         case _:
-            return None, None
+            return "draining"
 
 
-def _instance_seconds_left(instance: Instance, generations: Mapping[int, Generation], manifest: Manifest, now: datetime) -> float | None:
-    if not leaves(instance, generations):
+def conversation_seconds_left(generation: Generation, manifest: Manifest, now: datetime) -> float | None:
+    """For how long conversations of a generation that drains may still come back to it; None when it does not, or has none."""
+    if generation.status is not GenerationStatus.DRAINING or generation.draining_since is None or manifest.conversation_key is None:
         return None
-    if instance.status is InstanceStatus.DRAINING and instance.draining_at is not None:
-        return max(0.0, stream_budget_seconds(manifest.drain) - _since(instance.draining_at, now))
-    return _left(generations[instance.generation], [], manifest, now)[1]
+    return _left(conversation_budget_seconds(manifest), generation.draining_since, now)
 
 
-def _since(moment: datetime, now: datetime) -> float:
-    return max(0.0, (now - moment).total_seconds())
+def _stream_left(generation: Generation, manifest: Manifest, now: datetime, work: Iterable[InstanceWork]) -> float | None:
+    match generation.status:
+        case GenerationStatus.DRAINING | GenerationStatus.WARM if generation.draining_since is not None:
+            budget = conversation_budget_seconds(manifest) + manifest.drain.stream_budget_seconds
+            return _left(budget, generation.draining_since, now)
+        case GenerationStatus.STOPPING:
+            return max((each.drain_seconds_left for each in work if each.drain_seconds_left is not None), default=None)
+        case _:
+            return None
+
+
+def _drain_left(instance: Instance, manifest: Manifest, now: datetime, streams: int | None) -> float | None:
+    if instance.status is not InstanceStatus.DRAINING or instance.draining_at is None:
+        return None
+    drain = manifest.drain
+    return _left(drain.timeout_seconds if streams == 0 else drain.stream_budget_seconds, instance.draining_at, now)
+
+
+def _left(budget_seconds: float, since: datetime, now: datetime) -> float:
+    return round(max(0.0, budget_seconds - max(0.0, (now - since).total_seconds())), 1)
 
 
 def _sum(counts: Iterable[int | None]) -> int | None:

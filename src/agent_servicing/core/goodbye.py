@@ -9,7 +9,7 @@ from typing import Final
 
 from agent_servicing.core.actions import AnnounceDrain, Goodbye
 from agent_servicing.core.draft import Draft
-from agent_servicing.core.manifest import Drain, Manifest
+from agent_servicing.core.manifest import Manifest
 from agent_servicing.core.model import Generation, Instance
 from agent_servicing.core.status import GenerationStatus, InstanceStatus
 
@@ -42,11 +42,6 @@ def announce(draft: Draft) -> None:
         draft.do(AnnounceDrain(agent=draft.agent.agent, goodbyes=heard, processes=there))
 
 
-def stream_budget_seconds(drain: Drain) -> float:
-    """Seconds from the beginning of an instance's drain within which streams may go on."""
-    return max(drain.timeout_seconds, drain.stream_timeout_seconds)
-
-
 def conversation_budget_seconds(manifest: Manifest) -> float:
     """Seconds from the beginning of a generation's drain within which its conversations may come back to it, and open new streams there."""
     return manifest.drain.conversation_timeout_seconds if manifest.conversation_key else 0.0
@@ -74,7 +69,7 @@ def _told_before(draft: Draft) -> set[str]:
 
 def _seconds_left(draft: Draft, instance: Instance) -> float:
     manifest = draft.manifest(instance.version)
-    budget, begun = PART * stream_budget_seconds(manifest.drain), instance.draining_at
+    budget, begun = PART * manifest.drain.stream_budget_seconds, instance.draining_at
     if instance.status is not InstanceStatus.DRAINING:
         budget += conversation_budget_seconds(manifest)
         begun = draft.generations[instance.generation].draining_since

@@ -17,7 +17,6 @@ from agent_servicing.core.actions import (
     StopInstance,
 )
 from agent_servicing.core.draft import Draft
-from agent_servicing.core.goodbye import stream_budget_seconds
 from agent_servicing.core.limits import LONGEST_RESTART_DELAY_SECONDS
 from agent_servicing.core.model import Generation, Instance, Process
 from agent_servicing.core.routing import redirected
@@ -251,7 +250,7 @@ def _budget_seconds(draft: Draft, instance: Instance) -> float:
     load = report.load if report is not None and since is not None and report.at >= since else None
     if load is not None and load.active_streams == 0:
         return drain.timeout_seconds
-    return stream_budget_seconds(drain)
+    return drain.stream_budget_seconds
 
 
 def _others_serve(draft: Draft) -> bool:

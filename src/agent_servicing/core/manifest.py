@@ -69,6 +69,11 @@ class Drain:
     stream_timeout_seconds: float = 300
     conversation_timeout_seconds: float = 300
 
+    @property
+    def stream_budget_seconds(self) -> float:
+        """Streams have at least as long as plain requests."""
+        return max(self.timeout_seconds, self.stream_timeout_seconds)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConfigSpec:

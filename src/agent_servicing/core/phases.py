@@ -29,14 +29,16 @@ def _tell(draft: Draft, generation: Generation) -> None:
     """The decision does not count conversations, which would be a long answer of the data plane in every turn."""
     view, manifest = draft.world.routing, draft.manifest(generation.version)
     world = World(at=draft.now, in_flight=view.in_flight if view is not None else None, reports=draft.world.configs)
-    work = [instance_work(instance, draft.generations, manifest, world) for instance in draft.of(generation.number)]
-    found = generation_work(generation, stable=draft.agent.stable, manifest=manifest, work=work, world=world)
+    work = [instance_work(instance, manifest, world) for instance in draft.of(generation.number)]
+    found = generation_work(
+        generation, stable=draft.agent.stable, candidate=draft.agent.candidate, manifest=manifest, work=work, world=world
+    )
     draft.tell(
         TOLD[generation.status],
         generation=generation.number,
         version=generation.version,
         in_flight=found.in_flight,
-        streams=found.streams,
+        active_streams=found.active_streams,
         conversation_seconds_left=found.conversation_seconds_left,
         stream_seconds_left=found.stream_seconds_left,
     )

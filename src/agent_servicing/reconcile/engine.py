@@ -4,7 +4,7 @@ The engine never sleeps inside a turn and never acts twice on one observation. D
 state is committed in one transaction guarded by the lease, and the next turn begins by looking at the world.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -149,12 +149,18 @@ class Engine:
 
         None is begun from `until` on (monotonic): a clock that was set back meanwhile makes no lease longer, one set forward ends it.
         """
-        for action in actions:
+
+        def still_ours() -> None:
             if self.clock.monotonic() >= until or self.clock.now() >= lease.expires_at:
-                return Problem(sentence="the turn took too long and was cut short", retry_after_seconds=0.0)
+                raise TooLate
+
+        for action in actions:
             try:
+                still_ours()
                 with anyio.fail_after(self.action_timeout_seconds):
-                    await self._do(state, action)
+                    await self._do(state, action, still_ours)
+            except TooLate:
+                return Problem(sentence="the turn took too long and was cut short", retry_after_seconds=0.0)
             except TimeoutError:
                 return Problem(sentence=f"{type(action).__name__} took longer than {self.action_timeout_seconds:g} s")
             except TemporaryError as error:
@@ -163,12 +169,13 @@ class Engine:
                 return Problem(sentence=str(error), retry_after_seconds=5.0)
         return None
 
-    async def _do(self, state: AgentState, action: Action) -> None:
+    async def _do(self, state: AgentState, action: Action, still_ours: Callable[[], None] = lambda: None) -> None:
+        """`still_ours` raises `TooLate`: asked once more by actions that have to look something up before they act."""
         match action:
             case PrepareRelease():
                 await self.runtime.prepare(state.releases[action.version], again=action.again)
             case StartInstance():
-                await self._start(state, action)
+                await self._start(state, action, still_ours)
             case LimitInstance():
                 await self._limit(action.agent, action.instance, action.resources)
             case StopInstance():
@@ -180,18 +187,20 @@ class Engine:
             case CollectReleases():
                 await self.runtime.collect(action.agent, keep=action.keep)
             case BeginVerification() | EndVerification() | BeginSnapshot() | BeginRestore() | BeginConversion() | BeginSetAside():
-                await self._begin(state, action)
+                await self._begin(state, action, still_ours)
             case PrepareConfig() | CommitConfig() | AbortConfig() | AnnounceDrain():
-                await self._tell(state, action)
+                await self._tell(state, action, still_ours)
             case _:
                 assert_never(action)
 
-    async def _start(self, state: AgentState, action: StartInstance) -> None:
+    async def _start(self, state: AgentState, action: StartInstance, still_ours: Callable[[], None]) -> None:
+        config = await self._render(action.agent, action.config)
+        still_ours()
         await self.runtime.start(
             state.releases[action.version],
             instance=action.instance,
             generation=action.generation,
-            config=await self._render(action.agent, action.config),
+            config=config,
             revision=action.config.revision,
             epoch=action.epoch,
         )
@@ -220,28 +229,34 @@ class Engine:
         self,
         state: AgentState,
         action: BeginVerification | EndVerification | BeginSnapshot | BeginRestore | BeginConversion | BeginSetAside,
+        still_ours: Callable[[], None],
     ) -> None:
         """Long acts that are only begun here; how far they are is observed."""
         if isinstance(action, BeginVerification | EndVerification):
             await self._verify(state, action)
         else:
-            await self._save(state, action)
+            await self._save(state, action, still_ours)
 
-    async def _save(self, state: AgentState, action: BeginSnapshot | BeginRestore | BeginConversion | BeginSetAside) -> None:
+    async def _save(
+        self, state: AgentState, action: BeginSnapshot | BeginRestore | BeginConversion | BeginSetAside, still_ours: Callable[[], None]
+    ) -> None:
         if self.snapshots is None or self.restores is None:
             return
         release, key = state.releases[action.version], action.key
+        running = [] if isinstance(action, BeginRestore) else await self._running(action)
+        still_ours()
         match action:
             case BeginSnapshot():
-                await self.snapshots.begin(release, key=key, epoch=action.epoch, exporters=await self._running(action))
+                await self.snapshots.begin(release, key=key, epoch=action.epoch, exporters=running)
             case BeginRestore():
                 await self.restores.restore(release, key=key, snapshot=action.snapshot, epoch=action.epoch)
             case BeginConversion():
-                await self.restores.convert(release, key=key, schema=action.schema, processes=await self._running(action))
+                await self.restores.convert(release, key=key, schema=action.schema, processes=running)
             case BeginSetAside():
-                running, base = await self._running(action), action.snapshot
                 takers = [each for each in running if state.releases[each.version].manifest.config.reload == "sdk"]
-                await self.restores.count(release, key=key, snapshot=base, epoch=action.epoch, takers=takers, complete=action.complete)
+                await self.restores.count(
+                    release, key=key, snapshot=action.snapshot, epoch=action.epoch, takers=takers, complete=action.complete
+                )
 
     async def _running(self, action: BeginSnapshot | BeginConversion | BeginSetAside) -> Sequence[Process]:
         """Where the instances of this action are, as far as they still run."""
@@ -259,17 +274,22 @@ class Engine:
     async def _render(self, agent: str, document: ConfigDocument) -> str:
         return text_of(document.values) if self.channel is None else await self.channel.render(agent, document)
 
-    async def _tell(self, state: AgentState, action: PrepareConfig | CommitConfig | AbortConfig | AnnounceDrain) -> None:
+    async def _tell(
+        self, state: AgentState, action: PrepareConfig | CommitConfig | AbortConfig | AnnounceDrain, still_ours: Callable[[], None]
+    ) -> None:
         """What running instances are told: of a configuration, or of their end."""
         if isinstance(action, AnnounceDrain):
             await self._announce(state, action)
         else:
-            await self._configure(state, action)
+            await self._configure(state, action, still_ours)
 
-    async def _configure(self, state: AgentState, action: PrepareConfig | CommitConfig | AbortConfig) -> None:
+    async def _configure(
+        self, state: AgentState, action: PrepareConfig | CommitConfig | AbortConfig, still_ours: Callable[[], None]
+    ) -> None:
         if self.channel is None:
             return
         targets = config_targets(state, await self.runtime.observe(action.agent), action.documents)
+        still_ours()
         match action:
             case PrepareConfig():
                 await self.channel.prepare(targets, deadline_seconds=action.deadline_seconds)
@@ -292,6 +312,10 @@ class Engine:
             await self.store.release(lease, next_at=self.clock.now() + timedelta(seconds=seconds))
         except TemporaryError as error:
             log.warning("lease_kept", agent=lease.agent, problem=str(error))
+
+
+class TooLate(Exception):
+    """The lease may be another's by now."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -44,11 +44,12 @@ class Generations:
         world = await self._look(agent)
         numbered = {g.number: g for g in state.generations}
         ordered = sorted(state.instances, key=lambda i: (-i.generation, i.place, i.instance))
-        work = tuple(instance_work(i, numbered, _manifest(state, i.version), world) for i in ordered)
+        work = tuple(instance_work(i, _manifest(state, i.version), world) for i in ordered)
         generations = (
             generation_work(
                 numbered[number],
                 stable=state.agent.stable,
+                candidate=state.agent.candidate,
                 manifest=_manifest(state, numbered[number].version),
                 work=[each for each in work if each.instance.generation == number],
                 world=world,

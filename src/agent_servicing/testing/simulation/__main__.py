@@ -1,6 +1,6 @@
 """`make sim`: search seeds for a broken law with every core, or play one seed again and print what happened.
 
-python -m agent_servicing.testing.simulation --seeds 100000 [--first 0] [--strategy rolling]
+python -m agent_servicing.testing.simulation --seeds 100000 [--first 0] [--strategy rolling] [--snapshots] [--patches]
 python -m agent_servicing.testing.simulation --seed 4711 [--strategy rolling]
 
 Exit status 1 when a law was broken; the last line is the command that shows it again.
@@ -26,18 +26,21 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seeds", type=int, default=1000, help="how many to search")
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--strategy", default=None, help="of most upgrades; the strategies take turns when none is named")
+    parser.add_argument("--snapshots", action="store_true", help="every upgrade copies the state, rollbacks put it back or convert")
+    parser.add_argument("--patches", action="store_true", help="configurations are changed as well")
     options = parser.parse_args(arguments)
+    play = partial(play_all, strategy=options.strategy, snapshots=options.snapshots, patches=options.patches)
     if options.seed is not None:
-        (outcome,) = play_all(range(options.seed, options.seed + 1), options.strategy)
+        (outcome,) = play(range(options.seed, options.seed + 1))
         sys.stdout.write("\n".join(outcome.timeline) + "\n")
         return _report(outcome)
-    return _search(options.first, options.seeds, options.strategy)
+    return _search(options.first, options.seeds, play)
 
 
-def _search(first: int, seeds: int, strategy: str | None) -> int:
+def _search(first: int, seeds: int, play: partial[list[Outcome]]) -> int:
     done = deployments = kills = 0
     with ProcessPoolExecutor(max_workers=os.cpu_count()) as pool:
-        for outcomes in _in_order(pool, partial(play_all, strategy=strategy), first, seeds):
+        for outcomes in _in_order(pool, play, first, seeds):
             for outcome in outcomes:
                 done, deployments, kills = done + 1, deployments + outcome.deployments, kills + outcome.kills
                 if outcome.breach is not None:

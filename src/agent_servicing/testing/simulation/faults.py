@@ -21,8 +21,13 @@ class Fault(StrEnum):
     TWICE = "done twice"
 
 
-READINGS = frozenset({"observe", "observe_all", "living", "preparation", "counters", "load", "outcome", "restored", "converted", "counted"})
-"""Calls that change nothing."""
+READINGS = frozenset(
+    {
+        *("observe", "observe_all", "living", "preparation", "counters", "load", "outcome", "restored", "converted", "counted"),
+        *("config_reports", "config_render", "config_forget"),
+    }
+)
+"""Calls that change nothing outside this process."""
 
 STORE = frozenset({"load", "commit", "release"})
 """Calls without a deadline of the engine's: the database is on this machine."""

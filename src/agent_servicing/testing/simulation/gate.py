@@ -8,18 +8,19 @@ Guard = Callable[..., Awaitable[Any]]
 
 
 class Guarded:
-    """Behaves like `inner`; its methods go through `guard`."""
+    """Behaves like `inner`; its methods go through `guard`, under names that begin with `prefix`."""
 
-    def __init__(self, inner: Any, guard: Guard) -> None:
+    def __init__(self, inner: Any, guard: Guard, prefix: str = "") -> None:
         self._inner = inner
         self._guard = guard
+        self._prefix = prefix
 
     def __getattr__(self, name: str) -> Any:
         method: Any = getattr(self._inner, name)
-        guard = self._guard
+        guard, known_as = self._guard, f"{self._prefix}{name}"
 
         async def call(*args: Any, **options: Any) -> Any:
-            return await guard(name, method, *args, **options)
+            return await guard(known_as, method, *args, **options)
 
         setattr(self, name, call)
         return call

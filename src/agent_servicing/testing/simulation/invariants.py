@@ -105,7 +105,7 @@ def what_is_busy_is_let_finish(world: "World", site: Site, stop: Stop) -> str | 
         return None
     if stop.instance is None or stop.instance.status is InstanceStatus.FAILED:
         return None
-    budget = max(site.manifest.drain.timeout_seconds, site.manifest.drain.stream_timeout_seconds)
+    budget = site.manifest.drain.stream_budget_seconds
     begun = stop.instance.draining_at
     if begun is not None and (world.clock.now() - begun).total_seconds() >= budget - SLACK_SECONDS:
         return None  # by the wall clock, which may have been set forward meanwhile

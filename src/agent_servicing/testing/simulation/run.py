@@ -29,10 +29,11 @@ class Outcome:
     deployments: int
     seconds: float
     timeline: tuple[str, ...] = ()
+    options: str = ""
 
     @property
     def replay(self) -> str:
-        return f"make sim SEED={self.seed} STRATEGY={self.strategy}"
+        return f"make sim SEED={self.seed} STRATEGY={self.strategy}" + (f' ARGS="{self.options}"' if self.options else "")
 
 
 def strategy_of(seed: int) -> str:
@@ -41,10 +42,10 @@ def strategy_of(seed: int) -> str:
     return names[seed % len(names)]
 
 
-async def play(seed: int, strategy: str | None = None, *, snapshots: bool = False) -> Outcome:
+async def play(seed: int, strategy: str | None = None, *, snapshots: bool = False, patches: bool = False) -> Outcome:
     """One story, to its end or to the first breach of a law."""
     chosen = strategy or strategy_of(seed)
-    story = Story(seed, chosen)
+    story = Story(seed, chosen, patches=patches)
     story.operators.snapshots = snapshots
     breach = await story.play()
     world = story.world
@@ -58,22 +59,24 @@ async def play(seed: int, strategy: str | None = None, *, snapshots: bool = Fals
         deployments=len(world.store.history),
         seconds=world.seconds,
         timeline=tuple(_timeline(story)),
+        options=" ".join(name for name, chosen in (("--snapshots", snapshots), ("--patches", patches)) if chosen),
     )
 
 
-async def _play_each(seeds: range, strategy: str | None, snapshots: bool) -> list[Outcome]:
+async def _play_each(seeds: range, strategy: str | None, snapshots: bool, patches: bool) -> list[Outcome]:
     outcomes: list[Outcome] = []
     for seed in seeds:
-        outcomes.append(await play(seed, strategy, snapshots=snapshots))
+        outcomes.append(await play(seed, strategy, snapshots=snapshots, patches=patches))
         if outcomes[-1].breach is not None:
             break
     return outcomes
 
 
-def play_all(seeds: range, strategy: str | None = None, *, snapshots: bool = False) -> list[Outcome]:
-    """Stories one after the other, until one breaks a law. With `snapshots` every upgrade begins by copying the state."""
+def play_all(seeds: range, strategy: str | None = None, *, snapshots: bool = False, patches: bool = False) -> list[Outcome]:
+    """Stories one after the other, until one breaks a law. With `snapshots` every upgrade begins by copying the state; with `patches`
+    configurations are changed as well."""
     with quiet():
-        return loop.run(partial(_play_each, seeds, strategy, snapshots))
+        return loop.run(partial(_play_each, seeds, strategy, snapshots, patches))
 
 
 def simulate(seed: int, strategy: str | None = None) -> Outcome:

@@ -28,7 +28,8 @@ class Site:
 
     `dirty`: routing was set and not yet committed. `banished` generations were taken back. `marks`: what the candidate had truly
     answered, and how much of it wrongly, when a stage began; `begun_at`: the virtual second at which it did. `free_since`: from which
-    calm second on nothing holds its queue. `unnoticed`: instances that fell and at which calm second.
+    calm second on nothing holds its queue. `unnoticed`: instances that fell and at which calm second. `patches` are the changes of the
+    configuration that were asked for, `given` those that an instance was given, `closed` how often each was told to have ended.
     """
 
     agent: str
@@ -49,6 +50,9 @@ class Site:
     refused: bool = False
     free_since: float | None = None
     unnoticed: dict[str, float] = field(default_factory=dict)
+    patches: list[str] = field(default_factory=list)
+    given: set[str] = field(default_factory=set)
+    closed: dict[str, int] = field(default_factory=dict)
 
     def truth(self, generation: int) -> tuple[int, int]:
         """What a generation really answered since the beginning: requests, errors."""

@@ -100,7 +100,8 @@ class SimStore(MemoryStore):
 
     async def commit(self, lease: Lease, commit: Commit, now: datetime) -> bool:
         row = self.rows.get(lease.agent)
-        if row is not None and self._overtaken(commit):
+        patched = row is not None and row.asked is not None and commit.state.patch is not None  # a newer change took its place
+        if row is not None and (patched or self._overtaken(commit)):
             await self.release(lease, next_at=now)
             return False
         if commit.next_at > now + LONGEST_NAP:

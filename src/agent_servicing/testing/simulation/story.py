@@ -10,11 +10,12 @@ from agent_servicing.core.manifest import ConfigSpec, ConversationKey, Drain, He
 from agent_servicing.core.model import DeploymentSpec
 from agent_servicing.core.schedule import Line
 from agent_servicing.core.status import DeploymentKind, DeploymentStatus, Verb
-from agent_servicing.testing.simulation import duties, watchers
+from agent_servicing.testing.simulation import watchers
 from agent_servicing.testing.simulation.faults import Weather
 from agent_servicing.testing.simulation.moments import Breach
 from agent_servicing.testing.simulation.operators import Operators
 from agent_servicing.testing.simulation.parts import Body, Temper
+from agent_servicing.testing.simulation.patchers import KEY, Patchers
 from agent_servicing.testing.simulation.planners import Planners
 from agent_servicing.testing.simulation.site import Site
 from agent_servicing.testing.simulation.world import World
@@ -56,7 +57,7 @@ class Climate:
 class Story:
     """`await play()` returns the breach that ended it, None when every law held."""
 
-    def __init__(self, seed: int, strategy: str | None = None) -> None:
+    def __init__(self, seed: int, strategy: str | None = None, *, patches: bool = False) -> None:
         self.dice = dice = Random(f"{seed}/{strategy}")
         self.climate = _climate(dice)
         self.world = World(
@@ -64,12 +65,16 @@ class Story:
             weather=Weather(dice=dice),
             engines=dice.choice([1, 1, 2]),
             rests=dice.random() < 0.4,
+            configures=patches,
             limits=Limits(install_timeout_seconds=20.0, stop_grace_seconds=3.0, idle_interval_seconds=dice.choice([1.0, 2.0])),
         )
         self.world.router.busy_seconds = lambda: dice.choice([0.0, 0.0, 0.5, 4.0, 400.0])
         self.operators = Operators(world=self.world, dice=dice, strategy=strategy)
         self.planners = Planners(world=self.world, dice=dice, operators=self.operators)
-        self.sites = [self._found(f"Agent{n + 1}") for n in range(dice.choice([1, 1, 1, 2]))]
+        self.patchers = Patchers(world=self.world, dice=dice, operators=self.operators) if patches else None
+        agents = dice.choice([1, 1, 1, 2])
+        # Instances have names that are unique within their agent only, which is all that the channel here goes by.
+        self.sites = [self._found(f"Agent{n + 1}") for n in range(1 if patches else agents)]
 
     async def play(self) -> Breach | None:
         world = self.world
@@ -117,6 +122,8 @@ class Story:
             acts += [(3, self._jump)]
         if climate.plans:
             acts += [(6, self.planners.act)]
+        if self.patchers is not None:
+            acts += [(10, self.patchers.act)]
         self.dice.choices([act for _, act in acts], [weight for weight, _ in acts])[0](site)
         return self.dice.expovariate(1 / climate.pace_seconds)
 
@@ -160,6 +167,8 @@ class Story:
     def mend(self) -> None:
         world = self.world
         self._plug_in()
+        if self.patchers is not None:
+            self.patchers.mend()
         for version, temper in list(world.runtime.behaviours.items()):
             if isinstance(temper, Temper):
                 world.runtime.behaviours[version] = replace(temper, crashes=False, lives=None, flaps=None)
@@ -170,7 +179,7 @@ class Story:
         rows = self.world.store.rows
         sites = [site for site in self.sites if site.agent not in rows or not rows[site.agent].intents]
         return len(sites) == len(self.sites) and not any(
-            law(self.world, site, rows.get(site.agent)) for site in sites for law in duties.ON_SETTLED
+            law(self.world, site, rows.get(site.agent)) for site in sites for law in watchers.ON_SETTLED
         )
 
     def _upgrade(self, site: Site) -> None:
@@ -263,8 +272,8 @@ class Story:
             run=Run(command=("serve",), instances=dice.choice([1, 2, 3])),
             health=Health(path="/healthz", startup_timeout_seconds=10.0),
             conversation_key=ConversationKey(kind="header", name="X-Conversation-Id") if dice.random() < 0.6 else None,
+            config=ConfigSpec(defaults={KEY: 0}, reload="sdk") if self.patchers is not None else ConfigSpec(reload="sdk"),
             drain=Drain(timeout_seconds=3, stream_timeout_seconds=dice.choice([3, 8]), conversation_timeout_seconds=dice.choice([0, 10])),
-            config=ConfigSpec(reload="sdk"),
         )
         return self.world.add(manifest, rate=dice.choice([0.0, 3.0, 50.0, 200.0]), conversations=dice.choice([0, 3, 8]))
 

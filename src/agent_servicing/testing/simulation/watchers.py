@@ -9,7 +9,7 @@ from agent_servicing.core.model import AgentState, Deployment
 from agent_servicing.core.routing import Routing
 from agent_servicing.core.status import DeploymentStatus, StageStatus, Verb
 from agent_servicing.ports import Commit, Lease
-from agent_servicing.testing.simulation import duties, folders, invariants, plans
+from agent_servicing.testing.simulation import configs, duties, folders, invariants, plans
 from agent_servicing.testing.simulation.faults import READINGS, STORE
 from agent_servicing.testing.simulation.moments import Before, Breach, Committed, Order, Stop
 from agent_servicing.testing.simulation.parts import Body
@@ -28,12 +28,15 @@ RECENT_SECONDS = 30.0
 DUTIES = (*duties.ON_STEP, *plans.ON_STEP)
 """Each is about a deployment that has not ended."""
 
-ON_COMMIT = (*invariants.ON_COMMIT, *plans.ON_COMMIT, *folders.ON_COMMIT)
+ON_COMMIT = (*invariants.ON_COMMIT, *plans.ON_COMMIT, *folders.ON_COMMIT, *configs.ON_COMMIT)
+
+ON_SETTLED = (*duties.ON_SETTLED, *configs.ON_SETTLED)
 
 ON_IDLE_COMMIT = (
     invariants.one_deployment_and_three_generations,
     invariants.the_last_healthy_is_never_let_go,
     *folders.ON_COMMIT,
+    *configs.ON_COMMIT,
 )
 """What is left to ask when a commit holds no deployment; every other law is about one."""
 
@@ -63,6 +66,8 @@ def called(world: "World", pilot: "Pilot", name: str, arguments: tuple[Any, ...]
     if name == "apply":
         check(world, site, invariants.ON_ORDER, _order(world, row.state, arguments[0]))
         site.dirty = True
+    elif name == "config_commit":
+        check(world, site, configs.ON_GIVEN, arguments[0])
     elif name == "stop":
         check(world, site, invariants.ON_STOP, _stop(world, row.state, arguments[1]))
 
@@ -141,7 +146,7 @@ def step(world: "World") -> None:
 def settled(world: "World") -> None:
     """After the story's peace: nothing may be left over."""
     for site in world.sites.values():
-        check(world, site, duties.ON_SETTLED, world.store.rows.get(site.agent))
+        check(world, site, ON_SETTLED, world.store.rows.get(site.agent))
 
 
 def able(world: "World", site: Site) -> int:

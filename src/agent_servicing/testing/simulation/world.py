@@ -23,6 +23,7 @@ from agent_servicing.testing.clock import CountingIds, VirtualClock
 from agent_servicing.testing.faults import Killed
 from agent_servicing.testing.restores import MemoryRestores
 from agent_servicing.testing.simulation import watchers
+from agent_servicing.testing.simulation.channel import SimChannel
 from agent_servicing.testing.simulation.faults import READINGS, STORE, Fault, Weather
 from agent_servicing.testing.simulation.gate import Guarded
 from agent_servicing.testing.simulation.listeners import Listeners
@@ -74,13 +75,15 @@ class Pilot:
 class World:
     """Everything there is. `quiet` means that nothing disturbs the engines now; `calm_seconds` is how long it was so in all.
 
-    With `rests` agents that need nothing get no full turns; the engine's pulse watches them.
+    With `rests` agents that need nothing get no full turns; the engine's pulse watches them. With `configures` there is a way to the
+    instances for their configurations.
     """
 
     dice: Random
     weather: Weather
     engines: int = 1
     rests: bool = False
+    configures: bool = False
     limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
@@ -94,6 +97,7 @@ class World:
         self.restores = MemoryRestores(self.later)
         self.listeners = Listeners(self.clock)
         self.store = SimStore(CountingIds())
+        self.channel = SimChannel(self.clock, runtime=self.runtime, timer=self.later) if self.configures else None
         self.sites: dict[str, Site] = {}
         self.pilots = [Pilot(name=f"engine {n + 1}") for n in range(self.engines)]
         self.happen: Callable[[], float] | None = None
@@ -205,7 +209,8 @@ class World:
     async def suffer(self, pilot: Pilot, name: str, fault: Fault, call: Callable[[], Awaitable[Any]]) -> Any:
         """The call, with that fault around it."""
         self.tell(f"{pilot.name}: {name}: {fault.value}")
-        self.upset(5.0)
+        # A lease that could not be given back has to run out before anybody looks again.
+        self.upset(LEASE_SECONDS if name == "release" else 5.0)
         limit = READ_SECONDS if name in READINGS else ACTION_SECONDS
         if fault in (Fault.CRASH_AFTER, Fault.ERROR_AFTER, Fault.TIMEOUT_AFTER, Fault.TWICE):
             await call()
@@ -324,17 +329,17 @@ class World:
                 return await method(*args, **options)
             return await self.suffer(pilot, name, fault, partial(method, *args, **options))
 
+        channel: Any = Guarded(self.channel, guard, prefix="config_") if self.channel is not None else self.listeners
         ports: dict[str, Any] = {
             name: Guarded(getattr(self, name), guard)
             for name in ("store", "runtime", "router", "metrics", "verifier", "snapshots", "restores")
         }
         seen = {"runtime": ports["runtime"], "router": ports["router"], "client": self.client, "store": self.store, "clock": self.clock}
         pulse = Pulse(**seen, interval_seconds=self.limits.idle_interval_seconds) if self.rests else None
-        limits, channel = self.limits, self.listeners
         return Engine(
             client=self.client,
             clock=self.clock,
-            limits=limits,
+            limits=self.limits,
             action_timeout_seconds=ACTION_SECONDS,
             pulse=pulse,
             channel=channel,

@@ -21,7 +21,6 @@ from agent_servicing.web.schemas.agents import (
     AgentList,
     AgentMetrics,
     FleetView,
-    GenerationList,
     InstanceList,
     LogLineView,
     LogView,
@@ -29,6 +28,7 @@ from agent_servicing.web.schemas.agents import (
     ScaleBody,
 )
 from agent_servicing.web.schemas.deployments import DeploymentView
+from agent_servicing.web.schemas.generations import GenerationList
 from agent_servicing.web.schemas.queries import LogsQuery, MetricsQuery, PageQuery, RemoveQuery
 from agent_servicing.web.views.agents import agent_added, agent_detail, agent_summary, generation_list, instance_list, metrics_view
 from agent_servicing.web.views.deployments import deployment_view
@@ -101,7 +101,7 @@ async def restart_agent(context: Context, caller: Caller, agent_id: str, body: R
 
 @router.get("/agents/{agent_id}/instances", summary="List instances", **needs(Role.VIEWER))
 async def list_instances(context: Context, agent_id: str) -> InstanceList:
-    """Every instance, newest generation first. `status`: starting, ready, draining, stopped or failed."""
+    """Every instance, newest generation first, with what it is busy with. `status`: starting, ready, draining, stopped or failed."""
     return instance_list(await context.services.generations.work(agent_id))
 
 

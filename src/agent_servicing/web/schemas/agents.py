@@ -49,6 +49,8 @@ _DETAIL: dict[str, Any] = {
             "version": "1.2.5",
             "status": "live",
             "role": "stable",
+            "phase": "active",
+            "conversation_seconds_left": None,
             "desired": 3,
             "ready": 3,
             "crash_looping": False,
@@ -125,50 +127,15 @@ class HealthView(View):
     stopped: int
 
 
-_WORK: dict[str, Any] = {
-    "generation": 1,
-    "version": "1.2.5",
-    "role": "other",
-    "state": "draining",
-    "instances": 3,
-    "conversations": 12,
-    "in_flight": 4,
-    "streams": 2,
-    "conversation_seconds_left": 212.5,
-    "stream_seconds_left": 512.5,
-    "warm_until": "2026-01-02T02:10:00Z",
-}
-
-
-class GenerationWorkView(View):
-    """What a generation is busy with and how far it is on its way out; null is what nobody knows, never zero."""
-
-    generation: int
-    version: str
-    role: str = Field(description="stable, candidate or other")
-    state: str = Field(description="ramping, active, draining, drained, or warm: idle and kept for a rollback")
-    instances: int
-    conversations: int | None = Field(description="Conversations that the data plane keeps for it; null without a conversation key")
-    in_flight: int | None = Field(description="Requests under way, streams included")
-    streams: int | None = Field(description="Open streams, as its instances count them")
-    conversation_seconds_left: float | None = Field(
-        description="For how long its conversations may still come back; null while nothing ends"
-    )
-    stream_seconds_left: float | None = Field(description="For how long its streams may still go on; null while nothing ends")
-    warm_until: datetime | None
-
-
-class GenerationList(View):
-    model_config = ConfigDict(json_schema_extra=example(generations=[_WORK]))
-
-    generations: list[GenerationWorkView]
-
-
 class GenerationView(View):
     generation: int
     version: str
     status: str
     role: str = Field(description="stable, candidate or other")
+    phase: str = Field(description="starting, ramping, active, draining (open conversations or requests end there), drained or warm")
+    conversation_seconds_left: float | None = Field(
+        description="Until open conversations move on; null while the generation does not drain"
+    )
     desired: int
     ready: int
     crash_looping: bool
@@ -250,10 +217,11 @@ class InstanceView(View):
     ready_at: datetime | None
     exit_code: int | None
     reason: str
-    in_flight: int | None = Field(description="Requests under way, streams included; null: not known")
-    streams: int | None = Field(description="Open streams, as it counts them itself; null: not known")
+    in_flight: int | None = Field(description="Requests that the data plane has open there now, streams among them; null: not known")
+    active_streams: int | None = Field(description="What the instance counts itself (SDK, HTTP contract); null: not known")
+    open_conversations: int | None = Field(description="As above")
+    drain_seconds_left: float | None = Field(description="Until what is still open is cut; null while the instance does not leave")
     says: str = Field(description="What it says of itself: ready, busy, draining, drained …; empty when it says nothing")
-    seconds_left: float | None = Field(description="For how long its streams may still go on; null while nothing ends")
 
 
 class InstanceList(View):
@@ -275,10 +243,11 @@ class InstanceList(View):
                     "ready_at": "2025-12-15T09:59:03Z",
                     "exit_code": None,
                     "reason": "",
-                    "in_flight": 2,
-                    "streams": 1,
+                    "in_flight": 3,
+                    "active_streams": 1,
+                    "open_conversations": 12,
+                    "drain_seconds_left": None,
                     "says": "ready",
-                    "seconds_left": None,
                 }
             ]
         )

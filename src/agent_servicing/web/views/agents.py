@@ -3,6 +3,7 @@
 from datetime import datetime
 from typing import Any
 
+from agent_servicing.core.drains import conversation_seconds_left, planned_phase
 from agent_servicing.core.model import AgentState, Generation
 from agent_servicing.core.queue import queued
 from agent_servicing.core.status import InstanceStatus
@@ -14,12 +15,12 @@ from agent_servicing.web.schemas.agents import (
     AgentMetrics,
     AgentSummary,
     AvailableView,
-    GenerationList,
     GenerationView,
     HealthView,
     InstanceList,
     InstanceView,
 )
+from agent_servicing.web.schemas.generations import GenerationList
 from agent_servicing.web.views.deployments import deployment_view
 
 
@@ -37,7 +38,7 @@ def agent_added(view: AgentView, upgrade_id: str, *, now: datetime) -> AgentAdde
 
 def instance_list(view: WorkView) -> InstanceList:
     """All instances the store knows, newest generation first."""
-    counts = ("in_flight", "streams", "says", "seconds_left")
+    counts = ("in_flight", "active_streams", "open_conversations", "drain_seconds_left", "says")
     fields = set(InstanceView.model_fields) - {"role", *counts}
     views = [
         {
@@ -51,13 +52,12 @@ def instance_list(view: WorkView) -> InstanceList:
 
 
 def generation_list(view: WorkView) -> GenerationList:
-    counts = ("conversations", "in_flight", "streams", "conversation_seconds_left", "stream_seconds_left")
+    counts = ("phase", "conversations", "in_flight", "active_streams", "conversation_seconds_left", "stream_seconds_left")
     views = [
         {
             "generation": work.generation.number,
             "version": work.generation.version,
             "role": role_of(view.state, work.generation.number),
-            "state": work.phase,
             "instances": sum(i.generation == work.generation.number for i in view.state.instances),
             "warm_until": work.generation.warm_until,
             **{name: getattr(work, name) for name in counts},
@@ -114,7 +114,7 @@ def _detail(view: AgentView, now: datetime) -> dict[str, Any]:
         "source": {"kind": manifest.source.kind, "location": manifest.source.location},
         "conversation_key": str(manifest.conversation_key) if manifest.conversation_key else None,
         "traffic": _traffic(state),
-        "generations": [_generation(state, generation) for generation in state.generations],
+        "generations": [_generation(state, generation, now) for generation in state.generations],
         "rollback_points": list(state.rollback_points),
         "queue": _queue(state),
         "manifest": manifest.text,
@@ -137,13 +137,16 @@ def _traffic(state: AgentState) -> dict[str, float]:
     return shares
 
 
-def _generation(state: AgentState, generation: Generation) -> GenerationView:
+def _generation(state: AgentState, generation: Generation, now: datetime) -> GenerationView:
     ready = sum(i.generation == generation.number and i.status is InstanceStatus.READY for i in state.instances)
+    release = state.releases.get(generation.version)
     return GenerationView(
         generation=generation.number,
         version=generation.version,
         status=generation.status,
         role=role_of(state, generation.number),
+        phase=planned_phase(generation, stable=state.agent.stable, candidate=state.agent.candidate),
+        conversation_seconds_left=conversation_seconds_left(generation, release.manifest if release else state.agent.manifest, now),
         desired=generation.desired,
         ready=ready,
         crash_looping=generation.crash_looping,
