@@ -2,6 +2,7 @@
 
 import socket
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 
 import anyio
@@ -33,6 +34,30 @@ async def split_with_pins(world: World) -> tuple[Routing, list[str]]:
 async def pins_are_on_disk(world: World) -> bool:
     saved = world.settings.data_dir / "router" / "saved-pins.map"
     return len(saved.read_text().splitlines()) >= len(CONVERSATIONS)
+
+
+async def test_conversations_are_counted_for_each_generation_and_still_are_after_a_restart(tmp_path: Path) -> None:
+    async with open_world(tmp_path) as world:
+        wanted, pins = await split_with_pins(world)
+        other = await world.agent("three")
+        # The same number of another agent: its conversations are not ours.
+        await world.router.apply(routing(generation(1, "1.0.0", other.backend()), agent="Other"))
+        await world.get("/", "Other", headers={KEY.name: "conversation-1"})
+        counted = {1: sum(pin.startswith("1.0.0") for pin in pins), 2: sum(pin.startswith("2.0.0") for pin in pins)}
+        assert sum(counted.values()) == len(CONVERSATIONS)
+        assert await world.router.conversations(AGENT) == counted
+        assert await world.router.conversations("Other") == {1: 1}
+        assert await world.router.conversations("Nobody") is None
+        await until(lambda: pins_are_on_disk(world))
+        pid = world.router.pid or 0
+        kill(pid)
+        await until(lambda: tried(lambda: answered(world)))
+        assert world.router.pid != pid
+        assert await world.router.conversations(AGENT) == counted, "those that were silent since are known, too"
+        await world.router.apply(replace(wanted, stable=2, candidate=None, share=0.0, redirects={1: 2}))
+        assert await world.router.conversations(AGENT) == counted, "they move at their next request"
+        assert {pin[:5] for pin in await world.crowd(CONVERSATIONS)} == {"2.0.0"}
+        assert await world.router.conversations(AGENT) == {1: 0, 2: len(CONVERSATIONS)}
 
 
 @pytest.mark.parametrize("victim", ["worker", "master"])
