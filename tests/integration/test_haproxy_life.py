@@ -51,8 +51,9 @@ async def test_conversations_are_counted_for_each_generation_and_still_are_after
         await until(lambda: pins_are_on_disk(world))
         pid = world.router.pid or 0
         kill(pid)
+        # A worker answers for a moment longer than its master lives.
+        await until(lambda: another_master(world, pid))
         await until(lambda: tried(lambda: answered(world)))
-        assert world.router.pid != pid
         assert await world.router.conversations(AGENT) == counted, "those that were silent since are known, too"
         await world.router.apply(replace(wanted, stable=2, candidate=None, share=0.0, redirects={1: 2}))
         assert await world.router.conversations(AGENT) == counted, "they move at their next request"
@@ -69,11 +70,7 @@ async def test_a_killed_haproxy_comes_back_with_its_routing_and_its_pins(tmp_pat
         pid = world.router.pid
         assert pid is not None
         kill(worker_of(pid) if victim == "worker" else pid)
-
-        async def back() -> bool:
-            return world.router.alive and world.router.pid != pid
-
-        await until(back)
+        await until(lambda: another_master(world, pid))
         after = await world.router.observe(AGENT)
         assert after.routing == wanted
         assert after.epoch != before.epoch
@@ -81,6 +78,10 @@ async def test_a_killed_haproxy_comes_back_with_its_routing_and_its_pins(tmp_pat
         kill(worker_of(world.router.pid or 0))
         await until(lambda: tried(lambda: answered(world)))
         assert await world.crowd(CONVERSATIONS) == pins
+
+
+async def another_master(world: World, pid: int) -> bool:
+    return world.router.alive and world.router.pid != pid
 
 
 async def answered(world: World) -> bool:
