@@ -151,9 +151,8 @@ async def open_app(settings: Settings, *, api_url: str, redactor: Redactor | Non
         if settings.database_url is None or ownership is not None:
             await store.drop_leases()
         drivers = {"database": database, "clock": clock, "ids": ids, "bus": bus, "runtime": runtime, "metrics": metrics, "sources": sources}
-        services = build_services(
-            **drivers, settings=settings, secrets=secrets, redactor=redactor, configs=channel, snapshots=snapshots, asides=epochs
-        )
+        reading = {"router": router, "configs": channel, "snapshots": snapshots, "asides": epochs}
+        services = build_services(**drivers, settings=settings, secrets=secrets, redactor=redactor, **reading)
         await secrets.load()
         engine = _engine(
             settings,

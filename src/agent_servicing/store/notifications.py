@@ -153,6 +153,6 @@ def _made(row: Row[Any], *, read: bool = False) -> Notification:
         good=row.good,
         at=row.at,
         last_at=row.last_at,
-        count=row._mapping["count"],
+        count=row._mapping["count"],  # noqa: SLF001  (public; plain `count` is the tuple's own)
         read=read,
     )
