@@ -56,6 +56,9 @@ log = structlog.get_logger(__name__)
 SAMPLE_SECONDS = 5.0
 """Between readings of every agent's counters for the metrics view."""
 
+NOTIFY_SECONDS = 1.0
+"""Between looks at what people are to be told of."""
+
 ENGINE_SILENCE_SECONDS = 15.0
 """An engine that has not looped for so long is not alive; a loop never takes longer than a second."""
 
@@ -83,6 +86,7 @@ class App:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self.supervisor.run)
             tasks.start_soon(self._sample)
+            tasks.start_soon(self._tell)
             if self.settings.version_refresh_seconds > 0:
                 tasks.start_soon(self._refresh)
 
@@ -92,6 +96,14 @@ class App:
             with suppress(TemporaryError):  # a database that is away is reported by the engine
                 await self.services.fleet.sample()
             await self.clock.sleep(SAMPLE_SECONDS)
+
+    async def _tell(self) -> None:
+        while True:
+            with suppress(
+                ServicingError, TemporaryError
+            ):  # a database that is away is reported by the engine; the log is read on from here
+                await self.services.notifications.follow()
+            await self.clock.sleep(NOTIFY_SECONDS)
 
     async def _refresh(self) -> None:
         while True:
