@@ -11,6 +11,7 @@ from agent_servicing.services.agent_queue import AgentQueue
 from agent_servicing.services.agent_upgrade import AgentUpgrade
 from agent_servicing.services.analysis import Analysis
 from agent_servicing.services.audit_logger import AuditLogger
+from agent_servicing.services.backups import Backups
 from agent_servicing.services.config_hotpatch import ConfigHotpatch
 from agent_servicing.services.config_reader import ConfigReader, Known
 from agent_servicing.services.events import EventLog
@@ -27,6 +28,7 @@ from agent_servicing.services.upcoming import Preview
 from agent_servicing.services.version_manager import VersionManager
 from agent_servicing.services.workload import Workload
 from agent_servicing.settings import Settings
+from agent_servicing.store.backup.build import Kept
 from agent_servicing.store.database import Database
 
 
@@ -52,6 +54,7 @@ class Services:
     secret_delivery: SecretDelivery
     states: AgentStates
     workload: Workload
+    backups: Backups
 
 
 def build_services(
@@ -69,6 +72,7 @@ def build_services(
     configs: Known | None = None,
     snapshots: Snapshots | None = None,
     asides: SetAsides | None = None,
+    kept: Kept | None = None,
 ) -> Services:
     """Wire the services to one database and the drivers they read from. `redactor` is told every secret; the engine and the log use it too."""
     versions = VersionManager(database=database, clock=clock, ids=ids, bus=bus, settings=settings, sources=sources)
@@ -109,6 +113,7 @@ def build_services(
         hotpatch=hotpatch,
         config=ConfigReader(database=database, clock=clock, hotpatch=hotpatch, known=configs, masker=redactor),
         secrets=secrets,
+        backups=Backups(database=database, clock=clock, ids=ids, settings=settings, kept=kept),
         workload=Workload(metrics=metrics, clock=clock, known=configs),
         secret_delivery=SecretDelivery(database=database, secrets=secrets, hotpatch=hotpatch, fleet=fleet),
         states=AgentStates(database=database, clock=clock, ids=ids, settings=settings, snapshots=snapshots, asides=asides, runtime=runtime),
