@@ -59,8 +59,8 @@ log = structlog.get_logger(__name__)
 SAMPLE_SECONDS = 5.0
 """Between readings of every agent's counters for the metrics view."""
 
-BACKUP_LOOK_SECONDS = 600.0
-"""How often it is looked whether a scheduled backup is due, and so how long after a failed one the next is tried."""
+NOTIFY_SECONDS = 1.0
+"""Between looks at what people are to be told of."""
 
 ENGINE_SILENCE_SECONDS = 15.0
 """An engine that has not looped for so long is not alive; a loop never takes longer than a second."""
@@ -89,8 +89,8 @@ class App:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self.supervisor.run)
             tasks.start_soon(self._sample)
-            if self.settings.backup_directory is not None:
-                tasks.start_soon(self._backup)
+            tasks.start_soon(self._tell)
+            tasks.start_soon(self.services.backups.run)
             if self.settings.version_refresh_seconds > 0:
                 tasks.start_soon(self._refresh)
 
@@ -101,20 +101,13 @@ class App:
                 await self.services.fleet.sample()
             await self.clock.sleep(SAMPLE_SECONDS)
 
-    async def _backup(self) -> None:
-        """One that failed is told in the history, and tried again after a while."""
+    async def _tell(self) -> None:
         while True:
-            # Waited in pieces: the wall clock, by which backups are dated, may be set meanwhile.
-            seconds = await self.services.backups.due()
-            if seconds > 0:
-                await self.clock.sleep(min(seconds, BACKUP_LOOK_SECONDS))
-                continue
-            try:
-                if await self.services.backups.keep() is not None:
-                    continue
-            except (ServicingError, TemporaryError) as error:  # not even the history can be written
-                log.warning("no_backup", problem=str(error))
-            await self.clock.sleep(BACKUP_LOOK_SECONDS)
+            with suppress(
+                ServicingError, TemporaryError
+            ):  # a database that is away is reported by the engine; the log is read on from here
+                await self.services.notifications.follow()
+            await self.clock.sleep(NOTIFY_SECONDS)
 
     async def _refresh(self) -> None:
         while True:
@@ -163,16 +156,8 @@ async def open_app(settings: Settings, *, api_url: str, redactor: Redactor | Non
         if settings.database_url is None or ownership is not None:
             await store.drop_leases()
         drivers = {"database": database, "clock": clock, "ids": ids, "bus": bus, "runtime": runtime, "metrics": metrics, "sources": sources}
-        services = build_services(
-            **drivers,
-            settings=settings,
-            secrets=secrets,
-            redactor=redactor,
-            configs=channel,
-            snapshots=snapshots,
-            asides=epochs,
-            kept=KeptFiles(settings),
-        )
+        reading = {"router": router, "configs": channel, "snapshots": snapshots, "asides": epochs, "kept": KeptFiles(settings)}
+        services = build_services(**drivers, settings=settings, secrets=secrets, redactor=redactor, **reading)
         await secrets.load()
         engine = _engine(
             settings,

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Final
 
 import anyio
+import structlog
 from anyio import to_thread
 
-from agent_servicing.core.errors import Conflict, ServicingError
+from agent_servicing.core.errors import Conflict, ServicingError, TemporaryError
 from agent_servicing.core.events import SYSTEM, Event
 from agent_servicing.ports import Clock, Ids
 from agent_servicing.services.transaction import record
@@ -23,9 +24,14 @@ from agent_servicing.store.database import Database
 SCRATCH: Final = "backup-scratch"
 """In the data directory: what is being gathered. Emptied by whoever comes next."""
 
+LOOK_SECONDS: Final = 600.0
+"""How often it is looked whether a scheduled one is due, and so how long after a failed one the next is tried."""
+
 NAME: Final = "servicing-%Y%m%dT%H%M%SZ.backup"
 PATTERN: Final = "servicing-????????T??????Z.backup"
 
+
+log = structlog.get_logger(__name__)
 
 __all__ = ["Backups", "Taken", "Wanted"]
 
@@ -64,6 +70,21 @@ class Backups:
             yield Taken(path=path, about=await self._take(path, wanted, actor=actor))
         finally:
             path.unlink(missing_ok=True)
+
+    async def run(self) -> None:
+        """Scheduled ones, until cancelled. One that failed is told in the history and tried again after a while."""
+        while self._settings.backup_directory is not None:
+            # Waited in pieces: the wall clock, by which backups are dated, may be set meanwhile.
+            if (seconds := await self.due()) > 0:
+                await self._clock.sleep(min(seconds, LOOK_SECONDS))
+                continue
+            try:
+                kept = await self.keep()
+            except (ServicingError, TemporaryError) as error:  # not even the history can be written
+                log.warning("no_backup", problem=str(error))
+                kept = None
+            if kept is None:
+                await self._clock.sleep(LOOK_SECONDS)
 
     async def due(self) -> float:
         """Seconds until the next scheduled backup; 0 when it is late, infinite when none are wanted."""
