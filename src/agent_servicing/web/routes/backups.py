@@ -21,7 +21,7 @@ router = APIRouter(tags=["Backup"])
 _RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "The backup, a tar whose first member describes it; `servicing restore` reads it",
-        "content": {"application/x-tar": {"schema": {"type": "string", "format": "binary"}}},
+        "content": {"application/x-tar": {"schema": {"type": "string", "format": "binary"}, "example": "backup.json …"}},
     }
 }
 
