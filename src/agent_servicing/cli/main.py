@@ -12,6 +12,7 @@ from agent_servicing.cli import (
     agents,
     analysis,
     audit,
+    backups,
     config,
     deployments,
     doctor,
@@ -115,6 +116,7 @@ def _build() -> typer.Typer:
     made = _typer(epilog=EXAMPLES, no_args_is_help=True)
     made.callback()(_root)
     _add(made, RUN, {"serve": server.serve, "stop": server.stop, "demo": server.demo, "open": server.open_page, "doctor": doctor.doctor})
+    _add(made, RUN, {"backup": backups.backup, "restore": backups.restore})
     made.add_typer(_group(_agent, AGENT), name="agent", rich_help_panel=LOOK)
     made.add_typer(_group(_versions, VERSION), name="version", rich_help_panel=LOOK)
     _add(made, LOOK, {"status": status.status, "logs": logs.logs, "versions": versions.versions, "changes": versions.changes})
