@@ -92,6 +92,12 @@ class Settings(BaseSettings):
     version_refresh_seconds: float = Field(default=300.0, ge=0)
     """How often sources are asked for new versions; 0 switches the timer off."""
 
+    upload_max_mb: int = Field(default=100, ge=1, le=10_000)
+    """Largest custom patch that can be uploaded, as it is sent. It is written to disk while it arrives."""
+
+    uploads_total_max_mb: int = Field(default=2_000, ge=1)
+    """Room for all custom patches of all agents together; beyond it old ones have to be removed first."""
+
     keep_warm_seconds: float = Field(default=600.0, ge=0)
     """How long the previous version stays running without traffic after an upgrade, so that taking it back needs no start. Costs its memory."""
 

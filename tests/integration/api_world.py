@@ -11,6 +11,7 @@ import httpx
 from fastapi import FastAPI
 
 from agent_servicing.adapters.events.local import LocalEventBus
+from agent_servicing.adapters.sources.uploads import FolderUploads, WithUploads
 from agent_servicing.adapters.state.epochs import FolderEpochs
 from agent_servicing.adapters.state.snapshots import FolderSnapshots
 from agent_servicing.adapters.system import RandomIds
@@ -19,6 +20,7 @@ from agent_servicing.core.events import Event
 from agent_servicing.core.limits import Limits
 from agent_servicing.core.manifest import Manifest
 from agent_servicing.core.versions import Change, SourceVersion
+from agent_servicing.ports import VersionSource
 from agent_servicing.reconcile.engine import Engine
 from agent_servicing.services.access import Role
 from agent_servicing.services.all import Services, build_services
@@ -159,7 +161,10 @@ async def open_world(folder: Path) -> AsyncIterator[ApiWorld]:
     clock, ids, bus, redactor = VirtualClock(), RandomIds(), LocalEventBus(), Redactor()
     settings = Settings(data_dir=folder)
     runtime, router = MemoryRuntime(clock), MemoryRouter()
+    sources: dict[str, VersionSource] = {}
+    uploads = FolderUploads(folder, sources=sources, ids=ids, clock=clock)
     metrics, source, channel = MemoryMetrics(clock, router, runtime), MemorySource(), MemoryChannel(clock)
+    sources |= {kind: WithUploads(source, uploads) for kind in ("path", "git")}
     async with (
         Database.open(f"sqlite:///{folder / 'test.db'}") as database,
         FolderSnapshots(data_dir=folder, clock=clock) as snapshots,
@@ -173,7 +178,8 @@ async def open_world(folder: Path) -> AsyncIterator[ApiWorld]:
             settings=settings,
             runtime=runtime,
             metrics=metrics,
-            sources={"path": source, "git": source},
+            sources=sources,
+            uploads=uploads,
             secrets=Secrets(database=database, clock=clock, ids=ids, settings=settings, cipher=Vault(data_dir=folder), redactor=redactor),
             redactor=redactor,
             router=router,

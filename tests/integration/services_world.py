@@ -6,13 +6,14 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from agent_servicing.adapters.sources.uploads import FolderUploads, WithUploads
 from agent_servicing.adapters.vault import Vault
 from agent_servicing.core.events import Event
 from agent_servicing.core.manifest import Manifest
 from agent_servicing.core.model import AgentState, Deployment, Generation, Instance
 from agent_servicing.core.status import DeploymentStatus, InstanceStatus
 from agent_servicing.core.versions import Change, SourceVersion
-from agent_servicing.ports import Commit
+from agent_servicing.ports import Commit, VersionSource
 from agent_servicing.services.agent_upgrade import UpgradeRequest
 from agent_servicing.services.all import Services, build_services
 from agent_servicing.services.redaction import Redactor
@@ -105,6 +106,8 @@ class WrittenSource:
 
 @dataclass(kw_only=True)
 class World:
+    uploads: FolderUploads
+    sources: dict[str, VersionSource]
     services: Services
     database: Database
     store: SqlStore
@@ -189,11 +192,16 @@ def serving(state: AgentState, version: str, clock: VirtualClock) -> AgentState:
 
 
 @asynccontextmanager
-async def open_world(folder: Path) -> AsyncIterator[World]:
+async def open_world(folder: Path, **real: VersionSource) -> AsyncIterator[World]:
+    """`real` are sources by their kind, beside the written one."""
+    folder.mkdir(exist_ok=True)  # noqa: ASYNC240 (before anything else runs)
     clock, ids, bus, source = VirtualClock(), CountingIds(), TestBus(), WrittenSource()
     runtime = MemoryRuntime(clock)
     metrics = MemoryMetrics(clock, MemoryRouter(), runtime)
     settings = Settings(data_dir=folder)
+    sources: dict[str, VersionSource] = {}
+    uploads = FolderUploads(folder, sources=sources, ids=ids, clock=clock)
+    sources |= {kind: WithUploads(each, uploads) for kind, each in {"git": source, **real}.items()}
     async with Database.open(f"sqlite:///{folder / 'test.db'}") as database:
         services = build_services(
             database=database,
@@ -203,7 +211,8 @@ async def open_world(folder: Path) -> AsyncIterator[World]:
             settings=settings,
             runtime=runtime,
             metrics=metrics,
-            sources={"git": source},
+            sources=sources,
+            uploads=uploads,
             secrets=Secrets(
                 database=database,
                 clock=clock,
@@ -215,4 +224,14 @@ async def open_world(folder: Path) -> AsyncIterator[World]:
             redactor=redactor,
         )
         store = SqlStore(database=database, ids=ids, event_retention_count=settings.event_retention_count)
-        yield World(services=services, database=database, store=store, clock=clock, bus=bus, source=source, metrics=metrics)
+        yield World(
+            uploads=uploads,
+            sources=sources,
+            services=services,
+            database=database,
+            store=store,
+            clock=clock,
+            bus=bus,
+            source=source,
+            metrics=metrics,
+        )

@@ -16,6 +16,7 @@ from agent_servicing.core.versions import (
     available_updates,
     by_kind,
     check_upgrade,
+    next_patch,
     parse,
     rollback_points,
     step,
@@ -252,3 +253,28 @@ def test_an_agent_without_history_has_no_rollback_point() -> None:
 def test_changes_are_grouped_in_the_order_of_their_weight() -> None:
     changes = [Change(kind="fixed", text="b"), Change(kind="breaking", text="a"), Change(kind="fixed", text="c")]
     assert list(by_kind(changes).items()) == [("breaking", ["a"]), ("fixed", ["b", "c"])]
+
+
+@pytest.mark.parametrize(
+    ("base", "taken", "expected"),
+    [
+        ("1.2.5", [], "1.2.5+patch.1"),
+        ("1.2.5", ["1.2.5", "1.2.5+patch.1", "1.2.5+patch.7", "1.2.6+patch.9", "nonsense"], "1.2.5+patch.8"),
+        ("1.2.5+patch.1", ["1.2.5+patch.1"], "1.2.5+patch.2"),
+        ("1.2.5+patch.10", [], "1.2.5+patch.1"),
+        ("1.2.5-rc.1", ["1.2.5+patch.3"], "1.2.5-rc.1+patch.1"),
+        ("1.2.5+post.1", ["1.2.5+patch.3"], "1.2.5+post.1.patch.1"),
+        ("1.2.5+post.1.patch.1", ["1.2.5+post.1.patch.1"], "1.2.5+post.1.patch.2"),
+        ("1.2.5+patch.x", [], "1.2.5+patch.x.patch.1"),
+        ("1.2.5", ["1.2.5+build.7"], "1.2.5+patch.1"),
+    ],
+)
+def test_a_custom_patch_gets_the_next_number_on_its_base(base: str, taken: list[str], expected: str) -> None:
+    assert next_patch(base, taken) == expected
+
+
+def test_from_a_version_to_its_patch_one_may_always_go() -> None:
+    assert check_upgrade("1.2.5", "1.2.5+patch.1", ">=1.0,<1.2.5") == ()
+    assert check_upgrade("1.2.5+patch.1", "1.2.5+patch.2", "=1.1.0") == ()
+    assert [r.code for r in check_upgrade("1.2.6", "1.2.7+patch.1", "=1.1.0")] == ["path_not_allowed"]
+    assert upgrade_path("1.0.0", "1.2.5+patch.1", {"1.2.5": ">=1.0", "1.2.5+patch.1": "=1.1.0"}) == ("1.2.5", "1.2.5+patch.1")

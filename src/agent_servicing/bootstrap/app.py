@@ -13,6 +13,7 @@ from fastapi import FastAPI
 from agent_servicing.adapters.agent_http import HttpAgentClient
 from agent_servicing.adapters.config.channel import InstanceChannel
 from agent_servicing.adapters.registry import installed_drivers, load_driver
+from agent_servicing.adapters.sources.uploads import FolderUploads, WithUploads
 from agent_servicing.adapters.state.epochs import FolderEpochs
 from agent_servicing.adapters.state.hooks import StateHooks
 from agent_servicing.adapters.state.snapshots import FolderSnapshots
@@ -62,6 +63,9 @@ SAMPLE_SECONDS = 5.0
 NOTIFY_SECONDS = 1.0
 """Between looks at what people are to be told of."""
 
+CLEAR_SECONDS = 3600.0
+"""Between looks for uploads that no version needs any more."""
+
 ENGINE_SILENCE_SECONDS = 15.0
 """An engine that has not looped for so long is not alive; a loop never takes longer than a second."""
 
@@ -90,6 +94,7 @@ class App:
             tasks.start_soon(self.supervisor.run)
             tasks.start_soon(self._sample)
             tasks.start_soon(self._tell)
+            tasks.start_soon(self._clear)
             tasks.start_soon(self.services.backups.run)
             if self.settings.version_refresh_seconds > 0:
                 tasks.start_soon(self._refresh)
@@ -108,6 +113,15 @@ class App:
             ):  # a database that is away is reported by the engine; the log is read on from here
                 await self.services.notifications.follow()
             await self.clock.sleep(NOTIFY_SECONDS)
+
+    async def _clear(self) -> None:
+        """Uploads that nobody needs any more, such as those of removed agents."""
+        while True:
+            try:
+                await self.services.patches.clear()
+            except (ServicingError, TemporaryError) as error:
+                log.warning("uploads_not_cleared", problem=str(error))
+            await self.clock.sleep(CLEAR_SECONDS)
 
     async def _refresh(self) -> None:
         while True:
@@ -138,7 +152,7 @@ async def open_app(settings: Settings, *, api_url: str, redactor: Redactor | Non
         # The data plane before the runtime: instances that are started must have somewhere to be reached.
         router = await stack.enter_async_context(load_driver("router", "haproxy").open(settings, clock))  # type: ignore[attr-defined]
         metrics = load_driver("metrics", "haproxy")(router)
-        sources = open_sources(settings)
+        sources, uploads = await open_sources(settings, clock, ids)
         runtime = await stack.enter_async_context(
             load_driver("runtime", "process")(
                 settings=settings, sources=sources, clock=clock, ids=ids, server_url=api_url, router_url=router.url
@@ -157,7 +171,7 @@ async def open_app(settings: Settings, *, api_url: str, redactor: Redactor | Non
             await store.drop_leases()
         drivers = {"database": database, "clock": clock, "ids": ids, "bus": bus, "runtime": runtime, "metrics": metrics, "sources": sources}
         reading = {"router": router, "configs": channel, "snapshots": snapshots, "asides": epochs, "kept": KeptFiles(settings)}
-        services = build_services(**drivers, settings=settings, secrets=secrets, redactor=redactor, **reading)
+        services = build_services(**drivers, settings=settings, secrets=secrets, redactor=redactor, uploads=uploads, **reading)
         await secrets.load()
         engine = _engine(
             settings,
@@ -276,9 +290,14 @@ def _engine(
     )
 
 
-def open_sources(settings: Settings) -> dict[str, VersionSource]:
-    """Every installed version source by its kind."""
-    return {kind: load_driver("source", kind)(settings.data_dir) for kind in installed_drivers("source")}
+async def open_sources(settings: Settings, clock: Clock, ids: Ids) -> tuple[dict[str, VersionSource], FolderUploads]:
+    """Every installed version source by its kind, each with what people uploaded for it."""
+    sources: dict[str, VersionSource] = {}
+    uploads = FolderUploads(settings.data_dir, sources=sources, ids=ids, clock=clock)
+    await uploads.open()
+    for kind in installed_drivers("source"):
+        sources[kind] = WithUploads(load_driver("source", kind)(settings.data_dir), uploads)
+    return sources, uploads
 
 
 def _bus(settings: Settings) -> AbstractAsyncContextManager[EventBus]:

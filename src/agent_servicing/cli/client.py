@@ -27,6 +27,9 @@ TIMEOUT_SECONDS: Final = 30.0
 BACKUP_SECONDS: Final = 900.0
 """For the first byte of a backup: it is gathered and read back before."""
 
+UPLOAD_TIMEOUT_SECONDS: Final = 300.0
+"""For taking in an archive and unpacking it."""
+
 ATTEMPTS: Final = 3
 PAUSES_SECONDS: Final = (0.3, 1.0)
 MAX_RETRY_AFTER_SECONDS: Final = 5.0
@@ -105,6 +108,21 @@ class Api:
 
     def refresh(self, agent: str) -> Json:
         return self.send("POST", _path("agents", agent, "versions", "refresh"))
+
+    def upload_version(self, agent: str, content: bytes, params: Mapping[str, str | list[str]]) -> Json:
+        """A plain body, so that sending it again is the same request; what is said about it stands in the query."""
+        import httpx  # noqa: PLC0415
+
+        headers = {"Content-Type": "application/octet-stream", "Idempotency-Key": self._around.ids.new("cli")}
+        path = _path("agents", agent, "versions")
+        try:
+            answer = self._http.post(path, content=content, params=params, headers=headers, timeout=UPLOAD_TIMEOUT_SECONDS)
+        except httpx.TransportError as e:
+            raise Unavailable(f"The upload to {self.target.url} broke off: {str(e) or type(e).__name__}.", hint="Try it again.") from e
+        return _parsed(answer)
+
+    def remove_version(self, agent: str, version: str, reason: str) -> Json:
+        return self.send("DELETE", _path("agents", agent, "versions", version), params={"reason": reason})
 
     def mark_version(self, agent: str, version: str, word: str, reason: str) -> Json:
         """`word`: deprecate, withdraw or restore."""

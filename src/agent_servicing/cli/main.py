@@ -85,7 +85,7 @@ def _agent(_: typer.Context) -> None:
 
 @group
 def _versions(_: typer.Context) -> None:
-    """Deprecate, withdraw and restore single versions; `servicing versions` lists them."""
+    """Upload custom patches; deprecate, withdraw and restore versions; `servicing versions` lists them."""
 
 
 @group
@@ -152,6 +152,8 @@ AGENT: dict[str, Callable[..., None]] = {
     "remove": agents.remove,
 }
 VERSION: dict[str, Callable[..., None]] = {
+    "upload": versions.upload,
+    "remove": versions.remove,
     "deprecate": versions.deprecate,
     "withdraw": versions.withdraw,
     "restore": versions.restore,

@@ -1,12 +1,15 @@
 """Commands on versions: what there is, and what changes between two. `main` registers them."""
 
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from agent_servicing.cli import options
 from agent_servicing.cli.client import Json
+from agent_servicing.cli.exits import Usage
 from agent_servicing.cli.output import clean, facts, table, text
 from agent_servicing.cli.session import Session
 from agent_servicing.cli.words import local, number
@@ -60,6 +63,48 @@ def changes(
     """What differs between two versions of AGENT: changelog, breaking changes, configuration, manifest, state."""
     view = session.api.changes(agent, from_version, to_version)
     session.out.result(view, lambda: "\n".join(_changes(view)))
+
+
+def upload(
+    session: Session,
+    agent: options.Agent,
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="An archive (.tar.gz, .zip), a wheel, or a unified diff; - reads standard input")
+    ],
+    reason: options.Reason,
+    base: Annotated[str | None, typer.Option("--base", metavar="V", help="What it was made on; omitted: the version that serves")] = None,
+    summary: Annotated[str, typer.Option("--summary", help="What the version is; omitted: the reason")] = "",
+    change: Annotated[
+        list[str] | None, typer.Option("--change", help='A line of its changelog, such as "fix: a leak"; may be repeated')
+    ] = None,
+    security: Annotated[bool, typer.Option("--security", help="It closes a security hole")] = False,
+    critical: Annotated[bool, typer.Option("--critical", help="Nobody should stay on the base")] = False,
+) -> None:
+    """Upload a custom patch; it becomes the next BASE+patch.N, which can be deployed like any other version."""
+    named = {"base_version": base, "summary": summary, "file_name": "" if str(file) == "-" else file.name}
+    params: dict[str, str | list[str]] = {"reason": reason, **{name: value for name, value in named.items() if value}}
+    params |= {name: "true" for name, wanted in (("security", security), ("critical", critical)) if wanted}
+    if change:
+        params["changelog"] = change
+    view = session.api.upload_version(agent, _content(file), params)
+    changed = (view.get("upload") or {}).get("changed") or ()
+    lines = [f"  {c.get('action')} {c.get('path')} +{c.get('added')} -{c.get('removed')}" for c in changed]
+    told = [f"{agent} has {view.get('version')} now, on {view.get('base_version')}.", *lines]
+    session.out.result(view, lambda: "\n".join(map(clean, told)))
+    session.out.note(f"servicing upgrade {agent} {view.get('version')} --reason … deploys it.")
+
+
+def remove(session: Session, agent: options.Agent, version: Version, reason: options.Reason) -> None:
+    """Remove an uploaded VERSION that nothing needs any more."""
+    session.api.remove_version(agent, version, reason)
+    session.out.result({"agent_id": agent, "version": version, "removed": True}, lambda: f"{agent} {version} is removed.")
+
+
+def _content(file: Path) -> bytes:
+    try:
+        return sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
+    except OSError as error:
+        raise Usage(f"{file} cannot be read: {error.strerror}.", hint="Name an archive, a wheel or a unified diff.") from error
 
 
 def deprecate(session: Session, agent: options.Agent, version: Version, reason: options.Reason) -> None:

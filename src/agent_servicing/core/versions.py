@@ -5,7 +5,7 @@ Sources hand in `SourceVersion`s; everything else here is text in, small values 
 
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Literal, NamedTuple
 
@@ -13,6 +13,7 @@ from agent_servicing.core.semver import Step, Version, parse, step, try_parse
 from agent_servicing.core.version_range import Range, parse_range
 
 __all__ = [
+    "PATCH",
     "ROLLBACK_POINTS",
     "Change",
     "Refusal",
@@ -24,6 +25,7 @@ __all__ = [
     "available_updates",
     "by_kind",
     "check_upgrade",
+    "next_patch",
     "parse",
     "parse_range",
     "rollback_points",
@@ -140,7 +142,7 @@ def check_upgrade(
     refusals = []
     if (kind == "major" or breaking) and not acknowledged:
         refusals.append(_not_acknowledged(start, end, breaking))
-    if not allowed.allows(start):
+    if not _may_follow(allowed, start, end):
         refusals.append(_no_path(start, end, allowed, available or {}))
     return tuple(refusals)
 
@@ -155,10 +157,35 @@ def upgrade_path(current: str, target: str, available: Mapping[str, str]) -> tup
     while queue and end not in came_from:
         here = queue.popleft()
         for version, allowed in between:
-            if version > here and version not in came_from and allowed.allows(here):
+            if version > here and version not in came_from and _may_follow(allowed, here, version):
                 came_from[version] = here
                 queue.append(version)
     return _trace(came_from, start, end)
+
+
+def _may_follow(allowed: Range, here: Version, version: Version) -> bool:
+    """A custom patch may follow its base whatever the range says: that is about getting to the base."""
+    return allowed.allows(here) or here.precedence == version.precedence
+
+
+PATCH = "patch"
+"""The build identifier of custom patches: `1.2.5+patch.1`."""
+
+
+def next_patch(base: str, taken: Iterable[str]) -> str:
+    """The name of the next custom patch on `base`: one more than the highest in `taken`, which holds every name that was ever given out.
+
+    A patch on a patch counts on: on `1.2.5+patch.1` comes `1.2.5+patch.2`. Other build metadata stays in front (`1.2.5+post.1.patch.1`).
+    """
+    version = parse(base)
+    start = _without_patch(version.build)
+    others = [other for other in map(try_parse, taken) if other is not None and other.precedence == version.precedence]
+    numbers = [int(other.build[-1]) for other in others if other.build != start and _without_patch(other.build) == start]
+    return str(replace(version, build=(*start, PATCH, str(max(numbers, default=0) + 1))))
+
+
+def _without_patch(build: tuple[str, ...]) -> tuple[str, ...]:
+    return build[:-2] if len(build) >= 2 and build[-2] == PATCH and build[-1].isdecimal() else build
 
 
 def _update_type(kind: Step) -> UpdateType:

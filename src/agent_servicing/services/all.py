@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from agent_servicing.ports import Clock, EventBus, Ids, InstanceTokens, LimitsInstances, Metrics, Router, Runtime, VersionSource
 from agent_servicing.ports.state import SetAsides, Snapshots
+from agent_servicing.ports.uploads import Uploads
 from agent_servicing.services.access import Access
 from agent_servicing.services.agent_lock import AgentLock
 from agent_servicing.services.agent_queue import AgentQueue
@@ -14,6 +15,7 @@ from agent_servicing.services.audit_logger import AuditLogger
 from agent_servicing.services.backups import Backups
 from agent_servicing.services.config_hotpatch import ConfigHotpatch
 from agent_servicing.services.config_reader import ConfigReader, Known
+from agent_servicing.services.custom_patches import CustomPatches
 from agent_servicing.services.events import EventLog
 from agent_servicing.services.fleet import Fleet
 from agent_servicing.services.generations import Generations
@@ -40,6 +42,7 @@ class Services:
     generations: Generations
     versions: VersionManager
     standing: VersionStanding
+    patches: CustomPatches
     upgrades: AgentUpgrade
     rollbacks: Rollback
     queue: AgentQueue
@@ -77,6 +80,7 @@ def build_services(
     configs: Known | None = None,
     snapshots: Snapshots | None = None,
     asides: SetAsides | None = None,
+    uploads: Uploads | None = None,
     kept: Kept | None = None,
 ) -> Services:
     """Wire the services to one database and the drivers they read from. `redactor` is told every secret; the engine and the log use it too."""
@@ -99,6 +103,7 @@ def build_services(
         generations=Generations(database=database, clock=clock, router=router, known=configs),
         versions=versions,
         standing=VersionStanding(database=database, clock=clock, ids=ids, bus=bus, settings=settings),
+        patches=CustomPatches(database=database, clock=clock, ids=ids, bus=bus, settings=settings, uploads=uploads),
         upgrades=AgentUpgrade(database=database, clock=clock, ids=ids, bus=bus, settings=settings),
         rollbacks=Rollback(database=database, clock=clock, ids=ids, bus=bus, settings=settings, snapshots=snapshots, asides=asides),
         queue=AgentQueue(database=database, clock=clock, ids=ids, bus=bus, settings=settings),

@@ -68,9 +68,10 @@ def _standing(found: SourceVersion) -> Standing:
 
 def reconciled(known: Mapping[str, VersionRow], found: Sequence[VersionRow], *, used: Collection[str]) -> Merge:
     """What to change so that `known` is what the source has now. Versions in `used` keep the artifact that was deployed, and what the source
-    says of them is told all the same.
+    says of them is told all the same. Uploaded ones are not the source's: it neither changes nor removes them.
     """
-    newest = {row.version: row for row in newest_first(found)[:VERSIONS_KEPT]}
+    uploaded = {name for name, row in known.items() if row.body.upload is not None}
+    newest = {row.version: row for row in newest_first(found)[:VERSIONS_KEPT] if row.version not in uploaded}
     write, new, moved = [], [], []
     for name, row in newest.items():
         before = replace(known[name], mark=None) if name in known else None
@@ -86,7 +87,7 @@ def reconciled(known: Mapping[str, VersionRow], found: Sequence[VersionRow], *, 
                 moved.append(marked)
         elif replace(before, discovered_at=row.discovered_at) != row:
             write.append(replace(row, discovered_at=before.discovered_at))
-    gone = tuple(sorted(name for name in known if name not in newest and name not in used))
+    gone = tuple(sorted(name for name in known if name not in newest and name not in used and name not in uploaded))
     return Merge(write=tuple(write), delete=gone, new=tuple(new), moved=tuple(moved))
 
 

@@ -59,6 +59,7 @@ class Infos:
             standing=row.standing.value,
             standing_reason=row.standing_reason,
             standing_by=_said_by(row),
+            upload=row.body.upload,
             moved=row.moved_ref is not None,
             problem=row.problem,
         )

@@ -9,6 +9,7 @@ from agent_servicing.core import audit
 from agent_servicing.core.model import AgentState, Deployment
 from agent_servicing.core.standing import Hints, Standing, Urgency
 from agent_servicing.core.state import Choice, Door, Written
+from agent_servicing.store.codec import Upload
 
 StoredEvent = audit.StoredEvent
 
@@ -130,6 +131,7 @@ class VersionInfo:
     says whether an upgrade from the running version would be accepted (breaking changes may still need acknowledging). `moved`: the
     source now has another artifact under this name than the one known here. `config_problems`: what its schema has against the
     configuration in force. `standing_by`: who deprecated or withdrew it, "source" when its source did.
+    `upload`: by whom, when, why and on which base it was uploaded, None for a version of the source.
     """
 
     version: str
@@ -154,6 +156,7 @@ class VersionInfo:
     standing: str = "available"
     standing_reason: str = ""
     standing_by: str = ""
+    upload: Upload | None = None
     moved: bool = False
     problem: str = ""
 

@@ -3,6 +3,7 @@
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from pydantic import TypeAdapter
 
@@ -12,6 +13,7 @@ from agent_servicing.core.model import Agent, Deployment, Generation, Instance
 from agent_servicing.core.schedule import Line
 from agent_servicing.core.standing import Standing
 from agent_servicing.core.versions import Change
+from agent_servicing.ports.uploads import ChangedFile
 
 COMPRESSION_LEVEL = 1
 """A deployment that is being watched holds minutes of histograms, mostly zeros: 150 kB become 3 kB in 0.2 ms."""
@@ -27,8 +29,21 @@ class AgentBody:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Upload:
+    """What somebody uploaded as a version: `kind` archive, wheel or diff, made for `base`."""
+
+    base: str
+    kind: str
+    size_bytes: int
+    actor: str
+    at: datetime
+    reason: str
+    changed: tuple[ChangedFile, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class VersionBody:
-    """What a source says about a version, apart from its manifest."""
+    """What a source says about a version, apart from its manifest; or whoever uploaded it."""
 
     author: str = ""
     summary: str = ""
@@ -36,6 +51,7 @@ class VersionBody:
     files: Mapping[str, str] = field(default_factory=dict)
     standing: Standing = Standing.AVAILABLE
     standing_reason: str = ""
+    upload: Upload | None = None
 
 
 _agent = TypeAdapter(AgentBody)

@@ -13,6 +13,7 @@ from agent_servicing.core.manifest import Manifest
 from agent_servicing.core.model import Agent, Deployment
 from agent_servicing.core.standing import Standing
 from agent_servicing.core.status import TERMINAL, WAITING, DeploymentStatus, Verb
+from agent_servicing.ports.uploads import UPLOAD_REF
 from agent_servicing.store import codec
 from agent_servicing.store.codec import AgentBody, VersionBody
 from agent_servicing.store.event_log import stored_event
@@ -189,6 +190,12 @@ async def save_version(connection: AsyncConnection, agent: str, row: VersionRow)
     statement = update(versions).where(versions.c.agent == agent, versions.c.version == row.version).values(**values)
     if (await connection.execute(statement)).rowcount == 0:
         await connection.execute(insert(versions).values(agent=agent, version=row.version, discovered_at=row.discovered_at, **values))
+
+
+async def upload_refs(connection: AsyncConnection) -> list[str]:
+    """The refs of every uploaded version, of all agents."""
+    query = select(versions.c.ref).where(versions.c.ref.startswith(UPLOAD_REF, autoescape=True))
+    return list((await connection.execute(query)).scalars())
 
 
 async def delete_versions(connection: AsyncConnection, agent: str, names: Sequence[str]) -> None:

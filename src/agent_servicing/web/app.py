@@ -14,6 +14,7 @@ from agent_servicing.web import live, pages
 from agent_servicing.web.auth import AuthMiddleware
 from agent_servicing.web.context import Check, EngineStats, WebContext
 from agent_servicing.web.idempotency import IdempotencyMiddleware
+from agent_servicing.web.limits import MAX_BODY_BYTES
 from agent_servicing.web.link_shortcut import LinkShortcut
 from agent_servicing.web.middleware import BodyLimitMiddleware, ObserveMiddleware
 from agent_servicing.web.openapi import describe
@@ -87,7 +88,7 @@ def create_app(
         # Outermost first: every answer gets its headers, nobody unknown gets further than the third, keys belong to a known token.
         middleware=[
             Middleware(ObserveMiddleware, context=context),
-            Middleware(BodyLimitMiddleware),
+            Middleware(BodyLimitMiddleware, upload_bytes=services.patches.bytes_max + MAX_BODY_BYTES),
             Middleware(AuthMiddleware, context=context),
             Middleware(LinkShortcut, context=context),
             Middleware(IdempotencyMiddleware, context=context),

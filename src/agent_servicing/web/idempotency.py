@@ -5,6 +5,7 @@ import hmac
 from typing import Final
 
 import anyio
+from anyio import SpooledTemporaryFile
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -21,6 +22,11 @@ from agent_servicing.web.problems import MEDIA_TYPE, error_response, problem_res
 HEADER: Final = "Idempotency-Key"
 REPLAYED: Final = "Idempotency-Replayed"
 METHODS: Final = frozenset({"POST", "PATCH", "PUT", "DELETE"})
+
+BODY_IN_MEMORY_BYTES: Final = 1024 * 1024
+"""Larger bodies, which only uploads have, wait on the disk until the key is known to be new."""
+
+BODY_CHUNK_BYTES: Final = 256 * 1024
 
 NOT_KEPT: Final = frozenset({400, 401, 403, 408, 413, 415, 422, 429})
 """Refused before anything was tried: the corrected request may use the same key. Nothing from 500 up is kept either."""
@@ -57,29 +63,33 @@ class IdempotencyMiddleware:
             detail = f"{HEADER} must be 1 to {IDEMPOTENCY_KEY_CHARACTERS_MAX} printable ASCII characters."
             await problem_response(request, 422, "bad_idempotency_key", detail)(scope, receive, send)
             return
-        try:
-            stored, body = await self._begin(request, key)
-        except (ServicingError, HTTPException) as error:
-            await error_response(request, error)(scope, receive, send)
-            return
-        if stored is not None:
-            await stored(scope, receive, send)
-            return
-        await _Recorder(self._store, key, request).run(self._app, body, send)
+        async with SpooledTemporaryFile[bytes](max_size=BODY_IN_MEMORY_BYTES) as body:
+            try:
+                stored = await self._begin(request, key, body)
+            except (ServicingError, HTTPException) as error:
+                stored = error_response(request, error)
+            if stored is not None:
+                await stored(scope, receive, send)
+                return
+            await body.seek(0)
+            await _Recorder(self._store, key, request).run(self._app, body, send)
 
-    async def _begin(self, request: Request, key: str) -> tuple[Response | None, bytes]:
-        body = await request.body()
+    async def _begin(self, request: Request, key: str, body: SpooledTemporaryFile[bytes]) -> Response | None:
+        """Reads the body into the file; an answer when this request was answered before."""
         principal = caller_of(request).token_id
         path = request.url.path + ("?" + request.url.query if request.url.query else "")
         # Keyed with the caller's own token, which is stored nowhere: from a plain hash of a body a short secret in it could be guessed.
-        digest = hmac.new((bearer_token(request) or "").encode(), body, hashlib.sha256).hexdigest()
-        stored = await self._store.begin(key=key, principal=principal, method=request.method, path=path, body_hash=digest)
+        digest = hmac.new((bearer_token(request) or "").encode(), digestmod=hashlib.sha256)
+        async for chunk in request.stream():
+            digest.update(chunk)
+            await body.write(chunk)
+        stored = await self._store.begin(key=key, principal=principal, method=request.method, path=path, body_hash=digest.hexdigest())
         if stored is None:
-            return None, body
+            return None
         media_type = "application/json" if stored.status < 400 else MEDIA_TYPE
         answer = Response(stored.body, status_code=stored.status, media_type=media_type if stored.body else None)
         answer.headers[REPLAYED] = "true"
-        return answer, body
+        return answer
 
 
 class _Recorder:
@@ -91,15 +101,16 @@ class _Recorder:
         self._status = 500
         self._parts: list[bytes] = []
 
-    async def run(self, app: ASGIApp, body: bytes, send: Send) -> None:
+    async def run(self, app: ASGIApp, body: SpooledTemporaryFile[bytes], send: Send) -> None:
         sent = False
 
         async def replay_body() -> Message:
             nonlocal sent
             if sent:
                 return await self._request.receive()
-            sent = True
-            return {"type": "http.request", "body": body, "more_body": False}
+            chunk = await body.read(BODY_CHUNK_BYTES)
+            sent = len(chunk) < BODY_CHUNK_BYTES
+            return {"type": "http.request", "body": chunk, "more_body": not sent}
 
         async def record(message: Message) -> None:
             if message["type"] == "http.response.start":

@@ -3,7 +3,7 @@
 from typing import Final
 
 MAX_BODY_BYTES: Final = 1024 * 1024
-"""Largest request body. A manifest is some kilobytes; routes that take archives will name a limit of their own."""
+"""Largest request body. A manifest is some kilobytes; for what uploads files there is the setting `upload_max_mb` besides."""
 
 BODY_SILENCE_SECONDS: Final = 20.0
 """A body that stops arriving for this long is given up; the server itself has no such limit."""

@@ -16,6 +16,9 @@ from agent_servicing.web.problems import error_response, problem_response
 
 log = structlog.get_logger(__name__)
 
+UPLOAD_PATHS: Final = re.compile(r"/api/platform/agents/[^/]+/versions")
+"""Where files are taken in, which are larger than what else is said."""
+
 REQUEST_ID: Final = "X-Request-Id"
 _GIVEN_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
@@ -73,19 +76,31 @@ class ObserveMiddleware:
 
 
 class BodyLimitMiddleware:
-    """Answers 413 for a body over `max_bytes`, at once when its length is announced, and 408 for one that stops arriving."""
+    """Answers 413 for a body over `max_bytes`, at once when its length is announced, and 408 for one that stops arriving.
 
-    def __init__(self, app: ASGIApp, *, max_bytes: int = MAX_BODY_BYTES, silence_seconds: float = BODY_SILENCE_SECONDS) -> None:
+    `upload_bytes` is the limit where files are taken in.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        max_bytes: int = MAX_BODY_BYTES,
+        upload_bytes: int = MAX_BODY_BYTES,
+        silence_seconds: float = BODY_SILENCE_SECONDS,
+    ) -> None:
         self._app = app
-        self._max_bytes, self._silence_seconds = max_bytes, silence_seconds
+        self._max_bytes, self._upload_bytes, self._silence_seconds = max_bytes, upload_bytes, silence_seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        detail = f"The body is larger than {self._max_bytes} bytes."
+        uploads = scope["method"] == "POST" and UPLOAD_PATHS.fullmatch(scope["path"])
+        most = max(self._upload_bytes, self._max_bytes) if uploads else self._max_bytes
+        detail = f"The body is larger than {most} bytes."
         announced = Headers(scope=scope).get("content-length", "0")
-        if announced.isdecimal() and int(announced) > self._max_bytes:
+        if announced.isdecimal() and int(announced) > most:
             await problem_response(Request(scope), 413, "body_too_large", detail)(scope, receive, send)
             return
         seen, complete = 0, False
@@ -101,7 +116,7 @@ class BodyLimitMiddleware:
                 raise HTTPException(408, f"Nothing of the body arrived for {self._silence_seconds:g} s.") from None
             complete = not message.get("more_body", False)
             seen += len(message.get("body", b""))
-            if seen > self._max_bytes:
+            if seen > most:
                 raise HTTPException(413, detail)
             return message
 

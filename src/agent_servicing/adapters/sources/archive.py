@@ -1,12 +1,14 @@
 """A version that lies in an archive: the members of a .tar.gz or .zip, for `PathSource`. What may be written is decided in `members`."""
 
 import gzip
+import lzma
 import stat
+import struct
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator
+from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import IO
@@ -17,14 +19,22 @@ from agent_servicing.core.errors import PermanentError
 ARCHIVE_ENDINGS = (".tar.gz", ".tgz", ".zip")
 """Forms of archives, the preferred one first."""
 
+LINK_BYTES_MAX = 4096
+
+_DAMAGE = (
+    tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError, RuntimeError, ValueError,
+    OverflowError, struct.error, LookupError,
+)  # fmt: skip
+"""What the library's readers raise for bytes that are no archive, or not a whole one."""
+
 HEADER_BYTES_MAX = 16 * 1024**2
 """Most that is unpacked at a time: a tar header may claim any length, and is read into memory whole."""
 
 
-def archive_members(path: Path) -> Iterator[Member]:
+def archive_members(path: Path) -> Generator[Member]:
     """The archive's members in its order. Their content can be read only while the iteration stands at them. Damage is a `PermanentError`."""
-    members = _zip_members(path) if path.name.endswith(".zip") else _tar_members(path)
-    with _damage_told(path):
+    members = _zip_members(path) if path.name.endswith((".zip", ".whl")) else _tar_members(path)
+    with _damage_told(path), closing(members):
         for count, member in enumerate(members, 1):
             if count > MEMBERS_MAX:
                 raise PermanentError(f"{path} holds more than {MEMBERS_MAX} files")
@@ -32,7 +42,7 @@ def archive_members(path: Path) -> Iterator[Member]:
                 yield member
 
 
-def _tar_members(path: Path) -> Iterator[Member]:
+def _tar_members(path: Path) -> Generator[Member]:
     with gzip.open(path) as plain, tarfile.open(fileobj=_Bounded(plain), mode="r:") as tar:  # type: ignore[call-overload]  # reads, seeks, tells
         for info in tar:
             yield _tar_member(tar, info)
@@ -52,7 +62,7 @@ def _tar_member(tar: tarfile.TarFile, info: tarfile.TarInfo) -> Member:
     raise PermanentError(f"{info.name!r} is neither file, folder nor link and cannot be unpacked")
 
 
-def _zip_members(path: Path) -> Iterator[Member]:
+def _zip_members(path: Path) -> Generator[Member]:
     with zipfile.ZipFile(path) as archive:
         for info in archive.infolist():
             mode = info.external_attr >> 16
@@ -60,12 +70,18 @@ def _zip_members(path: Path) -> Iterator[Member]:
             if info.is_dir():
                 yield Member(path=info.filename, kind="folder")
             elif stat.S_ISLNK(mode):
-                yield Member(path=info.filename, kind="link", target=archive.read(info)[:4096].decode(errors="replace"))
+                yield Member(path=info.filename, kind="link", target=_link_target(archive, info))
             else:
                 yield Member(path=info.filename, chunks=content, executable=bool(mode & 0o100))
 
 
-def _chunks(open_member: Callable[[], IO[bytes] | None]) -> Iterator[bytes]:
+def _link_target(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> str:
+    """No more of it is unpacked than a link can hold, whatever it claims to be."""
+    with archive.open(info) as file:
+        return file.read(LINK_BYTES_MAX).decode(errors="replace")
+
+
+def _chunks(open_member: Callable[[], IO[bytes] | None]) -> Generator[bytes]:
     file = open_member()
     if file is not None:
         with file:
@@ -77,7 +93,7 @@ def _chunks(open_member: Callable[[], IO[bytes] | None]) -> Iterator[bytes]:
 def _damage_told(path: Path) -> Generator[None]:
     try:
         yield
-    except (tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+    except _DAMAGE as error:
         raise PermanentError(f"{path} is no archive that can be read: {error}; make it anew") from error
 
 

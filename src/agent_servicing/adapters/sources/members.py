@@ -6,7 +6,8 @@ works on Python 3.11.2, which has no tarfile filters yet.
 """
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Literal
@@ -18,6 +19,9 @@ MEMBERS_MAX = 100_000
 
 BYTES_MAX = 4 * 1024**3
 """Size of one version, unpacked."""
+
+NAME_BYTES_MAX, PATH_BYTES_MAX = 255, 2_000
+"""What file systems take, with room for the folder that it comes into."""
 
 TEXT_BYTES_MAX = 1024**2
 """Size of a text file that is read as a whole: manifest, schema."""
@@ -39,15 +43,21 @@ class Member:
     target: str = ""
 
 
-def unpack(members: Iterable[Member], folder: Path) -> None:
-    """Write them all into the empty `folder`. Raises `PermanentError` naming the first member that may not be written."""
+def unpack(members: Iterable[Member], folder: Path, *, bytes_max: int = BYTES_MAX, same_case: bool = True) -> None:
+    """Write them all into the empty `folder`. Raises `PermanentError` naming the first member that may not be written.
+
+    `same_case` False also refuses names that differ in nothing but case: on other file systems one of them would be lost.
+    """
     links: list[Member] = []
-    budget = _Budget()
+    budget = _Budget(bytes_max)
+    folded: dict[str, str] = {}
     for member in members:
         budget.count()
         parts = checked(member.path)
         if not parts:
             continue
+        if not same_case:
+            _distinct(parts, folded)
         path = folder.joinpath(*parts)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -59,11 +69,21 @@ def unpack(members: Iterable[Member], folder: Path) -> None:
     _link(links, folder)
 
 
+def _distinct(parts: tuple[str, ...], folded: dict[str, str]) -> None:
+    for depth in range(1, len(parts) + 1):
+        name = "/".join(parts[:depth])
+        other = folded.setdefault(name.casefold(), name)
+        if other != name:
+            raise _refused(name, f"differs from {other!r} in nothing but case")
+
+
 def checked(path: str) -> tuple[str, ...]:
     """The parts of a member's path below its folder, empty for the folder itself. Raises `PermanentError` when it leads elsewhere."""
     parts = tuple(part for part in path.split("/") if part not in {"", "."})
     if path.startswith("/") or ".." in parts or "\0" in path:
         raise _refused(path, "leads out of the folder")
+    if any(len(os.fsencode(part)) > NAME_BYTES_MAX for part in parts) or len(os.fsencode(path)) > PATH_BYTES_MAX:
+        raise _refused(path, "has a name that is too long")
     if any(part.lower() == ".git" for part in parts):
         raise _refused(path, "has the name of git's own folder")
     return parts
@@ -124,7 +144,9 @@ def _write(member: Member, path: Path, folder: Path, budget: "_Budget") -> None:
 
 
 def _fill(path: Path, chunks: Iterable[bytes], executable: bool, budget: "_Budget") -> None:
-    with path.open("xb") as file:
+    with ExitStack() as stack, path.open("xb") as file:
+        if isinstance(chunks, Generator):
+            stack.enter_context(closing(chunks))  # else the archive stays open when what it holds is refused
         for chunk in chunks:
             budget.add(len(chunk))
             file.write(chunk)
@@ -160,9 +182,10 @@ def read_chunks(path: Path) -> Iterator[bytes]:
 class _Budget:
     """Counts what is written and refuses more than the limits."""
 
-    def __init__(self) -> None:
+    def __init__(self, bytes_max: int) -> None:
         self._members = 0
         self._bytes = 0
+        self._bytes_max = bytes_max
 
     def count(self) -> None:
         self._members += 1
@@ -171,8 +194,9 @@ class _Budget:
 
     def add(self, size: int) -> None:
         self._bytes += size
-        if self._bytes > BYTES_MAX:
-            raise PermanentError(f"a version of more than {BYTES_MAX // 1024**3} GiB cannot be installed")
+        if self._bytes > self._bytes_max:
+            limit = f"{self._bytes_max // 1024**3} GiB" if self._bytes_max >= 1024**3 else f"{self._bytes_max} bytes"
+            raise PermanentError(f"a version of more than {limit} cannot be installed")
 
 
 def _first_bytes(chunks: Iterable[bytes]) -> bytes:

@@ -2,15 +2,16 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Request, Response
 
 from agent_servicing.core.standing import Standing
 from agent_servicing.services.access import Principal, Role
 from agent_servicing.web.auth import Caller, needs
 from agent_servicing.web.context import Context, WebContext
-from agent_servicing.web.schemas.queries import ChangesQuery
-from agent_servicing.web.schemas.versions import Changes, Refreshed, StandingBody, StandingView, VersionList
-from agent_servicing.web.views.versions import changes_view, refreshed, standing_view, version_list
+from agent_servicing.web.schemas.queries import ChangesQuery, RemoveVersionQuery, UploadQuery
+from agent_servicing.web.schemas.versions import Changes, PatchedView, Refreshed, StandingBody, StandingView, VersionList
+from agent_servicing.web.uploads import upload_operation, uploaded
+from agent_servicing.web.views.versions import changes_view, patched_view, refreshed, standing_view, version_list
 
 router = APIRouter(tags=["Versions"])
 
@@ -27,6 +28,28 @@ async def refresh_versions(context: Context, agent_id: str) -> Refreshed:
     versions = context.services.versions
     new = await versions.refresh(agent_id)
     return refreshed(await versions.list(agent_id), new)
+
+
+@router.post("/agents/{agent_id}/versions", summary="Upload a custom patch", status_code=201, **upload_operation(needs(Role.OPERATOR)))
+async def upload_version(
+    context: Context, caller: Caller, request: Request, response: Response, agent_id: str, query: Annotated[UploadQuery, Query()]
+) -> PatchedView:
+    """An archive (.tar.gz, .zip), a wheel (agents from packages), or a unified diff on a version that is there. It becomes the next
+    `BASE+patch.N`, to be deployed like any other. Nothing stays of one that cannot be unpacked or does not apply.
+    """
+    async with uploaded(request, query) as (wish, chunks):
+        patched = await context.services.patches.upload(agent_id, chunks, wish, actor=caller.name)
+    response.headers["Location"] = f"/api/platform/agents/{agent_id}/versions"
+    return patched_view(patched)
+
+
+@router.delete("/agents/{agent_id}/versions/{version}", summary="Remove a custom patch", status_code=204, **needs(Role.OPERATOR))
+async def remove_version(
+    context: Context, caller: Caller, agent_id: str, version: str, query: Annotated[RemoveVersionQuery, Query()]
+) -> Response:
+    """Only uploaded ones, and only while nothing needs them. The name is not given out again."""
+    await context.services.patches.remove(agent_id, version, reason=query.reason, actor=caller.name)
+    return Response(status_code=204)
 
 
 @router.post("/agents/{agent_id}/versions/{version}/deprecate", summary="Deprecate a version", **needs(Role.OPERATOR))

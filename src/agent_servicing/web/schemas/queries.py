@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from agent_servicing.services.custom_patches import SUMMARY_CHARACTERS_MAX
 from agent_servicing.services.fleet import LOG_LINES_MAX, WINDOW_SECONDS_MAX
 from agent_servicing.web.limits import PAGE_DEFAULT, PAGE_MAX
 from agent_servicing.web.schemas.common import Name, Text, Time
@@ -34,6 +35,22 @@ class ChangesQuery(Query):
 
 class ReasonQuery(Query):
     reason: Text = Field(default="", description="Why; kept in the audit trail")
+
+
+class RemoveVersionQuery(Query):
+    reason: Text = Field(description="Why; kept in the audit trail")
+
+
+class UploadQuery(Query):
+    """What comes along with a file; as fields of a form, or as the query of a plain body."""
+
+    base_version: Name | None = Field(default=None, description="What it was made on; omitted: the version that serves")
+    reason: Text = Field(default="", description="Why; kept in the audit trail, and needed")
+    summary: str = Field(default="", max_length=SUMMARY_CHARACTERS_MAX, description="What the version is; omitted: the reason")
+    changelog: list[Text] = Field(default=[], description="Lines such as `fix: a leak`; may be repeated")
+    security: bool = Field(default=False, description="It closes a security hole")
+    critical: bool = Field(default=False, description="Nobody should stay on the base")
+    file_name: Text = Field(default="", description="The file's name, with a plain body; a wheel needs its own")
 
 
 class RemoveQuery(ReasonQuery):

@@ -33,10 +33,30 @@ _VERSION: dict[str, Any] = {
     "standing": "available",
     "standing_reason": "",
     "standing_by": "",
+    "upload": None,
     "ref": "9f2c1d0",
     "moved": False,
     "problem": "",
 }
+
+
+class ChangedFileView(View):
+    path: str
+    action: str = Field(description="added, changed, removed or renamed")
+    added: int = Field(description="Lines")
+    removed: int
+
+
+class UploadView(View):
+    """Where an uploaded version comes from. `changed` is empty for archives and wheels."""
+
+    base: str
+    kind: str = Field(description="archive, wheel or diff")
+    size_bytes: int = Field(description="What is kept of it")
+    actor: str
+    at: datetime
+    reason: str
+    changed: list[ChangedFileView]
 
 
 class VersionView(View):
@@ -67,6 +87,7 @@ class VersionView(View):
     standing: str = Field(description="available, deprecated (choose another) or withdrawn (cannot be deployed)")
     standing_reason: str
     standing_by: str = Field(description="Who said so; `source` when the source itself did")
+    upload: UploadView | None = Field(description="Null for a version of the source")
     ref: str = Field(description="What names the artifact in its source, such as a commit")
     moved: bool = Field(description="The source now has another artifact under this name")
     problem: str
@@ -120,6 +141,34 @@ class StandingView(View):
     running: bool = Field(description="It serves at this moment, and goes on doing so")
     cancelled: list[str] = Field(description="Upgrades to it that waited, and were cancelled")
     under_way: list[str] = Field(description="Deployments that bring it at this moment")
+
+
+class PatchedView(View):
+    """The version that an upload became."""
+
+    model_config = ConfigDict(
+        json_schema_extra=example(
+            agent_id="WowMemory",
+            version="1.2.5+patch.1",
+            base_version="1.2.5",
+            ref="upload:sha256:9f2c1d0:",
+            upload={
+                "base": "1.2.5",
+                "kind": "diff",
+                "size_bytes": 8192,
+                "actor": "admin",
+                "at": "2026-01-02T02:00:00Z",
+                "reason": "leaks above 5 GB",
+                "changed": [{"path": "wow_memory/store.py", "action": "changed", "added": 2, "removed": 1}],
+            },
+        )
+    )
+
+    agent_id: str
+    version: str
+    base_version: str
+    ref: str
+    upload: UploadView
 
 
 _HINTS: dict[str, Any] = {

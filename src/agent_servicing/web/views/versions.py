@@ -3,12 +3,14 @@
 from collections.abc import Sequence
 from typing import Any
 
+from agent_servicing.services.custom_patches import Patched
 from agent_servicing.services.version_standing import Marked
 from agent_servicing.services.views import ChangesView, VersionInfo, VersionsView
 from agent_servicing.web.schemas.versions import (
     Changes,
     DifferenceView,
     MigrationNote,
+    PatchedView,
     Refreshed,
     RollbackPointView,
     StandingView,
@@ -43,6 +45,18 @@ def changes_view(view: ChangesView) -> Changes:
 def standing_view(marked: Marked) -> StandingView:
     same = ("version", "standing", "reason", "at", "running", "cancelled", "under_way")
     return StandingView.model_validate({"agent_id": marked.agent, "by": marked.actor, **{name: getattr(marked, name) for name in same}})
+
+
+def patched_view(patched: Patched) -> PatchedView:
+    return PatchedView.model_validate(
+        {
+            "agent_id": patched.agent,
+            "version": patched.version,
+            "base_version": patched.upload.base,
+            "ref": patched.ref,
+            "upload": patched.upload,
+        }
+    )
 
 
 def _list(view: VersionsView) -> dict[str, Any]:
