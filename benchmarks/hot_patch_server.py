@@ -31,6 +31,7 @@ from agent_servicing.settings import Settings
 from agent_servicing.store.database import Database
 from agent_servicing.store.sql import SqlStore
 from agent_servicing.testing.memory import MemoryClient, MemoryMetrics, MemoryRouter, MemoryRuntime
+from agent_servicing.testing.outward import MemorySender
 from agent_servicing.web.app import create_app
 from agent_servicing.web.server import uvicorn_config
 
@@ -86,7 +87,13 @@ async def main(instances: int, bus_url: str, folder: Path) -> None:
         async with InstanceChannel(runtime=runtime, clock=clock, secrets=secrets) as channel, anyio.create_task_group() as tasks:
             drivers = {"database": database, "clock": clock, "ids": ids, "bus": bus, "runtime": runtime, "metrics": metrics}
             services = build_services(
-                **drivers, sources={"path": Source()}, settings=settings, secrets=secrets, redactor=redactor, configs=channel
+                **drivers,
+                sources={"path": Source()},
+                settings=settings,
+                secrets=secrets,
+                redactor=redactor,
+                sender=MemorySender(),
+                configs=channel,
             )
             store = SqlStore(database=database, ids=ids, event_retention_count=100_000)
             pulse = Pulse.of(runtime=runtime, router=router, client=client, store=store, clock=clock, interval_seconds=1.0)

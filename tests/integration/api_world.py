@@ -19,6 +19,7 @@ from agent_servicing.core.events import Event
 from agent_servicing.core.limits import Limits
 from agent_servicing.core.manifest import Manifest
 from agent_servicing.core.versions import Change, SourceVersion
+from agent_servicing.ports.outward import Sender
 from agent_servicing.reconcile.engine import Engine
 from agent_servicing.services.access import Role
 from agent_servicing.services.all import Services, build_services
@@ -31,6 +32,7 @@ from agent_servicing.store.sql import SqlStore
 from agent_servicing.testing.channel import MemoryChannel
 from agent_servicing.testing.clock import VirtualClock
 from agent_servicing.testing.memory import MemoryClient, MemoryMetrics, MemoryRouter, MemoryRuntime
+from agent_servicing.testing.outward import MemorySender
 from agent_servicing.web.app import PREFIX, create_app
 
 AGENT = "WowMemory"
@@ -97,6 +99,7 @@ class ApiWorld:
     bus: LocalEventBus
     redactor: Redactor
     channel: MemoryChannel
+    sender: MemorySender = field(default_factory=MemorySender)
     requests_per_second: int = 100
     tokens: dict[str, str] = field(default_factory=dict)
 
@@ -155,11 +158,12 @@ class ApiWorld:
 
 
 @asynccontextmanager
-async def open_world(folder: Path) -> AsyncIterator[ApiWorld]:
+async def open_world(folder: Path, *, sender: Sender | None = None) -> AsyncIterator[ApiWorld]:
     clock, ids, bus, redactor = VirtualClock(), RandomIds(), LocalEventBus(), Redactor()
     settings = Settings(data_dir=folder)
     runtime, router = MemoryRuntime(clock), MemoryRouter()
     metrics, source, channel = MemoryMetrics(clock, router, runtime), MemorySource(), MemoryChannel(clock)
+    memory = MemorySender()
     async with (
         Database.open(f"sqlite:///{folder / 'test.db'}") as database,
         FolderSnapshots(data_dir=folder, clock=clock) as snapshots,
@@ -176,6 +180,7 @@ async def open_world(folder: Path) -> AsyncIterator[ApiWorld]:
             sources={"path": source, "git": source},
             secrets=Secrets(database=database, clock=clock, ids=ids, settings=settings, cipher=Vault(data_dir=folder), redactor=redactor),
             redactor=redactor,
+            sender=sender or memory,
             router=router,
             configs=channel,
             snapshots=snapshots,
@@ -211,6 +216,7 @@ async def open_world(folder: Path) -> AsyncIterator[ApiWorld]:
             bus=bus,
             redactor=redactor,
             channel=channel,
+            sender=memory,
         )
 
 

@@ -23,6 +23,7 @@ from agent_servicing.store.database import Database
 from agent_servicing.store.sql import SqlStore
 from agent_servicing.testing.clock import START, CountingIds, VirtualClock
 from agent_servicing.testing.memory import MemoryMetrics, MemoryRouter, MemoryRuntime
+from agent_servicing.testing.outward import MemorySender
 from tests.store_builders import a_manifest
 
 AGENT = "WowMemory"
@@ -213,6 +214,7 @@ async def open_world(folder: Path) -> AsyncIterator[World]:
                 redactor=(redactor := Redactor()),
             ),
             redactor=redactor,
+            sender=MemorySender(),
         )
         store = SqlStore(database=database, ids=ids, event_retention_count=settings.event_retention_count)
         yield World(services=services, database=database, store=store, clock=clock, bus=bus, source=source, metrics=metrics)

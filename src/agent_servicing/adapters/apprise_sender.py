@@ -9,6 +9,7 @@ import logging
 import re
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote, urlsplit
 
@@ -21,7 +22,7 @@ from agent_servicing.ports import Clock
 from agent_servicing.ports.outward import Described, Letter
 
 if TYPE_CHECKING:
-    from apprise import Apprise, NotifyBase
+    from apprise import Apprise, AppriseAsset, NotifyBase
 
 SEND_SECONDS: Final = 20.0
 """Apprise itself waits 4 s for a connection and 4 s for each piece of an answer; a mail takes several."""
@@ -67,7 +68,7 @@ class AppriseSender:
         if outcome.error is not None:
             raise outcome.error
 
-    def _work(self, target: str, address: str, letter: Letter, outcome: "_Outcome", token: object) -> None:
+    def _work(self, target: str, address: str, letter: Letter, outcome: "_Outcome", token: lowlevel.EventLoopToken) -> None:
         try:
             problem = _send(address, letter)
             outcome.error = TemporaryError(problem) if problem else None
@@ -77,10 +78,8 @@ class AppriseSender:
             outcome.error = TemporaryError(f"Apprise failed with {type(error).__name__}")
         finally:
             self._busy.pop(target, None)
-            try:
+            with suppress(anyio.RunFinishedError):  # the server ended meanwhile; it is sent again when it is back
                 from_thread.run_sync(outcome.done.set, token=token)
-            except anyio.RunFinishedError:
-                pass  # the server ended meanwhile; it is sent again when it is back
 
 
 class _Outcome:
@@ -129,14 +128,20 @@ def _service(address: str) -> "NotifyBase":
     if scheme.lower() in LOCAL:
         raise PermanentError(f"{scheme.lower()}:// reaches nobody but the machine of the server")
     try:
-        _ = urlsplit(address).port  # raises for one that is none
         found = Apprise.instantiate(address, asset=_asset(), suppress_exceptions=True)
     except Exception:  # noqa: BLE001  (whatever a plugin does with an address that it does not like)
         found = None
-    if found is None or not hasattr(found, "service_name"):
+    if found is None or not hasattr(found, "service_name") or (_has_host(found) and not _possible_port(address)):
         known = "is not one of Apprise's" if not re.fullmatch(r"[a-z0-9]{1,20}", scheme.lower()) else f"{scheme.lower()}://"
         raise PermanentError(f"Apprise cannot use this address ({known}): see its list of services for what belongs into one")
-    return found  # type: ignore[no-any-return]
+    return found
+
+
+def _possible_port(address: str) -> bool:
+    try:
+        return urlsplit(address).port != 0
+    except ValueError:
+        return False
 
 
 def _apprise() -> "Apprise":
@@ -145,7 +150,7 @@ def _apprise() -> "Apprise":
     return Apprise(asset=_asset())
 
 
-def _asset() -> object:
+def _asset() -> "AppriseAsset":
     """No file is written, no key made, nobody redirected; and no thread of Apprise's own, which would outlive ours."""
     from apprise import AppriseAsset, PersistentStoreMode  # noqa: PLC0415
 
@@ -163,7 +168,8 @@ def _asset() -> object:
 
 def _has_host(service: "NotifyBase") -> bool:
     """Whether what stands in the host's place is one; in many addresses it is a token."""
-    return any("{host}" in template for template in service.templates)
+    templates: tuple[str, ...] = service.templates
+    return any("{host}" in template for template in templates)
 
 
 def _without_parts(text: str, address: str, *, keep_host: bool) -> str:

@@ -10,6 +10,7 @@ import structlog
 from fastapi import FastAPI
 
 from agent_servicing.adapters.agent_http import HttpAgentClient
+from agent_servicing.adapters.apprise_sender import AppriseSender
 from agent_servicing.adapters.config.channel import InstanceChannel
 from agent_servicing.adapters.registry import installed_drivers, load_driver
 from agent_servicing.adapters.state.epochs import FolderEpochs
@@ -87,6 +88,7 @@ class App:
             tasks.start_soon(self.supervisor.run)
             tasks.start_soon(self._sample)
             tasks.start_soon(self._tell)
+            tasks.start_soon(self.services.telling.outward.run)
             if self.settings.version_refresh_seconds > 0:
                 tasks.start_soon(self._refresh)
 
@@ -102,7 +104,7 @@ class App:
             with suppress(
                 ServicingError, TemporaryError
             ):  # a database that is away is reported by the engine; the log is read on from here
-                await self.services.notifications.follow()
+                await self.services.telling.notifications.follow()
             await self.clock.sleep(NOTIFY_SECONDS)
 
     async def _refresh(self) -> None:
@@ -152,8 +154,11 @@ async def open_app(settings: Settings, *, api_url: str, redactor: Redactor | Non
             await store.drop_leases()
         drivers = {"database": database, "clock": clock, "ids": ids, "bus": bus, "runtime": runtime, "metrics": metrics, "sources": sources}
         reading = {"router": router, "configs": channel, "snapshots": snapshots, "asides": epochs}
-        services = build_services(**drivers, settings=settings, secrets=secrets, redactor=redactor, **reading)
+        services = build_services(
+            **drivers, settings=settings, secrets=secrets, redactor=redactor, sender=AppriseSender(clock=clock), **reading
+        )
         await secrets.load()
+        await services.telling.settings.load()
         engine = _engine(
             settings,
             store=store,

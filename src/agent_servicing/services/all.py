@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from agent_servicing.ports import Clock, EventBus, Ids, InstanceTokens, LimitsInstances, Metrics, Router, Runtime, VersionSource
+from agent_servicing.ports.outward import Sender
 from agent_servicing.ports.state import SetAsides, Snapshots
 from agent_servicing.services.access import Access
 from agent_servicing.services.agent_lock import AgentLock
@@ -17,7 +18,6 @@ from agent_servicing.services.events import EventLog
 from agent_servicing.services.fleet import Fleet
 from agent_servicing.services.generations import Generations
 from agent_servicing.services.idempotency import Idempotency
-from agent_servicing.services.notifications import Notifications
 from agent_servicing.services.redaction import Redactor
 from agent_servicing.services.reports import AgentReports
 from agent_servicing.services.rollback import Rollback
@@ -25,6 +25,7 @@ from agent_servicing.services.schedule import Schedule
 from agent_servicing.services.secret_delivery import SecretDelivery
 from agent_servicing.services.secrets import Secrets
 from agent_servicing.services.states import AgentStates
+from agent_servicing.services.telling import Telling, build_telling
 from agent_servicing.services.upcoming import Preview
 from agent_servicing.services.version_manager import VersionManager
 from agent_servicing.settings import Settings
@@ -53,7 +54,7 @@ class Services:
     secrets: Secrets
     secret_delivery: SecretDelivery
     states: AgentStates
-    notifications: Notifications
+    telling: Telling
 
 
 def build_services(
@@ -68,6 +69,7 @@ def build_services(
     sources: Mapping[str, VersionSource],
     secrets: Secrets,
     redactor: Redactor,
+    sender: Sender,
     router: Router | None = None,
     configs: Known | None = None,
     snapshots: Snapshots | None = None,
@@ -77,6 +79,9 @@ def build_services(
     versions = VersionManager(database=database, clock=clock, ids=ids, bus=bus, settings=settings, sources=sources)
     limitable = runtime.limitable if isinstance(runtime, LimitsInstances) else ()
     hotpatch = ConfigHotpatch(database=database, clock=clock, ids=ids, bus=bus, settings=settings, secrets=secrets, limitable=limitable)
+    telling = build_telling(
+        database=database, clock=clock, ids=ids, bus=bus, settings=settings, secrets=secrets, redactor=redactor, sender=sender
+    )
     fleet = Fleet(
         database=database,
         clock=clock,
@@ -113,7 +118,7 @@ def build_services(
         hotpatch=hotpatch,
         config=ConfigReader(database=database, clock=clock, hotpatch=hotpatch, known=configs, masker=redactor),
         secrets=secrets,
-        notifications=Notifications(database=database, clock=clock, ids=ids, bus=bus, settings=settings),
+        telling=telling,
         secret_delivery=SecretDelivery(database=database, secrets=secrets, hotpatch=hotpatch, fleet=fleet),
         states=AgentStates(database=database, clock=clock, ids=ids, settings=settings, snapshots=snapshots, asides=asides, runtime=runtime),
     )

@@ -51,9 +51,7 @@ class TestResult:
 class Outward:
     """One for the server. `store` opens addresses, `sender` sends."""
 
-    def __init__(
-        self, *, database: Database, clock: Clock, ids: Ids, settings: Settings, store: OutwardStore, sender: Sender
-    ) -> None:
+    def __init__(self, *, database: Database, clock: Clock, ids: Ids, settings: Settings, store: OutwardStore, sender: Sender) -> None:
         self._database, self._clock, self._ids, self._settings = database, clock, ids, settings
         self._store, self._sender = store, sender
         self._working: set[str] = set()
@@ -73,7 +71,7 @@ class Outward:
             return
         give_up_at = self._clock.now() + timedelta(seconds=settings.give_up_seconds)
         full = await outbox.enqueue(connection, made.number, chosen, give_up_at=give_up_at, queue_max=QUEUE_MAX)
-        await self._tell(connection, {name: f"{QUEUE_MAX} wait for it already; newer ones are not kept for it" for name in full})
+        await self._tell(connection, dict.fromkeys(full, f"{QUEUE_MAX} wait for it already; newer ones are not kept for it"))
 
     async def run(self) -> None:
         """Look after all queues until cancelled. A target that is slow holds up nobody but itself."""
@@ -117,7 +115,9 @@ class Outward:
     async def _due(self) -> "list[str]":
         """Targets to be worked on now, marked as such."""
         async with self._database.read() as connection:
-            found = [name for name in await outbox.due_targets(connection, self._clock.now()) if name not in self._working]
+            due = await outbox.due_targets(connection, self._clock.now())
+            known = (await outbox.load_settings(connection)).targets if due else {}
+        found = [name for name in due if name not in self._working and name in known and known[name].enabled]
         self._working.update(found)
         return found
 
@@ -127,6 +127,8 @@ class Outward:
                 pass
         except (ServicingError, TemporaryError) as error:  # the database; the queue is as it was
             log.warning("notifications_postponed", target=target, problem=str(error))
+        except Exception:  # a fault of ours with one target must end neither the server nor the other targets
+            log.exception("notifications_failed", target=target)
         finally:
             self._working.discard(target)
 
@@ -170,7 +172,9 @@ class Outward:
         async with self._database.write() as connection:
             rows = await outbox.target_rows(connection)
             lost = await outbox.give_up(connection, now)
-            words = {name: f"{count} notification{'s' if count > 1 else ''} given up: {rows[name].last_error}" for name, count in lost.items()}
+            words = {
+                name: f"{count} notification{'s' if count > 1 else ''} given up: {rows[name].last_error}" for name, count in lost.items()
+            }
             await self._tell(connection, words)
 
     async def _tell(self, connection: AsyncConnection, problems: "dict[str, str]") -> None:
@@ -181,7 +185,7 @@ class Outward:
     def _events(self, problems: "dict[str, str]") -> Iterator[Event]:
         for target, problem in problems.items():
             data = {"target": target, "problem": problem, "status": "failed"}
-            yield Event(type=TARGET_FAILED, at=self._clock.now(), audit=True, data=data)
+            yield Event(type=TARGET_FAILED, at=self._clock.now(), data=data)
 
 
 def _letter(waiting: Waiting, settings: OutwardSettings) -> Letter:

@@ -10,7 +10,7 @@ from typing import Final
 
 from agent_servicing.core.errors import Conflict, FieldError, Invalid, NotFound, PermanentError
 from agent_servicing.core.events import Event
-from agent_servicing.core.notices import KINDS, Severity
+from agent_servicing.core.notices import KINDS
 from agent_servicing.core.outward import GIVE_UP_SECONDS, SAME_FOR_SECONDS, OutwardSettings, Rule, Target
 from agent_servicing.ports import Clock, Ids
 from agent_servicing.ports.outward import Sender
@@ -128,7 +128,11 @@ class OutwardStore:
         """Raises `PermanentError`, SecretsLocked."""
         if target.secret is None:
             return self._secrets.unseal(_label(target.name), row.sealed)
-        return (await self._secrets.resolve(KEEPER, [target.secret]))[target.secret]
+        return await self._secret(target.secret)
+
+    async def _secret(self, name: str) -> str:
+        """The newest value of a secret that is for everybody."""
+        return (await self._secrets.resolve(KEEPER, [name]))[name]
 
     async def _described(self, number: int, target: NewTarget, before: OutwardSettings) -> Target:
         """The target as it will be kept. The address is not contacted."""
@@ -138,11 +142,8 @@ class OutwardStore:
                 raise _bad_target(number, "url", "is missing: an Apprise URL, or a secret that holds one")
             return replace(known, enabled=target.enabled)
         try:
-            if target.secret is not None:
-                address = (await self._secrets.resolve(KEEPER, [target.secret]))[target.secret]
-            else:
-                address = target.address or ""
-            found = await self._sender.describe(address)
+            address = await self._secret(target.secret) if target.secret is not None else target.address
+            found = await self._sender.describe(address or "")
         except PermanentError as error:
             raise _bad_target(number, "url", str(error)) from None
         return Target(name=target.name, secret=target.secret, shown=found.shown, service=found.service, enabled=target.enabled)
@@ -183,7 +184,9 @@ def _check(new: NewOutward) -> None:
     ranges = (("same_for_seconds", new.same_for_seconds, SAME_FOR_RANGE), ("give_up_seconds", new.give_up_seconds, GIVE_UP_RANGE))
     for name, value, (low, high) in ranges:
         if not low <= value <= high:
-            raise Invalid(f"{name} must be from {low:g} to {high:g}.", errors=(_error(name, f"from {low:g} to {high:g}"),), code="bad_value")
+            raise Invalid(
+                f"{name} must be from {low:g} to {high:g}.", errors=(_error(name, f"from {low:g} to {high:g}"),), code="bad_value"
+            )
     if new.page_url and not PAGE_URL.fullmatch(new.page_url):
         wanted = "must be the address of the page, such as https://servicing.example.org, or empty"
         raise Invalid(f"page_url {wanted}.", errors=(_error("page_url", wanted),), code="bad_value")
@@ -241,13 +244,12 @@ def _changes(before: OutwardSettings, after: OutwardSettings, fresh: "set[str]")
 
 
 def _shown_rule(rule: Rule) -> dict[str, object]:
-    least = rule.least if isinstance(rule.least, Severity) else Severity(rule.least)
     return {
         "name": rule.name,
         "targets": list(rule.targets),
         "agents": list(rule.agents) if rule.agents is not None else None,
         "kinds": list(rule.kinds) if rule.kinds is not None else None,
-        "min_severity": least.value,
+        "min_severity": rule.least.value,
     }
 
 

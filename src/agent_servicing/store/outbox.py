@@ -163,7 +163,7 @@ async def give_up(connection: AsyncConnection, now: datetime) -> Mapping[str, in
     counts = (await connection.execute(select(deliveries.c.target, func.count()).where(over).group_by(deliveries.c.target))).all()
     if counts:
         await connection.execute(delete(deliveries).where(over))
-    return {target: count for target, count in counts}
+    return {row[0]: row[1] for row in counts}
 
 
 def _rule(found: Mapping[str, Any]) -> Rule:

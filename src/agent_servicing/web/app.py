@@ -28,6 +28,7 @@ from agent_servicing.web.routes import (
     flags,
     health,
     link,
+    notification_settings,
     notifications,
     queue,
     reports,
@@ -111,6 +112,7 @@ def create_app(
         audit,
         access,
         notifications,
+        notification_settings,
     ):
         api.include_router(module.router)
     for router in (api, flags.router, health.router, pages.router, live.router):
