@@ -29,6 +29,7 @@ from agent_servicing.services.states import AgentStates
 from agent_servicing.services.telling import Telling, build_telling
 from agent_servicing.services.upcoming import Preview
 from agent_servicing.services.version_manager import VersionManager
+from agent_servicing.services.version_standing import VersionStanding
 from agent_servicing.settings import Settings
 from agent_servicing.store.backup.build import Kept
 from agent_servicing.store.database import Database
@@ -39,6 +40,7 @@ class Services:
     fleet: Fleet
     generations: Generations
     versions: VersionManager
+    standing: VersionStanding
     upgrades: AgentUpgrade
     rollbacks: Rollback
     queue: AgentQueue
@@ -101,6 +103,7 @@ def build_services(
         fleet=fleet,
         generations=Generations(database=database, clock=clock, router=router, known=configs),
         versions=versions,
+        standing=VersionStanding(database=database, clock=clock, ids=ids, bus=bus, settings=settings),
         upgrades=AgentUpgrade(database=database, clock=clock, ids=ids, bus=bus, settings=settings),
         rollbacks=Rollback(database=database, clock=clock, ids=ids, bus=bus, settings=settings, snapshots=snapshots, asides=asides),
         queue=AgentQueue(database=database, clock=clock, ids=ids, bus=bus, settings=settings),
