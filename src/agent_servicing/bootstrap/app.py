@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import anyio
 import structlog
@@ -159,11 +159,8 @@ async def open_app(settings: Settings, *, api_url: str, redactor: Redactor | Non
             await store.drop_leases()
         drivers = {"database": database, "clock": clock, "ids": ids, "bus": bus, "runtime": runtime, "metrics": metrics, "sources": sources}
         reading = {"router": router, "configs": channel, "snapshots": snapshots, "asides": epochs, "kept": KeptFiles(settings)}
-        services = build_services(
-            **drivers, settings=settings, secrets=secrets, redactor=redactor, sender=AppriseSender(clock=clock), **reading
-        )
-        await secrets.load()
-        await services.telling.settings.load()
+        services = build_services(**drivers, settings=settings, secrets=secrets, redactor=redactor, **reading, **_outside(clock))
+        await services.telling.load()
         engine = _engine(
             settings,
             store=store,
@@ -207,6 +204,11 @@ def _readiness(
     supervisor: Supervisor, clock: Clock, router: HasLife, store: SqlStore, ownership: Ownership | None
 ) -> dict[str, Callable[[], Awaitable[None]]]:
     return {"engine": _alive(supervisor, clock), "router": _routing(router), "database": _reachable(store, ownership)}
+
+
+def _outside(clock: Clock) -> dict[str, Any]:
+    """Who tells somebody outside."""
+    return {"sender": AppriseSender(clock=clock)}
 
 
 def _vault(settings: Settings) -> Vault:

@@ -18,6 +18,12 @@ class Telling:
     notifications: Notifications
     outward: Outward
     settings: OutwardStore
+    secrets: Secrets
+
+    async def load(self) -> None:
+        """Once, at the start, before anything is logged that could hold a secret or an address."""
+        await self.secrets.load()
+        await self.settings.load()
 
 
 def build_telling(
@@ -26,4 +32,4 @@ def build_telling(
     store = OutwardStore(database=database, clock=clock, ids=ids, settings=settings, secrets=secrets, redactor=redactor, sender=sender)
     outward = Outward(database=database, clock=clock, ids=ids, settings=settings, store=store, sender=sender)
     notifications = Notifications(database=database, clock=clock, ids=ids, bus=bus, settings=settings, outward=outward)
-    return Telling(notifications=notifications, outward=outward, settings=store)
+    return Telling(notifications=notifications, outward=outward, settings=store, secrets=secrets)
