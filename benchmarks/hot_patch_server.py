@@ -21,6 +21,7 @@ from agent_servicing.bootstrap.serve import EVENT_LOOP, THREAD_SWITCH_SECONDS
 from agent_servicing.core.limits import Limits
 from agent_servicing.core.versions import SourceVersion
 from agent_servicing.manifest import load_manifest
+from agent_servicing.ports.outward import Outside
 from agent_servicing.reconcile.engine import Engine
 from agent_servicing.reconcile.pulse import Pulse
 from agent_servicing.reconcile.supervisor import Supervisor
@@ -31,7 +32,7 @@ from agent_servicing.settings import Settings
 from agent_servicing.store.database import Database
 from agent_servicing.store.sql import SqlStore
 from agent_servicing.testing.memory import MemoryClient, MemoryMetrics, MemoryRouter, MemoryRuntime
-from agent_servicing.testing.outward import MemorySender
+from agent_servicing.testing.outward import MemorySender, MemoryTracker
 from agent_servicing.web.app import create_app
 from agent_servicing.web.server import uvicorn_config
 
@@ -92,7 +93,7 @@ async def main(instances: int, bus_url: str, folder: Path) -> None:
                 settings=settings,
                 secrets=secrets,
                 redactor=redactor,
-                sender=MemorySender(),
+                outside=Outside(sender=MemorySender(), tracker=MemoryTracker()),
                 configs=channel,
             )
             store = SqlStore(database=database, ids=ids, event_retention_count=100_000)

@@ -19,7 +19,7 @@ from agent_servicing.core.events import Event
 from agent_servicing.core.limits import Limits
 from agent_servicing.core.manifest import Manifest
 from agent_servicing.core.versions import Change, SourceVersion
-from agent_servicing.ports.outward import Sender
+from agent_servicing.ports.outward import Outside, Sender
 from agent_servicing.reconcile.engine import Engine
 from agent_servicing.services.access import Role
 from agent_servicing.services.all import Services, build_services
@@ -32,7 +32,7 @@ from agent_servicing.store.sql import SqlStore
 from agent_servicing.testing.channel import MemoryChannel
 from agent_servicing.testing.clock import VirtualClock
 from agent_servicing.testing.memory import MemoryClient, MemoryMetrics, MemoryRouter, MemoryRuntime
-from agent_servicing.testing.outward import MemorySender
+from agent_servicing.testing.outward import MemorySender, MemoryTracker
 from agent_servicing.web.app import PREFIX, create_app
 
 AGENT = "WowMemory"
@@ -100,6 +100,7 @@ class ApiWorld:
     redactor: Redactor
     channel: MemoryChannel
     sender: MemorySender = field(default_factory=MemorySender)
+    tracker: MemoryTracker = field(default_factory=MemoryTracker)
     requests_per_second: int = 100
     tokens: dict[str, str] = field(default_factory=dict)
 
@@ -163,7 +164,7 @@ async def open_world(folder: Path, *, sender: Sender | None = None) -> AsyncIter
     settings = Settings(data_dir=folder)
     runtime, router = MemoryRuntime(clock), MemoryRouter()
     metrics, source, channel = MemoryMetrics(clock, router, runtime), MemorySource(), MemoryChannel(clock)
-    memory = MemorySender()
+    memory, tracker = MemorySender(), MemoryTracker()
     async with (
         Database.open(f"sqlite:///{folder / 'test.db'}") as database,
         FolderSnapshots(data_dir=folder, clock=clock) as snapshots,
@@ -180,7 +181,7 @@ async def open_world(folder: Path, *, sender: Sender | None = None) -> AsyncIter
             sources={"path": source, "git": source},
             secrets=Secrets(database=database, clock=clock, ids=ids, settings=settings, cipher=Vault(data_dir=folder), redactor=redactor),
             redactor=redactor,
-            sender=sender or memory,
+            outside=Outside(sender=sender or memory, tracker=tracker),
             router=router,
             configs=channel,
             snapshots=snapshots,
@@ -217,6 +218,7 @@ async def open_world(folder: Path, *, sender: Sender | None = None) -> AsyncIter
             redactor=redactor,
             channel=channel,
             sender=memory,
+            tracker=tracker,
         )
 
 

@@ -13,6 +13,7 @@ from agent_servicing.core.model import AgentState, Deployment, Generation, Insta
 from agent_servicing.core.status import DeploymentStatus, InstanceStatus
 from agent_servicing.core.versions import Change, SourceVersion
 from agent_servicing.ports import Commit
+from agent_servicing.ports.outward import Outside
 from agent_servicing.services.agent_upgrade import UpgradeRequest
 from agent_servicing.services.all import Services, build_services
 from agent_servicing.services.redaction import Redactor
@@ -23,7 +24,7 @@ from agent_servicing.store.database import Database
 from agent_servicing.store.sql import SqlStore
 from agent_servicing.testing.clock import START, CountingIds, VirtualClock
 from agent_servicing.testing.memory import MemoryMetrics, MemoryRouter, MemoryRuntime
-from agent_servicing.testing.outward import MemorySender
+from agent_servicing.testing.outward import MemorySender, MemoryTracker
 from tests.store_builders import a_manifest
 
 AGENT = "WowMemory"
@@ -214,7 +215,7 @@ async def open_world(folder: Path) -> AsyncIterator[World]:
                 redactor=(redactor := Redactor()),
             ),
             redactor=redactor,
-            sender=MemorySender(),
+            outside=Outside(sender=MemorySender(), tracker=MemoryTracker()),
         )
         store = SqlStore(database=database, ids=ids, event_retention_count=settings.event_retention_count)
         yield World(services=services, database=database, store=store, clock=clock, bus=bus, source=source, metrics=metrics)

@@ -13,6 +13,7 @@ from fastapi import FastAPI
 from agent_servicing.adapters.agent_http import HttpAgentClient
 from agent_servicing.adapters.apprise_sender import AppriseSender
 from agent_servicing.adapters.config.channel import InstanceChannel
+from agent_servicing.adapters.issue_trackers import IssueTrackers
 from agent_servicing.adapters.registry import installed_drivers, load_driver
 from agent_servicing.adapters.state.epochs import FolderEpochs
 from agent_servicing.adapters.state.hooks import StateHooks
@@ -40,6 +41,7 @@ from agent_servicing.ports import (
     Verifier,
     VersionSource,
 )
+from agent_servicing.ports.outward import Outside
 from agent_servicing.ports.state import Restores, Snapshots
 from agent_servicing.reconcile.engine import Engine
 from agent_servicing.reconcile.pulse import Pulse
@@ -92,6 +94,7 @@ class App:
             tasks.start_soon(self._sample)
             tasks.start_soon(self._tell)
             tasks.start_soon(self.services.telling.outward.run)
+            tasks.start_soon(self.services.telling.issues.run)
             tasks.start_soon(self.services.backups.run)
             if self.settings.version_refresh_seconds > 0:
                 tasks.start_soon(self._refresh)
@@ -208,7 +211,7 @@ def _readiness(
 
 def _outside(clock: Clock) -> dict[str, Any]:
     """Who tells somebody outside."""
-    return {"sender": AppriseSender(clock=clock)}
+    return {"outside": Outside(sender=AppriseSender(clock=clock), tracker=IssueTrackers())}
 
 
 def _vault(settings: Settings) -> Vault:

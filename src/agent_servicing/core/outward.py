@@ -1,8 +1,9 @@
-"""Who is told what outside of the server: targets, rules, and which targets one notification goes to. Pure; used by `services.outward`."""
+"""Who is told what outside of the server: targets, rules, and which targets one notification goes to; and where reports are
+opened as issues. Pure; used by `services.outward` and `services.issues`."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, field
+from typing import Final, Literal
 
 from agent_servicing.core.notices import Severity
 
@@ -63,3 +64,24 @@ class OutwardSettings:
 def pause_seconds(failures: int) -> float:
     """How long to leave a target alone after so many failures in a row (1 or more)."""
     return BACKOFF_SECONDS[min(failures, len(BACKOFF_SECONDS)) - 1]
+
+
+TrackerKind = Literal["none", "github", "gitlab", "webhook"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrackerSettings:
+    """Where reports are opened as issues. `project` is `owner/name`, or what GitLab calls a project; `projects` names others for some agents.
+    `secret` is the name of the secret that holds the token, or signs what a webhook gets.
+    """
+
+    revision: int = 0
+    kind: TrackerKind = "none"
+    base_url: str = ""
+    project: str = ""
+    projects: Mapping[str, str] = field(default_factory=dict)
+    labels: tuple[str, ...] = ()
+    secret: str | None = None
+
+    def project_of(self, agent: str) -> str:
+        return self.projects.get(agent, self.project)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from agent_servicing.ports import Clock, EventBus, Ids, InstanceTokens, LimitsInstances, Metrics, Router, Runtime, VersionSource
-from agent_servicing.ports.outward import Sender
+from agent_servicing.ports.outward import Outside
 from agent_servicing.ports.state import SetAsides, Snapshots
 from agent_servicing.services.access import Access
 from agent_servicing.services.agent_lock import AgentLock
@@ -74,7 +74,7 @@ def build_services(
     sources: Mapping[str, VersionSource],
     secrets: Secrets,
     redactor: Redactor,
-    sender: Sender,
+    outside: Outside,
     router: Router | None = None,
     configs: Known | None = None,
     snapshots: Snapshots | None = None,
@@ -86,7 +86,15 @@ def build_services(
     limitable = runtime.limitable if isinstance(runtime, LimitsInstances) else ()
     hotpatch = ConfigHotpatch(database=database, clock=clock, ids=ids, bus=bus, settings=settings, secrets=secrets, limitable=limitable)
     telling = build_telling(
-        database=database, clock=clock, ids=ids, bus=bus, settings=settings, secrets=secrets, redactor=redactor, sender=sender
+        database=database,
+        clock=clock,
+        ids=ids,
+        bus=bus,
+        settings=settings,
+        secrets=secrets,
+        masks=redactor,
+        outside=outside,
+        runtime=runtime,
     )
     fleet = Fleet(
         database=database,
@@ -111,13 +119,7 @@ def build_services(
         schedule=Schedule(database=database, clock=clock, ids=ids, bus=bus, settings=settings),
         preview=Preview(database=database, clock=clock, settings=settings),
         audit=AuditLogger(database=database),
-        access=Access(
-            database=database,
-            clock=clock,
-            ids=ids,
-            settings=settings,
-            instances=runtime if isinstance(runtime, InstanceTokens) else None,
-        ),
+        access=Access(database=database, clock=clock, ids=ids, settings=settings, instances=_tokens(runtime)),
         idempotency=Idempotency(database=database, clock=clock),
         events=EventLog(database=database),
         reports=AgentReports(database=database, clock=clock),
@@ -130,3 +132,7 @@ def build_services(
         secret_delivery=SecretDelivery(database=database, secrets=secrets, hotpatch=hotpatch, fleet=fleet),
         states=AgentStates(database=database, clock=clock, ids=ids, settings=settings, snapshots=snapshots, asides=asides, runtime=runtime),
     )
+
+
+def _tokens(runtime: Runtime) -> InstanceTokens | None:
+    return runtime if isinstance(runtime, InstanceTokens) else None

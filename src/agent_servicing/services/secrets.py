@@ -22,7 +22,7 @@ from agent_servicing.ports import Cipher, Clock, Ids
 from agent_servicing.services.redaction import Redactor
 from agent_servicing.services.transaction import record, shown
 from agent_servicing.settings import Settings
-from agent_servicing.store import outbox, queries
+from agent_servicing.store import issues, outbox, queries
 from agent_servicing.store import secrets as table
 from agent_servicing.store.database import Database
 from agent_servicing.store.secrets import SecretRow, SecretUse
@@ -158,9 +158,9 @@ class Secrets:
                 where = shown(sorted({f"{use.agent} ({use.revision})" for use in uses}))
                 hint = "Take the reference out of those configurations first; those that a rollback would bring back count too."
                 raise Conflict(f"{name} is needed by {where}.", hint=hint, code="secret_in_use")
-            needed = (await outbox.secrets_named(connection)).get(name)
+            needed = {**await outbox.secrets_named(connection), **await issues.secret_named(connection)}.get(name)
             if needed is not None:
-                raise Conflict(f"{name} is needed by {needed}.", hint="Give that another address first.", code="secret_in_use")
+                raise Conflict(f"{name} is needed by {needed}.", hint="Change that first.", code="secret_in_use")
             now = self._clock.now()
             await table.empty_secret(connection, name, now)
             data = {"name": name, "version": kept[0].version, "fingerprint": kept[0].fingerprint, "status": "success"}

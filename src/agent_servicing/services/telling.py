@@ -1,9 +1,12 @@
-"""What tells people things, in one value: notifications, where they are sent, and the sending. Built with the others by `services.all`."""
+"""What tells people things, in one value: notifications, where they are sent, the sending, and reports. Built with the others by `services.all`."""
 
 from dataclasses import dataclass
 
-from agent_servicing.ports import Clock, EventBus, Ids
-from agent_servicing.ports.outward import Sender
+from agent_servicing.ports import Clock, EventBus, Ids, Runtime
+from agent_servicing.ports.outward import Outside
+from agent_servicing.services.issue_facts import FactFinder
+from agent_servicing.services.issue_settings import IssueSettings
+from agent_servicing.services.issues import Issues
 from agent_servicing.services.notifications import Notifications
 from agent_servicing.services.outward import Outward
 from agent_servicing.services.outward_settings import OutwardStore
@@ -18,6 +21,8 @@ class Telling:
     notifications: Notifications
     outward: Outward
     settings: OutwardStore
+    issues: Issues
+    tracker: IssueSettings
     secrets: Secrets
 
     async def load(self) -> None:
@@ -27,9 +32,23 @@ class Telling:
 
 
 def build_telling(
-    *, database: Database, clock: Clock, ids: Ids, bus: EventBus, settings: Settings, secrets: Secrets, redactor: Redactor, sender: Sender
+    *,
+    database: Database,
+    clock: Clock,
+    ids: Ids,
+    bus: EventBus,
+    settings: Settings,
+    secrets: Secrets,
+    masks: Redactor,
+    outside: Outside,
+    runtime: Runtime,
 ) -> Telling:
-    store = OutwardStore(database=database, clock=clock, ids=ids, settings=settings, secrets=secrets, redactor=redactor, sender=sender)
-    outward = Outward(database=database, clock=clock, ids=ids, settings=settings, store=store, sender=sender)
+    store = OutwardStore(database=database, clock=clock, ids=ids, settings=settings, secrets=secrets, redactor=masks, sender=outside.sender)
+    outward = Outward(database=database, clock=clock, ids=ids, settings=settings, store=store, sender=outside.sender)
     notifications = Notifications(database=database, clock=clock, ids=ids, bus=bus, settings=settings, outward=outward)
-    return Telling(notifications=notifications, outward=outward, settings=store, secrets=secrets)
+    where = IssueSettings(database=database, clock=clock, ids=ids, settings=settings, secrets=secrets)
+    facts = FactFinder(database=database, runtime=runtime, masker=masks)
+    issues = Issues(
+        database=database, clock=clock, ids=ids, settings=settings, where=where, facts=facts, masker=masks, tracker=outside.tracker
+    )
+    return Telling(notifications=notifications, outward=outward, settings=store, issues=issues, tracker=where, secrets=secrets)

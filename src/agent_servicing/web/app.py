@@ -28,6 +28,7 @@ from agent_servicing.web.routes import (
     config,
     flags,
     health,
+    issues,
     link,
     notification_settings,
     notifications,
@@ -114,6 +115,7 @@ def create_app(
         access,
         notifications,
         notification_settings,
+        issues,
         backups,
     ):
         api.include_router(module.router)
