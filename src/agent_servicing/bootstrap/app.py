@@ -18,6 +18,7 @@ from agent_servicing.adapters.state.snapshots import FolderSnapshots
 from agent_servicing.adapters.system import RandomIds, SystemClock
 from agent_servicing.adapters.vault import Vault
 from agent_servicing.adapters.verification.verifier import ProcessVerifier
+from agent_servicing.bootstrap.staging import open_staging
 from agent_servicing.core.errors import PermanentError, ServicingError, TemporaryError, Unavailable
 from agent_servicing.core.limits import Limits
 from agent_servicing.ports import (
@@ -39,6 +40,7 @@ from agent_servicing.ports import (
 from agent_servicing.ports.state import Restores, Snapshots
 from agent_servicing.reconcile.engine import Engine
 from agent_servicing.reconcile.pulse import Pulse
+from agent_servicing.reconcile.staging.reconciler import StagingReconciler
 from agent_servicing.reconcile.supervisor import Supervisor
 from agent_servicing.services.all import Services, build_services
 from agent_servicing.services.redaction import Redactor
@@ -67,6 +69,7 @@ class App:
     asgi: FastAPI
     services: Services
     supervisor: Supervisor
+    staging: StagingReconciler
     admin_token: str
     router_url: str
     settings: Settings
@@ -82,6 +85,7 @@ class App:
         """The engine and the timers, until cancelled."""
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self.supervisor.run)
+            tasks.start_soon(self.staging.run)
             tasks.start_soon(self._sample)
             if self.settings.version_refresh_seconds > 0:
                 tasks.start_soon(self._refresh)
@@ -158,6 +162,9 @@ async def open_app(settings: Settings, *, api_url: str, redactor: Redactor | Non
             masker=redactor,
             channel=channel,
         )
+        given = {"database": database, "clock": clock, "ids": ids, "bus": bus, "live": runtime, "masker": redactor, "client": client}
+        opening = open_staging(settings, **given, snapshots=snapshots, channel=channel, router_url=router.url)
+        staging = await stack.enter_async_context(opening)
         lease_seconds, concurrency = settings.lease_seconds, settings.max_concurrent_reconciles
         supervisor = Supervisor(engine=engine, store=store, bus=bus, clock=clock, lease_seconds=lease_seconds, concurrency=concurrency)
         asgi = create_app(
@@ -174,6 +181,7 @@ async def open_app(settings: Settings, *, api_url: str, redactor: Redactor | Non
             asgi=asgi,
             services=services,
             supervisor=supervisor,
+            staging=staging,
             admin_token=await services.access.ensure_admin_token(settings.data_dir),
             router_url=router.url,
             settings=settings,

@@ -22,6 +22,7 @@ from agent_servicing.services.rollback import Rollback
 from agent_servicing.services.schedule import Schedule
 from agent_servicing.services.secret_delivery import SecretDelivery
 from agent_servicing.services.secrets import Secrets
+from agent_servicing.services.staging import Staging
 from agent_servicing.services.states import AgentStates
 from agent_servicing.services.upcoming import Preview
 from agent_servicing.services.version_manager import VersionManager
@@ -51,6 +52,7 @@ class Services:
     secrets: Secrets
     secret_delivery: SecretDelivery
     states: AgentStates
+    staging: Staging
     workload: Workload
 
 
@@ -109,6 +111,7 @@ def build_services(
         hotpatch=hotpatch,
         config=ConfigReader(database=database, clock=clock, hotpatch=hotpatch, known=configs, masker=redactor),
         secrets=secrets,
+        staging=Staging(database=database, clock=clock, ids=ids, bus=bus, settings=settings),
         workload=Workload(metrics=metrics, clock=clock, known=configs),
         secret_delivery=SecretDelivery(database=database, secrets=secrets, hotpatch=hotpatch, fleet=fleet),
         states=AgentStates(database=database, clock=clock, ids=ids, settings=settings, snapshots=snapshots, asides=asides, runtime=runtime),

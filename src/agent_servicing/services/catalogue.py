@@ -121,7 +121,10 @@ def compatibility(rows: Sequence[VersionRow], current: str | None, row: VersionR
     return True, f"can follow {current}" + (", once its breaking changes are acknowledged" if breaks else "")
 
 
-def version_info(rows: Sequence[VersionRow], row: VersionRow, *, current: str | None, record: Record) -> VersionInfo:
+def version_info(
+    rows: Sequence[VersionRow], row: VersionRow, *, current: str | None, record: Record, results: Mapping[str, str] | None = None
+) -> VersionInfo:
+    """`results`: what its newest staging run came to."""
     upgradable, sentence = compatibility(rows, current, row)
     return VersionInfo(
         version=row.version,
@@ -135,6 +138,7 @@ def version_info(rows: Sequence[VersionRow], row: VersionRow, *, current: str | 
         changelog=by_kind(row.body.changes),
         breaking_changes=breaking_notes([row]),
         migration_notes=row.manifest.upgrade.migration_notes,
+        test_results=results or {},
         deployment_count=record.total,
         success_rate=round(100 * record.completed / record.finished, 1) if record.finished else None,
         compatibility=sentence,
