@@ -48,7 +48,7 @@ class Servicing:
     ) -> None:
         self.around = around or Surroundings.read()
         self.conversation_header = conversation_header
-        self.work = Work()
+        self.work = Work(on_idle=self._report_soon)
         self.state = StateHooks(writes=state_writes, reads=state_reads)
         self.flags: Mapping[str, Any] = {}
         self._kept = Kept(self.around.cache if self.around.connected else None, self.around.instance)
@@ -183,8 +183,7 @@ class Servicing:
             self.work.resume()
         else:
             self.work.drain(deadline_seconds)
-        if self._link is not None:
-            self._link.report_soon()
+        self._report_soon()
 
     def mount(self, app: Any) -> Any:
         """Put the SDK in front of an application. FastAPI and Starlette are changed in place; a plain ASGI application comes back wrapped."""
@@ -232,6 +231,9 @@ class Servicing:
 
     def _now(self, state: Any, reason: str) -> None:
         self.work.state, self.work.reason = state, reason
+        self._report_soon()
+
+    def _report_soon(self) -> None:
         if self._link is not None:
             self._link.report_soon()
 

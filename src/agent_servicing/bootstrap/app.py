@@ -58,6 +58,9 @@ log = structlog.get_logger(__name__)
 SAMPLE_SECONDS = 5.0
 """Between readings of every agent's counters for the metrics view."""
 
+NOTIFY_SECONDS = 1.0
+"""Between looks at what people are to be told of."""
+
 ENGINE_SILENCE_SECONDS = 15.0
 """An engine that has not looped for so long is not alive; a loop never takes longer than a second."""
 
@@ -87,6 +90,7 @@ class App:
             tasks.start_soon(self.supervisor.run)
             tasks.start_soon(self.staging.run)
             tasks.start_soon(self._sample)
+            tasks.start_soon(self._tell)
             if self.settings.version_refresh_seconds > 0:
                 tasks.start_soon(self._refresh)
 
@@ -96,6 +100,14 @@ class App:
             with suppress(TemporaryError):  # a database that is away is reported by the engine
                 await self.services.fleet.sample()
             await self.clock.sleep(SAMPLE_SECONDS)
+
+    async def _tell(self) -> None:
+        while True:
+            with suppress(
+                ServicingError, TemporaryError
+            ):  # a database that is away is reported by the engine; the log is read on from here
+                await self.services.notifications.follow()
+            await self.clock.sleep(NOTIFY_SECONDS)
 
     async def _refresh(self) -> None:
         while True:
@@ -143,9 +155,8 @@ async def open_app(settings: Settings, *, api_url: str, redactor: Redactor | Non
         if settings.database_url is None or ownership is not None:
             await store.drop_leases()
         drivers = {"database": database, "clock": clock, "ids": ids, "bus": bus, "runtime": runtime, "metrics": metrics, "sources": sources}
-        services = build_services(
-            **drivers, settings=settings, secrets=secrets, redactor=redactor, configs=channel, snapshots=snapshots, asides=epochs
-        )
+        reading = {"router": router, "configs": channel, "snapshots": snapshots, "asides": epochs}
+        services = build_services(**drivers, settings=settings, secrets=secrets, redactor=redactor, **reading)
         await secrets.load()
         engine = _engine(
             settings,
@@ -167,15 +178,16 @@ async def open_app(settings: Settings, *, api_url: str, redactor: Redactor | Non
         staging = await stack.enter_async_context(opening)
         lease_seconds, concurrency = settings.lease_seconds, settings.max_concurrent_reconciles
         supervisor = Supervisor(engine=engine, store=store, bus=bus, clock=clock, lease_seconds=lease_seconds, concurrency=concurrency)
+        ready, link = _readiness(supervisor, clock, router, store, ownership), channel.link if channel is not None else None
         asgi = create_app(
             services,
             settings=settings,
             clock=clock,
             ids=ids,
             bus=bus,
-            readiness=_readiness(supervisor, clock, router, store, ownership),
+            readiness=ready,
             engine=lambda: _stats(supervisor),
-            instance_link=channel.link if channel is not None else None,
+            instance_link=link,
         )
         yield App(
             asgi=asgi,
