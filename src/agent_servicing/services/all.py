@@ -11,6 +11,7 @@ from agent_servicing.services.agent_queue import AgentQueue
 from agent_servicing.services.agent_upgrade import AgentUpgrade
 from agent_servicing.services.analysis import Analysis
 from agent_servicing.services.audit_logger import AuditLogger
+from agent_servicing.services.backups import Backups
 from agent_servicing.services.config_hotpatch import ConfigHotpatch
 from agent_servicing.services.config_reader import ConfigReader, Known
 from agent_servicing.services.events import EventLog
@@ -28,7 +29,9 @@ from agent_servicing.services.staging import Staging
 from agent_servicing.services.states import AgentStates
 from agent_servicing.services.upcoming import Preview
 from agent_servicing.services.version_manager import VersionManager
+from agent_servicing.services.version_standing import VersionStanding
 from agent_servicing.settings import Settings
+from agent_servicing.store.backup.build import Kept
 from agent_servicing.store.database import Database
 
 
@@ -37,6 +40,7 @@ class Services:
     fleet: Fleet
     generations: Generations
     versions: VersionManager
+    standing: VersionStanding
     upgrades: AgentUpgrade
     rollbacks: Rollback
     queue: AgentQueue
@@ -56,6 +60,7 @@ class Services:
     states: AgentStates
     staging: Staging
     notifications: Notifications
+    backups: Backups
 
 
 def build_services(
@@ -74,6 +79,7 @@ def build_services(
     configs: Known | None = None,
     snapshots: Snapshots | None = None,
     asides: SetAsides | None = None,
+    kept: Kept | None = None,
 ) -> Services:
     """Wire the services to one database and the drivers they read from. `redactor` is told every secret; the engine and the log use it too."""
     versions = VersionManager(database=database, clock=clock, ids=ids, bus=bus, settings=settings, sources=sources)
@@ -94,6 +100,7 @@ def build_services(
         fleet=fleet,
         generations=Generations(database=database, clock=clock, router=router, known=configs),
         versions=versions,
+        standing=VersionStanding(database=database, clock=clock, ids=ids, bus=bus, settings=settings),
         upgrades=AgentUpgrade(database=database, clock=clock, ids=ids, bus=bus, settings=settings),
         rollbacks=Rollback(database=database, clock=clock, ids=ids, bus=bus, settings=settings, snapshots=snapshots, asides=asides),
         queue=AgentQueue(database=database, clock=clock, ids=ids, bus=bus, settings=settings),
@@ -117,6 +124,7 @@ def build_services(
         secrets=secrets,
         staging=Staging(database=database, clock=clock, ids=ids, bus=bus, settings=settings),
         notifications=Notifications(database=database, clock=clock, ids=ids, bus=bus, settings=settings),
+        backups=Backups(database=database, clock=clock, ids=ids, settings=settings, kept=kept),
         secret_delivery=SecretDelivery(database=database, secrets=secrets, hotpatch=hotpatch, fleet=fleet),
         states=AgentStates(database=database, clock=clock, ids=ids, settings=settings, snapshots=snapshots, asides=asides, runtime=runtime),
     )

@@ -24,6 +24,7 @@ from agent_servicing.web.routes import (
     agents,
     analysis,
     audit,
+    backups,
     config,
     flags,
     health,
@@ -113,6 +114,7 @@ def create_app(
         audit,
         access,
         notifications,
+        backups,
     ):
         api.include_router(module.router)
     for router in (api, flags.router, health.router, pages.router, live.router):
