@@ -25,6 +25,7 @@ from agent_servicing.services.rollback import Rollback
 from agent_servicing.services.schedule import Schedule
 from agent_servicing.services.secret_delivery import SecretDelivery
 from agent_servicing.services.secrets import Secrets
+from agent_servicing.services.staging import Staging
 from agent_servicing.services.states import AgentStates
 from agent_servicing.services.telling import Telling, build_telling
 from agent_servicing.services.upcoming import Preview
@@ -59,6 +60,7 @@ class Services:
     secret_delivery: SecretDelivery
     states: AgentStates
     telling: Telling
+    staging: Staging
     backups: Backups
 
 
@@ -83,18 +85,10 @@ def build_services(
 ) -> Services:
     """Wire the services to one database and the drivers they read from. `redactor` is told every secret; the engine and the log use it too."""
     versions = VersionManager(database=database, clock=clock, ids=ids, bus=bus, settings=settings, sources=sources)
-    limitable = runtime.limitable if isinstance(runtime, LimitsInstances) else ()
-    hotpatch = ConfigHotpatch(database=database, clock=clock, ids=ids, bus=bus, settings=settings, secrets=secrets, limitable=limitable)
+    able = _limitable(runtime)
+    hotpatch = ConfigHotpatch(database=database, clock=clock, ids=ids, bus=bus, settings=settings, secrets=secrets, limitable=able)
     telling = build_telling(
-        database=database,
-        clock=clock,
-        ids=ids,
-        bus=bus,
-        settings=settings,
-        secrets=secrets,
-        masks=redactor,
-        outside=outside,
-        runtime=runtime,
+        database=database, clock=clock, ids=ids, bus=bus, settings=settings, secrets=secrets, masks=redactor, to=outside, of=runtime
     )
     fleet = Fleet(
         database=database,
@@ -128,6 +122,7 @@ def build_services(
         config=ConfigReader(database=database, clock=clock, hotpatch=hotpatch, known=configs, masker=redactor),
         secrets=secrets,
         telling=telling,
+        staging=Staging(database=database, clock=clock, ids=ids, bus=bus, settings=settings),
         backups=Backups(database=database, clock=clock, ids=ids, settings=settings, kept=kept),
         secret_delivery=SecretDelivery(database=database, secrets=secrets, hotpatch=hotpatch, fleet=fleet),
         states=AgentStates(database=database, clock=clock, ids=ids, settings=settings, snapshots=snapshots, asides=asides, runtime=runtime),
@@ -136,3 +131,7 @@ def build_services(
 
 def _tokens(runtime: Runtime) -> InstanceTokens | None:
     return runtime if isinstance(runtime, InstanceTokens) else None
+
+
+def _limitable(runtime: Runtime) -> frozenset[str]:
+    return runtime.limitable if isinstance(runtime, LimitsInstances) else frozenset()

@@ -40,15 +40,14 @@ def build_telling(
     settings: Settings,
     secrets: Secrets,
     masks: Redactor,
-    outside: Outside,
-    runtime: Runtime,
+    to: Outside,
+    of: Runtime,
 ) -> Telling:
-    store = OutwardStore(database=database, clock=clock, ids=ids, settings=settings, secrets=secrets, redactor=masks, sender=outside.sender)
-    outward = Outward(database=database, clock=clock, ids=ids, settings=settings, store=store, sender=outside.sender)
+    """`to`: whoever is told outside; `of`: whose instances' logs reports are made of."""
+    store = OutwardStore(database=database, clock=clock, ids=ids, settings=settings, secrets=secrets, redactor=masks, sender=to.sender)
+    outward = Outward(database=database, clock=clock, ids=ids, settings=settings, store=store, sender=to.sender)
     notifications = Notifications(database=database, clock=clock, ids=ids, bus=bus, settings=settings, outward=outward)
     where = IssueSettings(database=database, clock=clock, ids=ids, settings=settings, secrets=secrets)
-    facts = FactFinder(database=database, runtime=runtime, masker=masks)
-    issues = Issues(
-        database=database, clock=clock, ids=ids, settings=settings, where=where, facts=facts, masker=masks, tracker=outside.tracker
-    )
+    facts = FactFinder(database=database, runtime=of, masker=masks)
+    issues = Issues(database=database, clock=clock, ids=ids, settings=settings, where=where, facts=facts, masker=masks, tracker=to.tracker)
     return Telling(notifications=notifications, outward=outward, settings=store, issues=issues, tracker=where, secrets=secrets)

@@ -17,7 +17,7 @@ from agent_servicing.web.schemas.queries import PageQuery
 router = APIRouter(tags=["Reports of problems"])
 
 _ZIP: dict[int | str, dict[str, Any]] = {
-    200: {"description": "The zip", "content": {"application/zip": {"schema": {"type": "string", "format": "binary"}}}}
+    200: {"description": "The zip", "content": {"application/zip": {"schema": {"type": "string", "format": "binary"}, "example": "PK…"}}}
 }
 
 
@@ -39,10 +39,17 @@ async def list_issues(context: Context, agent_id: str, query: Annotated[PageQuer
 
 @router.get("/agents/{agent_id}/issues/{issue_id}", summary="Show a report", **needs(Role.VIEWER))
 async def show_issue(context: Context, agent_id: str, issue_id: str) -> IssueView:
+    """How far it is on its way to the tracker, and where its bundle is."""
     return _view(await context.services.telling.issues.get(agent_id, issue_id))
 
 
-@router.get("/agents/{agent_id}/issues/{issue_id}/bundle", summary="Download a report", responses=_ZIP, **needs(Role.VIEWER))
+@router.get(
+    "/agents/{agent_id}/issues/{issue_id}/bundle",
+    summary="Download a report",
+    responses=_ZIP,
+    response_class=Response,
+    **needs(Role.VIEWER),
+)
 async def download_issue(context: Context, agent_id: str, issue_id: str) -> Response:
     """A zip of JSON files, a summary in Markdown and the logs, at most 1 MiB."""
     content = await context.services.telling.issues.bundle(agent_id, issue_id)
@@ -58,6 +65,7 @@ async def send_issue(context: Context, caller: Caller, agent_id: str, issue_id: 
 
 @router.get("/settings/issues", summary="Show where reports are opened", **needs(Role.ADMIN))
 async def issue_settings(context: Context, caller: Caller) -> TrackerView:
+    """The tracker; of its token the secret's name."""
     require_agent(caller, None)
     return _tracker(await context.services.telling.tracker.get())
 
