@@ -258,6 +258,43 @@ class Api:
         except httpx.TransportError as e:
             raise Unavailable(f"The connection to {self.target.url} broke: {str(e) or type(e).__name__}.") from e
 
+    # --- telling people --------------------------------------------------------------------------------------------
+
+    def notifications(self, filters: Mapping[str, str]) -> Json:
+        return self.get(_path("notifications"), filters)
+
+    def read_notification(self, notification: str) -> Json:
+        return self.send("POST", _path("notifications", notification, "read"))
+
+    def read_all_notifications(self) -> Json:
+        return self.send("POST", _path("notifications", "read-all"))
+
+    def notification_settings(self) -> Json:
+        return self.get(_path("settings", "notifications"))
+
+    def put_notification_settings(self, body: Json) -> Json:
+        return self.send("PUT", _path("settings", "notifications"), body)
+
+    def test_target(self, name: str) -> Json:
+        return self.send("POST", _path("settings", "notifications", "targets", name, "test"))
+
+    def report_issue(self, agent: str, body: Json) -> Json:
+        return self.send("POST", _path("agents", agent, "issues"), body)
+
+    def issues(self, agent: str) -> list[Json]:
+        return list(self.pages(_path("agents", agent, "issues"), key="issues"))
+
+    def send_issue(self, agent: str, issue: str) -> Json:
+        return self.send("POST", _path("agents", agent, "issues", issue, "send"))
+
+    def issue_bundle(self, agent: str, issue: str) -> Iterator[bytes]:
+        """The zip, in pieces."""
+        with self._http.stream("GET", _path("agents", agent, "issues", issue, "bundle")) as answer:
+            if not answer.is_success:
+                answer.read()
+                _parsed(answer)
+            yield from answer.iter_bytes()
+
     def ready(self) -> tuple[bool, str, str | None]:
         """Whether the server says it is ready, its words, and its `Date` header."""
         answer = self._attempt("GET", "/readyz", None, None, {})
