@@ -9,7 +9,7 @@ import json
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from hashlib import sha256
@@ -177,16 +177,22 @@ def _count(tally: Tally, old: tuple[float, str], new: tuple[float, str]) -> None
         tally.pairs.append((1000 * old[0], 1000 * new[0]))
 
 
-def load(job: Mapping[str, Any], tell: Callable[[dict[str, Any]], None]) -> list[dict[str, Any]]:
-    """One step after the other; the one that is not held is the last. `held` is decided by whoever reads, from the same figures."""
+def load(job: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """One step after the other; the one that is not answered, twice, is the last. Whether one was held is decided from these figures."""
     steps: list[dict[str, Any]] = []
     for rate in job["rates"]:
         step = Step(job=job, rate=rate).run()
+        if not _answered(step, job):  # once more: a machine may have other work to do for two seconds
+            step = max(step, Step(job=job, rate=rate).run(), key=lambda tried: float(tried["achieved_rps"]))
         steps.append(step)
-        tell(step)
-        if step["achieved_rps"] < job["stop_below"] * rate or step["errors"] > job["stop_errors"] * max(1, step["sent"]):
+        if not _answered(step, job):
             break
     return steps
+
+
+def _answered(step: Mapping[str, Any], job: Mapping[str, Any]) -> bool:
+    enough = step["achieved_rps"] >= job["stop_below"] * step["target_rps"]
+    return bool(enough and step["errors"] <= job["stop_errors"] * max(1, step["sent"]))
 
 
 @dataclass(slots=True)
@@ -252,7 +258,7 @@ def _side(address: Mapping[str, Any], job: Mapping[str, Any]) -> Side:
 
 def main(job_file: str, result_file: str) -> int:
     job = json.loads(Path(job_file).read_text())
-    found = compare(job) if job["what"] == "compare" else load(job, lambda _: None)
+    found = compare(job) if job["what"] == "compare" else load(job)
     Path(result_file).write_text(json.dumps(found))
     return 0
 
