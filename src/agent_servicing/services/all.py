@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from agent_servicing.ports import Clock, EventBus, Ids, InstanceTokens, LimitsInstances, Metrics, Runtime, VersionSource
+from agent_servicing.ports.access import Passwords
 from agent_servicing.ports.state import SetAsides, Snapshots
 from agent_servicing.services.access import Access
 from agent_servicing.services.agent_lock import AgentLock
@@ -22,8 +23,11 @@ from agent_servicing.services.rollback import Rollback
 from agent_servicing.services.schedule import Schedule
 from agent_servicing.services.secret_delivery import SecretDelivery
 from agent_servicing.services.secrets import Secrets
+from agent_servicing.services.sessions import Sessions
+from agent_servicing.services.sign_in import SignIn
 from agent_servicing.services.states import AgentStates
 from agent_servicing.services.upcoming import Preview
+from agent_servicing.services.users import Users
 from agent_servicing.services.version_manager import VersionManager
 from agent_servicing.services.workload import Workload
 from agent_servicing.settings import Settings
@@ -42,6 +46,9 @@ class Services:
     preview: Preview
     audit: AuditLogger
     access: Access
+    users: Users
+    sessions: Sessions
+    sign_in: SignIn
     idempotency: Idempotency
     events: EventLog
     reports: AgentReports
@@ -66,6 +73,7 @@ def build_services(
     sources: Mapping[str, VersionSource],
     secrets: Secrets,
     redactor: Redactor,
+    passwords: Passwords,
     configs: Known | None = None,
     snapshots: Snapshots | None = None,
     asides: SetAsides | None = None,
@@ -74,6 +82,8 @@ def build_services(
     versions = VersionManager(database=database, clock=clock, ids=ids, bus=bus, settings=settings, sources=sources)
     limitable = runtime.limitable if isinstance(runtime, LimitsInstances) else ()
     hotpatch = ConfigHotpatch(database=database, clock=clock, ids=ids, bus=bus, settings=settings, secrets=secrets, limitable=limitable)
+    users = Users(database=database, clock=clock, ids=ids, settings=settings, passwords=passwords)
+    sessions = Sessions(database=database, clock=clock, ids=ids, settings=settings)
     fleet = Fleet(
         database=database,
         clock=clock,
@@ -102,6 +112,9 @@ def build_services(
             settings=settings,
             instances=runtime if isinstance(runtime, InstanceTokens) else None,
         ),
+        users=users,
+        sessions=sessions,
+        sign_in=SignIn(database=database, clock=clock, ids=ids, settings=settings, passwords=passwords, users=users, sessions=sessions),
         idempotency=Idempotency(database=database, clock=clock),
         events=EventLog(database=database),
         reports=AgentReports(database=database, clock=clock),

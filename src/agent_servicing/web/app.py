@@ -32,8 +32,10 @@ from agent_servicing.web.routes import (
     reports,
     schedule,
     secrets,
+    session,
     states,
     upgrades,
+    users,
     versions,
 )
 
@@ -95,7 +97,23 @@ def create_app(
     add_problem_handlers(app)
     api = APIRouter(prefix=PREFIX)
     # The link first: routes are tried one after the other, and its are asked for far more often than all others together.
-    for module in (link, agents, versions, upgrades, analysis, config, queue, schedule, reports, secrets, states, audit, access):
+    for module in (
+        link,
+        agents,
+        versions,
+        upgrades,
+        analysis,
+        config,
+        queue,
+        schedule,
+        reports,
+        secrets,
+        states,
+        audit,
+        access,
+        session,
+        users,
+    ):
         api.include_router(module.router)
     for router in (api, flags.router, health.router, pages.router, live.router):
         app.include_router(router)
