@@ -92,6 +92,7 @@ class ApiWorld:
     clock: VirtualClock
     runtime: MemoryRuntime
     metrics: MemoryMetrics
+    router: MemoryRouter
     source: MemorySource
     store: SqlStore
     engine: Engine
@@ -178,6 +179,7 @@ async def open_world(folder: Path) -> AsyncIterator[ApiWorld]:
             secrets=Secrets(database=database, clock=clock, ids=ids, settings=settings, cipher=Vault(data_dir=folder), redactor=redactor),
             redactor=redactor,
             passwords=CHEAP_PASSWORDS,
+            router=router,
             configs=channel,
             snapshots=snapshots,
             asides=epochs,
@@ -205,6 +207,7 @@ async def open_world(folder: Path) -> AsyncIterator[ApiWorld]:
             clock=clock,
             runtime=runtime,
             metrics=metrics,
+            router=router,
             source=source,
             store=store,
             engine=engine,

@@ -62,6 +62,9 @@ START_LINK_SECONDS = 3600.0
 ACCESS_SECONDS = 30.0
 """Between writings of when tokens and sessions were used. A crash forgets that much."""
 
+NOTIFY_SECONDS = 1.0
+"""Between looks at what people are to be told of."""
+
 ENGINE_SILENCE_SECONDS = 15.0
 """An engine that has not looped for so long is not alive; a loop never takes longer than a second."""
 
@@ -99,6 +102,7 @@ class App:
             tasks.start_soon(self.supervisor.run)
             tasks.start_soon(self._sample)
             tasks.start_soon(self._keep_access)
+            tasks.start_soon(self._tell)
             if self.settings.version_refresh_seconds > 0:
                 tasks.start_soon(self._refresh)
 
@@ -116,6 +120,14 @@ class App:
             with suppress(TemporaryError):
                 await self.services.access.flush()
                 await self.services.sessions.flush()
+
+    async def _tell(self) -> None:
+        while True:
+            with suppress(
+                ServicingError, TemporaryError
+            ):  # a database that is away is reported by the engine; the log is read on from here
+                await self.services.notifications.follow()
+            await self.clock.sleep(NOTIFY_SECONDS)
 
     async def _refresh(self) -> None:
         while True:
@@ -163,8 +175,8 @@ async def open_app(settings: Settings, *, api_url: str, redactor: Redactor | Non
         if settings.database_url is None or ownership is not None:
             await store.drop_leases()
         drivers = {"database": database, "clock": clock, "ids": ids, "bus": bus, "runtime": runtime, "metrics": metrics, "sources": sources}
-        drivers |= {"passwords": Argon2Passwords(), "configs": channel}
-        services = build_services(**drivers, settings=settings, secrets=secrets, redactor=redactor, snapshots=snapshots, asides=epochs)
+        reading = {"router": router, "configs": channel, "snapshots": snapshots, "asides": epochs, "passwords": Argon2Passwords()}
+        services = build_services(**drivers, settings=settings, secrets=secrets, redactor=redactor, **reading)
         await secrets.load()
         engine = _engine(
             settings,

@@ -84,6 +84,9 @@ class Api:
     def instances(self, agent: str) -> list[Json]:
         return _list(self.get(_path("agents", agent, "instances")), "instances")
 
+    def generations(self, agent: str) -> list[Json]:
+        return _list(self.get(_path("agents", agent, "generations")), "generations")
+
     def logs(self, agent: str, *, instance: str | None, lines: int) -> list[Json]:
         """The last lines as `{"instance", "line"}`, oldest first."""
         params = {"lines": str(lines)} | ({"instance": instance} if instance else {})

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from agent_servicing.ports import Clock, EventBus, Ids, InstanceTokens, LimitsInstances, Metrics, Runtime, VersionSource
+from agent_servicing.ports import Clock, EventBus, Ids, InstanceTokens, LimitsInstances, Metrics, Router, Runtime, VersionSource
 from agent_servicing.ports.access import Passwords
 from agent_servicing.ports.state import SetAsides, Snapshots
 from agent_servicing.services.access import Access
@@ -16,7 +16,9 @@ from agent_servicing.services.config_hotpatch import ConfigHotpatch
 from agent_servicing.services.config_reader import ConfigReader, Known
 from agent_servicing.services.events import EventLog
 from agent_servicing.services.fleet import Fleet
+from agent_servicing.services.generations import Generations
 from agent_servicing.services.idempotency import Idempotency
+from agent_servicing.services.notifications import Notifications
 from agent_servicing.services.redaction import Redactor
 from agent_servicing.services.reports import AgentReports
 from agent_servicing.services.rollback import Rollback
@@ -29,7 +31,6 @@ from agent_servicing.services.states import AgentStates
 from agent_servicing.services.upcoming import Preview
 from agent_servicing.services.users import Users
 from agent_servicing.services.version_manager import VersionManager
-from agent_servicing.services.workload import Workload
 from agent_servicing.settings import Settings
 from agent_servicing.store.database import Database
 
@@ -37,6 +38,7 @@ from agent_servicing.store.database import Database
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Services:
     fleet: Fleet
+    generations: Generations
     versions: VersionManager
     upgrades: AgentUpgrade
     rollbacks: Rollback
@@ -58,7 +60,7 @@ class Services:
     secrets: Secrets
     secret_delivery: SecretDelivery
     states: AgentStates
-    workload: Workload
+    notifications: Notifications
 
 
 def build_services(
@@ -74,6 +76,7 @@ def build_services(
     secrets: Secrets,
     redactor: Redactor,
     passwords: Passwords,
+    router: Router | None = None,
     configs: Known | None = None,
     snapshots: Snapshots | None = None,
     asides: SetAsides | None = None,
@@ -97,6 +100,7 @@ def build_services(
     )
     return Services(
         fleet=fleet,
+        generations=Generations(database=database, clock=clock, router=router, known=configs),
         versions=versions,
         upgrades=AgentUpgrade(database=database, clock=clock, ids=ids, bus=bus, settings=settings),
         rollbacks=Rollback(database=database, clock=clock, ids=ids, bus=bus, settings=settings, snapshots=snapshots, asides=asides),
@@ -122,7 +126,7 @@ def build_services(
         hotpatch=hotpatch,
         config=ConfigReader(database=database, clock=clock, hotpatch=hotpatch, known=configs, masker=redactor),
         secrets=secrets,
-        workload=Workload(metrics=metrics, clock=clock, known=configs),
+        notifications=Notifications(database=database, clock=clock, ids=ids, bus=bus, settings=settings),
         secret_delivery=SecretDelivery(database=database, secrets=secrets, hotpatch=hotpatch, fleet=fleet),
         states=AgentStates(database=database, clock=clock, ids=ids, settings=settings, snapshots=snapshots, asides=asides, runtime=runtime),
     )

@@ -28,6 +28,7 @@ from agent_servicing.web.routes import (
     flags,
     health,
     link,
+    notifications,
     queue,
     reports,
     schedule,
@@ -113,6 +114,7 @@ def create_app(
         access,
         session,
         users,
+        notifications,
     ):
         api.include_router(module.router)
     for router in (api, flags.router, health.router, pages.router, live.router):
