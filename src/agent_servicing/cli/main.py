@@ -12,6 +12,7 @@ from agent_servicing.cli import (
     agents,
     analysis,
     audit,
+    backups,
     config,
     deployments,
     doctor,
@@ -84,6 +85,11 @@ def _agent(_: typer.Context) -> None:
 
 
 @group
+def _versions(_: typer.Context) -> None:
+    """Deprecate, withdraw and restore single versions; `servicing versions` lists them."""
+
+
+@group
 def _config(_: typer.Context) -> None:
     """Show, list and roll back the configuration of agents; `servicing patch` changes it."""
 
@@ -116,7 +122,9 @@ def _build() -> typer.Typer:
     made = _typer(epilog=EXAMPLES, no_args_is_help=True)
     made.callback()(_root)
     _add(made, RUN, {"serve": server.serve, "stop": server.stop, "demo": server.demo, "open": server.open_page, "doctor": doctor.doctor})
+    _add(made, RUN, {"backup": backups.backup, "restore": backups.restore})
     made.add_typer(_group(_agent, AGENT), name="agent", rich_help_panel=LOOK)
+    made.add_typer(_group(_versions, VERSION), name="version", rich_help_panel=LOOK)
     _add(made, LOOK, {"status": status.status, "logs": logs.logs, "versions": versions.versions, "changes": versions.changes})
     _add(made, ACT, {"upgrade": upgrade.upgrade, "rollback": deployments.rollback, "pause": deployments.pause})
     _add(
@@ -149,6 +157,11 @@ AGENT: dict[str, Callable[..., None]] = {
     "scale": agents.scale,
     "restart": agents.restart,
     "remove": agents.remove,
+}
+VERSION: dict[str, Callable[..., None]] = {
+    "deprecate": versions.deprecate,
+    "withdraw": versions.withdraw,
+    "restore": versions.restore,
 }
 CONFIG: dict[str, Callable[..., None]] = {"show": config.show, "history": config.history, "rollback": config.rollback}
 STATE: dict[str, Callable[..., None]] = {

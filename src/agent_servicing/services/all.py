@@ -12,6 +12,7 @@ from agent_servicing.services.agent_queue import AgentQueue
 from agent_servicing.services.agent_upgrade import AgentUpgrade
 from agent_servicing.services.analysis import Analysis
 from agent_servicing.services.audit_logger import AuditLogger
+from agent_servicing.services.backups import Backups
 from agent_servicing.services.config_hotpatch import ConfigHotpatch
 from agent_servicing.services.config_reader import ConfigReader, Known
 from agent_servicing.services.events import EventLog
@@ -31,7 +32,9 @@ from agent_servicing.services.states import AgentStates
 from agent_servicing.services.upcoming import Preview
 from agent_servicing.services.users import Users
 from agent_servicing.services.version_manager import VersionManager
+from agent_servicing.services.version_standing import VersionStanding
 from agent_servicing.settings import Settings
+from agent_servicing.store.backup.build import Kept
 from agent_servicing.store.database import Database
 
 
@@ -40,6 +43,7 @@ class Services:
     fleet: Fleet
     generations: Generations
     versions: VersionManager
+    standing: VersionStanding
     upgrades: AgentUpgrade
     rollbacks: Rollback
     queue: AgentQueue
@@ -61,6 +65,7 @@ class Services:
     secret_delivery: SecretDelivery
     states: AgentStates
     notifications: Notifications
+    backups: Backups
 
 
 def build_services(
@@ -80,6 +85,7 @@ def build_services(
     configs: Known | None = None,
     snapshots: Snapshots | None = None,
     asides: SetAsides | None = None,
+    kept: Kept | None = None,
 ) -> Services:
     """Wire the services to one database and the drivers they read from. `redactor` is told every secret; the engine and the log use it too."""
     versions = VersionManager(database=database, clock=clock, ids=ids, bus=bus, settings=settings, sources=sources)
@@ -102,6 +108,7 @@ def build_services(
         fleet=fleet,
         generations=Generations(database=database, clock=clock, router=router, known=configs),
         versions=versions,
+        standing=VersionStanding(database=database, clock=clock, ids=ids, bus=bus, settings=settings),
         upgrades=AgentUpgrade(database=database, clock=clock, ids=ids, bus=bus, settings=settings),
         rollbacks=Rollback(database=database, clock=clock, ids=ids, bus=bus, settings=settings, snapshots=snapshots, asides=asides),
         queue=AgentQueue(database=database, clock=clock, ids=ids, bus=bus, settings=settings),
@@ -127,6 +134,7 @@ def build_services(
         config=ConfigReader(database=database, clock=clock, hotpatch=hotpatch, known=configs, masker=redactor),
         secrets=secrets,
         notifications=Notifications(database=database, clock=clock, ids=ids, bus=bus, settings=settings),
+        backups=Backups(database=database, clock=clock, ids=ids, settings=settings, kept=kept),
         secret_delivery=SecretDelivery(database=database, secrets=secrets, hotpatch=hotpatch, fleet=fleet),
         states=AgentStates(database=database, clock=clock, ids=ids, settings=settings, snapshots=snapshots, asides=asides, runtime=runtime),
     )

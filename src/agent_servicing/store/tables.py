@@ -141,8 +141,23 @@ versions = Table(
     Column("moved_ref", Text),
     Column("problem", Text, nullable=False, server_default=""),
     Column("config_schema", Text),
+    Column("standing", String(20), nullable=False, server_default="available"),
 )
-"""`manifest` is complete: the agent's with the version's own on top. `moved_ref` is what the source has under this name now, where it differs."""
+"""`manifest` is complete: the agent's with the version's own on top. `moved_ref` is what the source has under this name now, where it differs.
+`standing` is what the source says of it; what people say is in `version_marks`, and counts more."""
+
+version_marks = Table(
+    "version_marks",
+    metadata,
+    Column("agent", _Name, ForeignKey("agents.agent", ondelete="CASCADE"), primary_key=True),
+    Column("version", _Name, primary_key=True),
+    Column("standing", String(20), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("actor", _Name, nullable=False),
+    Column("at", UtcDateTime, nullable=False),
+)
+"""What people said of versions: deprecated, withdrawn, or available in spite of the source. Apart from `versions`, which a refresh rewrites
+and whose rows come and go with the source."""
 
 intents = Table(
     "intents",

@@ -24,6 +24,7 @@ from agent_servicing.web.routes import (
     agents,
     analysis,
     audit,
+    backups,
     config,
     flags,
     health,
@@ -115,6 +116,7 @@ def create_app(
         session,
         users,
         notifications,
+        backups,
     ):
         api.include_router(module.router)
     for router in (api, flags.router, health.router, pages.router, live.router):

@@ -35,6 +35,7 @@ TAGS: Final = [
     {"name": "Access", "description": "Tokens and roles: viewer reads, operator acts, admin manages access and removes agents"},
     {"name": "Sign-in", "description": "Sessions of browsers"},
     {"name": "Users", "description": "People, what they may, their passwords"},
+    {"name": "Backup", "description": "The server's own data as one file"},
     {"name": "Health", "description": "For machines that watch the server"},
 ]
 
