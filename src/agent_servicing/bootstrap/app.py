@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import anyio
 import structlog
@@ -180,8 +180,7 @@ async def open_app(settings: Settings, *, api_url: str, redactor: Redactor | Non
         if settings.database_url is None or ownership is not None:
             await store.drop_leases()
         drivers = {"database": database, "clock": clock, "ids": ids, "bus": bus, "runtime": runtime, "metrics": metrics, "sources": sources}
-        reading = {"router": router, "configs": channel, "snapshots": snapshots, "asides": epochs}
-        reading |= {"kept": KeptFiles(settings), "passwords": Argon2Passwords()}
+        reading = {"router": router, "configs": channel, "snapshots": snapshots, "asides": epochs} | _own(settings)
         services = build_services(**drivers, settings=settings, secrets=secrets, redactor=redactor, **reading)
         await secrets.load()
         engine = _engine(
@@ -215,8 +214,7 @@ async def open_app(settings: Settings, *, api_url: str, redactor: Redactor | Non
             asgi=asgi,
             services=services,
             supervisor=supervisor,
-            admin_token=await services.access.ensure_admin_token(settings.data_dir),
-            setup_token=await services.users.ensure_setup_token(),
+            **await _tokens(services, settings),
             router_url=router.url,
             settings=settings,
             clock=clock,
@@ -228,6 +226,18 @@ def _readiness(
     supervisor: Supervisor, clock: Clock, router: HasLife, store: SqlStore, ownership: Ownership | None
 ) -> dict[str, Callable[[], Awaitable[None]]]:
     return {"engine": _alive(supervisor, clock), "router": _routing(router), "database": _reachable(store, ownership)}
+
+
+async def _tokens(services: Services, settings: Settings) -> dict[str, Any]:
+    return {
+        "admin_token": await services.access.ensure_admin_token(settings.data_dir),
+        "setup_token": await services.users.ensure_setup_token(),
+    }
+
+
+def _own(settings: Settings) -> dict[str, Any]:
+    """What concerns this server and its people only."""
+    return {"kept": KeptFiles(settings), "passwords": Argon2Passwords()}
 
 
 def _vault(settings: Settings) -> Vault:
