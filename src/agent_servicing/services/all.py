@@ -28,6 +28,7 @@ from agent_servicing.services.secret_delivery import SecretDelivery
 from agent_servicing.services.secrets import Secrets
 from agent_servicing.services.sessions import Sessions
 from agent_servicing.services.sign_in import SignIn
+from agent_servicing.services.staging import Staging
 from agent_servicing.services.states import AgentStates
 from agent_servicing.services.upcoming import Preview
 from agent_servicing.services.users import Users
@@ -64,6 +65,7 @@ class Services:
     secrets: Secrets
     secret_delivery: SecretDelivery
     states: AgentStates
+    staging: Staging
     notifications: Notifications
     backups: Backups
 
@@ -133,6 +135,7 @@ def build_services(
         hotpatch=hotpatch,
         config=ConfigReader(database=database, clock=clock, hotpatch=hotpatch, known=configs, masker=redactor),
         secrets=secrets,
+        staging=Staging(database=database, clock=clock, ids=ids, bus=bus, settings=settings),
         notifications=Notifications(database=database, clock=clock, ids=ids, bus=bus, settings=settings),
         backups=Backups(database=database, clock=clock, ids=ids, settings=settings, kept=kept),
         secret_delivery=SecretDelivery(database=database, secrets=secrets, hotpatch=hotpatch, fleet=fleet),
