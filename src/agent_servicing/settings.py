@@ -125,6 +125,9 @@ class Settings(BaseSettings):
     sign_in_lock_seconds: float = Field(default=300.0, ge=1, le=24 * 3600)
     """How long that while is. Five minutes make guessing hopeless and are bearable for who mistyped."""
 
+    requests_per_minute: int = Field(default=30_000, ge=1)
+    """How often one token or session may ask, ten seconds' worth of it at once. Far above any person and any sensible script."""
+
     @classmethod
     def settings_customise_sources(
         cls,

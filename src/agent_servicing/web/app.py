@@ -19,6 +19,7 @@ from agent_servicing.web.middleware import BodyLimitMiddleware, ObserveMiddlewar
 from agent_servicing.web.openapi import describe
 from agent_servicing.web.problems import add_problem_handlers
 from agent_servicing.web.prometheus import Exporter
+from agent_servicing.web.rates import RateMiddleware
 from agent_servicing.web.routes import (
     access,
     agents,
@@ -92,6 +93,7 @@ def create_app(
             Middleware(ObserveMiddleware, context=context),
             Middleware(BodyLimitMiddleware),
             Middleware(AuthMiddleware, context=context),
+            Middleware(RateMiddleware, context=context),
             Middleware(LinkShortcut, context=context),
             Middleware(IdempotencyMiddleware, context=context),
         ],
