@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from agent_servicing.ports import Clock, EventBus, Ids, InstanceTokens, LimitsInstances, Metrics, Router, Runtime, VersionSource
 from agent_servicing.ports.access import Passwords
@@ -93,8 +94,6 @@ def build_services(
     versions = VersionManager(database=database, clock=clock, ids=ids, bus=bus, settings=settings, sources=sources)
     limitable = runtime.limitable if isinstance(runtime, LimitsInstances) else ()
     hotpatch = ConfigHotpatch(database=database, clock=clock, ids=ids, bus=bus, settings=settings, secrets=secrets, limitable=limitable)
-    users = Users(database=database, clock=clock, ids=ids, settings=settings, passwords=passwords)
-    sessions = Sessions(database=database, clock=clock, ids=ids, settings=settings)
     fleet = Fleet(
         database=database,
         clock=clock,
@@ -125,9 +124,7 @@ def build_services(
             settings=settings,
             instances=runtime if isinstance(runtime, InstanceTokens) else None,
         ),
-        users=users,
-        sessions=sessions,
-        sign_in=SignIn(database=database, clock=clock, ids=ids, settings=settings, passwords=passwords, users=users, sessions=sessions),
+        **_people(database=database, clock=clock, ids=ids, settings=settings, passwords=passwords),
         idempotency=Idempotency(database=database, clock=clock),
         events=EventLog(database=database),
         reports=AgentReports(database=database, clock=clock),
@@ -141,3 +138,10 @@ def build_services(
         secret_delivery=SecretDelivery(database=database, secrets=secrets, hotpatch=hotpatch, fleet=fleet),
         states=AgentStates(database=database, clock=clock, ids=ids, settings=settings, snapshots=snapshots, asides=asides, runtime=runtime),
     )
+
+
+def _people(*, database: Database, clock: Clock, ids: Ids, settings: Settings, passwords: Passwords) -> dict[str, Any]:
+    users = Users(database=database, clock=clock, ids=ids, settings=settings, passwords=passwords)
+    sessions = Sessions(database=database, clock=clock, ids=ids, settings=settings)
+    sign_in = SignIn(database=database, clock=clock, ids=ids, settings=settings, passwords=passwords, users=users, sessions=sessions)
+    return {"users": users, "sessions": sessions, "sign_in": sign_in}

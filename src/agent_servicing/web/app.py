@@ -45,6 +45,28 @@ from agent_servicing.web.routes import (
 
 PREFIX: Final = "/api/platform"
 
+MODULES: Final = (
+    link,
+    agents,
+    versions,
+    upgrades,
+    analysis,
+    config,
+    queue,
+    schedule,
+    reports,
+    secrets,
+    staging,
+    states,
+    audit,
+    access,
+    session,
+    users,
+    notifications,
+    backups,
+)
+"""The link first: routes are tried one after the other, and its are asked for far more often than all others together."""
+
 
 class ServicingApi(FastAPI):
     """FastAPI with our own API description."""
@@ -101,27 +123,7 @@ def create_app(
     app.state.context, app.state.exporter, app.state.live = context, Exporter(context), live.LiveCount()
     add_problem_handlers(app)
     api = APIRouter(prefix=PREFIX)
-    # The link first: routes are tried one after the other, and its are asked for far more often than all others together.
-    for module in (
-        link,
-        agents,
-        versions,
-        upgrades,
-        analysis,
-        config,
-        queue,
-        schedule,
-        reports,
-        secrets,
-        staging,
-        states,
-        audit,
-        access,
-        session,
-        users,
-        notifications,
-        backups,
-    ):
+    for module in MODULES:
         api.include_router(module.router)
     for router in (api, flags.router, health.router, pages.router, live.router):
         app.include_router(router)
