@@ -15,6 +15,7 @@ import uvicorn
 from agent_servicing.adapters.config.channel import InstanceChannel
 from agent_servicing.adapters.events.local import open_local
 from agent_servicing.adapters.events.nats import open_nats
+from agent_servicing.adapters.passwords import Argon2Passwords
 from agent_servicing.adapters.system import RandomIds, SystemClock
 from agent_servicing.adapters.vault import Vault
 from agent_servicing.bootstrap.serve import EVENT_LOOP, THREAD_SWITCH_SECONDS
@@ -95,6 +96,7 @@ async def main(instances: int, bus_url: str, folder: Path) -> None:
                 redactor=redactor,
                 outside=Outside(sender=MemorySender(), tracker=MemoryTracker()),
                 configs=channel,
+                passwords=Argon2Passwords(),
             )
             store = SqlStore(database=database, ids=ids, event_retention_count=100_000)
             pulse = Pulse.of(runtime=runtime, router=router, client=client, store=store, clock=clock, interval_seconds=1.0)

@@ -110,6 +110,24 @@ class Settings(BaseSettings):
     event_retention_count: int = Field(default=100_000, ge=1_000)
     """How many live events (metrics) are kept for replay; audit entries are never pruned by this."""
 
+    public_url: str | None = Field(default=None, pattern=r"^https?://[^/?#\s]+$")
+    """How browsers reach the page when a proxy stands in front, such as `https://servicing.example.org`; unset means by the address asked for."""
+
+    session_idle_seconds: float = Field(default=7_200.0, ge=60, le=30 * 24 * 3600)
+    """A signed-in browser that asks for nothing so long is signed out. An open page asks all the time."""
+
+    session_seconds: float = Field(default=43_200.0, ge=300, le=90 * 24 * 3600)
+    """After so long everybody signs in anew, whatever they do: half a day is a working day."""
+
+    sign_in_attempts: int = Field(default=5, ge=1, le=1000)
+    """Failed sign-ins of one person from one address before nothing more is tried for a while; ten times as many from one address."""
+
+    sign_in_lock_seconds: float = Field(default=300.0, ge=1, le=24 * 3600)
+    """How long that while is. Five minutes make guessing hopeless and are bearable for who mistyped."""
+
+    requests_per_minute: int = Field(default=30_000, ge=1)
+    """How often one token or session may ask, ten seconds' worth of it at once. Far above any person and any sensible script."""
+
     @classmethod
     def settings_customise_sources(
         cls,

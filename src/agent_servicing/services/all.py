@@ -2,8 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from agent_servicing.ports import Clock, EventBus, Ids, InstanceTokens, LimitsInstances, Metrics, Router, Runtime, VersionSource
+from agent_servicing.ports.access import Passwords
 from agent_servicing.ports.outward import Outside
 from agent_servicing.ports.state import SetAsides, Snapshots
 from agent_servicing.services.access import Access
@@ -25,10 +27,13 @@ from agent_servicing.services.rollback import Rollback
 from agent_servicing.services.schedule import Schedule
 from agent_servicing.services.secret_delivery import SecretDelivery
 from agent_servicing.services.secrets import Secrets
+from agent_servicing.services.sessions import Sessions
+from agent_servicing.services.sign_in import SignIn
 from agent_servicing.services.staging import Staging
 from agent_servicing.services.states import AgentStates
 from agent_servicing.services.telling import Telling, build_telling
 from agent_servicing.services.upcoming import Preview
+from agent_servicing.services.users import Users
 from agent_servicing.services.version_manager import VersionManager
 from agent_servicing.services.version_standing import VersionStanding
 from agent_servicing.settings import Settings
@@ -50,6 +55,9 @@ class Services:
     preview: Preview
     audit: AuditLogger
     access: Access
+    users: Users
+    sessions: Sessions
+    sign_in: SignIn
     idempotency: Idempotency
     events: EventLog
     reports: AgentReports
@@ -77,6 +85,7 @@ def build_services(
     secrets: Secrets,
     redactor: Redactor,
     outside: Outside,
+    passwords: Passwords,
     router: Router | None = None,
     configs: Known | None = None,
     snapshots: Snapshots | None = None,
@@ -114,6 +123,7 @@ def build_services(
         preview=Preview(database=database, clock=clock, settings=settings),
         audit=AuditLogger(database=database),
         access=Access(database=database, clock=clock, ids=ids, settings=settings, instances=_tokens(runtime)),
+        **_people(database=database, clock=clock, ids=ids, settings=settings, passwords=passwords),
         idempotency=Idempotency(database=database, clock=clock),
         events=EventLog(database=database),
         reports=AgentReports(database=database, clock=clock),
@@ -135,3 +145,10 @@ def _tokens(runtime: Runtime) -> InstanceTokens | None:
 
 def _limitable(runtime: Runtime) -> frozenset[str]:
     return runtime.limitable if isinstance(runtime, LimitsInstances) else frozenset()
+
+
+def _people(*, database: Database, clock: Clock, ids: Ids, settings: Settings, passwords: Passwords) -> dict[str, Any]:
+    users = Users(database=database, clock=clock, ids=ids, settings=settings, passwords=passwords)
+    sessions = Sessions(database=database, clock=clock, ids=ids, settings=settings)
+    sign_in = SignIn(database=database, clock=clock, ids=ids, settings=settings, passwords=passwords, users=users, sessions=sessions)
+    return {"users": users, "sessions": sessions, "sign_in": sign_in}

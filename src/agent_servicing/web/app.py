@@ -19,6 +19,7 @@ from agent_servicing.web.middleware import BodyLimitMiddleware, ObserveMiddlewar
 from agent_servicing.web.openapi import describe
 from agent_servicing.web.problems import add_problem_handlers
 from agent_servicing.web.prometheus import Exporter
+from agent_servicing.web.rates import RateMiddleware
 from agent_servicing.web.routes import (
     access,
     agents,
@@ -36,13 +37,39 @@ from agent_servicing.web.routes import (
     reports,
     schedule,
     secrets,
+    session,
     staging,
     states,
     upgrades,
+    users,
     versions,
 )
 
 PREFIX: Final = "/api/platform"
+
+MODULES: Final = (
+    link,
+    agents,
+    versions,
+    upgrades,
+    analysis,
+    config,
+    queue,
+    schedule,
+    reports,
+    secrets,
+    staging,
+    states,
+    audit,
+    access,
+    session,
+    users,
+    notifications,
+    notification_settings,
+    issues,
+    backups,
+)
+"""The link first: routes are tried one after the other, and its are asked for far more often than all others together."""
 
 
 class ServicingApi(FastAPI):
@@ -92,6 +119,7 @@ def create_app(
             Middleware(ObserveMiddleware, context=context),
             Middleware(BodyLimitMiddleware),
             Middleware(AuthMiddleware, context=context),
+            Middleware(RateMiddleware, context=context),
             Middleware(LinkShortcut, context=context),
             Middleware(IdempotencyMiddleware, context=context),
         ],
@@ -99,27 +127,7 @@ def create_app(
     app.state.context, app.state.exporter, app.state.live = context, Exporter(context), live.LiveCount()
     add_problem_handlers(app)
     api = APIRouter(prefix=PREFIX)
-    # The link first: routes are tried one after the other, and its are asked for far more often than all others together.
-    for module in (
-        link,
-        agents,
-        versions,
-        upgrades,
-        analysis,
-        config,
-        queue,
-        schedule,
-        reports,
-        secrets,
-        staging,
-        states,
-        audit,
-        access,
-        notifications,
-        notification_settings,
-        issues,
-        backups,
-    ):
+    for module in MODULES:
         api.include_router(module.router)
     for router in (api, flags.router, health.router, pages.router, live.router):
         app.include_router(router)

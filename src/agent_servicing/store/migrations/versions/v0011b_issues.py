@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0011b"
-down_revision: str | None = "0009"
+down_revision: str | None = "0008"
 
 _Number = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 _Name = sa.String(200)
