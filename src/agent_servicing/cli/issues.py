@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from agent_servicing.cli import options
+from agent_servicing.cli import options, telling
 from agent_servicing.cli.exits import Usage
 from agent_servicing.cli.output import table
 from agent_servicing.cli.session import Session
@@ -24,7 +24,7 @@ def report(
 ) -> None:
     """Report a deployment: a bundle of what is known of it, kept, and opened as an issue where a tracker is set up."""
     body = {"title": title, "note": note, "window_seconds": window_seconds, **({"upgrade_id": deployment} if deployment else {})}
-    view = session.api.report_issue(agent, body)
+    view = telling.report(session.api, agent, body)
     more = "It is being sent to the tracker." if view.get("status") == "sending" else "It is kept."
     text = f"{view.get('issue_id')}: {view.get('title')}\n{more} Download it with: servicing issue download {agent} {view.get('issue_id')}"
     session.out.result(view, lambda: text)
@@ -32,7 +32,7 @@ def report(
 
 def list_issues(session: Session, agent: options.Agent) -> None:
     """Reports of an agent, newest first."""
-    issues = session.api.issues(agent)
+    issues = telling.issues(session.api, agent)
     columns = ("issue", "at", "by", "status", "title", "where")
     rows = [
         (i.get("issue_id"), local(i.get("at")), i.get("reported_by"), i.get("status"), i.get("title"), i.get("url") or i.get("problem"))
@@ -52,7 +52,7 @@ def download(
     size = 0
     try:
         with target.open("xb") as file:
-            for piece in session.api.issue_bundle(agent, issue):
+            for piece in telling.bundle(session.api, agent, issue):
                 size += file.write(piece)
     except OSError as error:
         raise Usage(f"{target} cannot be written: {error.strerror}.", hint="Name a file that is not there yet with --to.") from error
@@ -64,5 +64,5 @@ def download(
 
 def send(session: Session, agent: options.Agent, issue: IssueId) -> None:
     """Send a report to the tracker once more, or for the first time."""
-    view = session.api.send_issue(agent, issue)
+    view = telling.send(session.api, agent, issue)
     session.out.result(view, lambda: f"{issue} is being sent.")

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from agent_servicing.cli import telling
 from agent_servicing.cli.exits import Usage
 from agent_servicing.cli.output import table
 from agent_servicing.cli.session import Session
@@ -33,7 +34,7 @@ def list_notifications(
 ) -> None:
     """What happened that somebody should know, newest first."""
     asked = {"unread": str(unread).lower(), "limit": str(limit), **({"kind": kind} if kind else {}), **({"agent": agent} if agent else {})}
-    view = session.api.notifications(asked)
+    view = telling.notifications(session.api, asked)
     columns = ("", "at", "severity", "what", "times", "id")
     rows = [
         ("" if n.get("read") else "•", local(n.get("at")), n.get("severity"), n.get("title"), n.get("count"), n.get("notification_id"))
@@ -48,10 +49,10 @@ def read(
 ) -> None:
     """Mark one notification as read, or all of them."""
     if notification is None:
-        view = session.api.read_all_notifications()
+        view = telling.read_all(session.api)
         session.out.result(view, lambda: f"{view.get('read')} marked as read.")
         return
-    view = session.api.read_notification(notification)
+    view = telling.read(session.api, notification)
     session.out.result(view, lambda: f"{view.get('title')}\n{view.get('message')}")
 
 
@@ -78,7 +79,7 @@ def target_add(
 
 def target_list(session: Session) -> None:
     """Targets, what they are, and how sending goes."""
-    view = session.api.notification_settings()
+    view = telling.settings(session.api)
     how = {one["target"]: one for one in view.get("delivery") or ()}
     columns = ("target", "address", "status", "waiting", "last ok", "last error")
     rows = [(t.get("name"), _shown(t), *_how(how.get(t.get("name"), {}))) for t in view.get("targets") or ()]
@@ -100,7 +101,7 @@ def target_remove(session: Session, name: Name) -> None:
 
 def target_test(session: Session, name: Name) -> None:
     """Send a message now and say what became of it. Exit code 1 when it did not get through."""
-    view = session.api.test_target(name)
+    view = telling.test_target(session.api, name)
     if not view.get("delivered"):
         session.out.result(view)
         raise Conflict(f"{name} was not reached: {view.get('problem')}", hint="Check the address, then try again.")
@@ -125,7 +126,7 @@ def rule_add(
 
 def rule_list(session: Session) -> None:
     """What goes where."""
-    view = session.api.notification_settings()
+    view = telling.settings(session.api)
     columns = ("rule", "targets", "agents", "kinds", "from")
     rows = [
         (r.get("name"), ", ".join(r["targets"]), ", ".join(r["agents"] or ["all"]), ", ".join(r["kinds"] or ["all"]), r.get("min_severity"))
@@ -147,11 +148,11 @@ def rule_remove(session: Session, name: Name) -> None:
 
 def _changed(session: Session, change: Any) -> Json:
     """The settings, changed, unless somebody changed them meanwhile."""
-    view = session.api.notification_settings()
+    view = telling.settings(session.api)
     body = {key: view[key] for key in ("rules", "same_for_seconds", "give_up_seconds", "page_url")}
     body["targets"] = [{key: target[key] for key in ("name", "url", "enabled")} for target in view["targets"]]
     change(body)
-    return session.api.put_notification_settings({**body, "if_revision": view["revision"]})
+    return telling.put_settings(session.api, {**body, "if_revision": view["revision"]})
 
 
 def _rule(name: str, targets: list[str], least: str, kinds: list[str] | None, agents: list[str] | None) -> Json:
