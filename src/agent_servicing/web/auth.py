@@ -23,7 +23,15 @@ from agent_servicing.web.problems import CHALLENGE, error_response, problem_resp
 PUBLIC_PATHS: Final = frozenset({"/", "/sign-in", "/agent-servicing.html", "/healthz", "/readyz", "/docs", "/openapi.json"})
 """What anybody may read: it says nothing about the agents."""
 
-PUBLIC_OPERATIONS: Final = frozenset({("GET", "/api/platform/session"), ("POST", "/api/platform/session"), ("POST", "/api/platform/setup")})
+PUBLIC_OPERATIONS: Final = frozenset(
+    {
+        ("GET", "/api/platform/session"),
+        ("POST", "/api/platform/session"),
+        ("POST", "/api/platform/setup"),
+        ("GET", "/api/platform/session/oidc"),
+        ("GET", "/api/platform/session/oidc/callback"),
+    }
+)
 """How one gets in. They look at who asks themselves."""
 
 PUBLIC_PREFIX: Final = "/assets/"
