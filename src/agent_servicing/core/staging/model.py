@@ -13,7 +13,7 @@ WishKind = Literal["cancel", "case"]
 START: Final = "start"
 """Before every suite: is the version installed, and does it become healthy?"""
 
-SUITES: Final[tuple[Suite, ...]] = ("smoke", "integration")
+SUITES: Final[tuple[Suite, ...]] = ("smoke", "integration", "recall", "performance", "load")
 """In the order in which they are run: what fails early costs least."""
 
 ATTEMPTS_MAX: Final = 2

@@ -22,6 +22,9 @@ async def request_run(context: Context, caller: Caller, agent_id: str, body: Sta
         suites=tuple(body.suites),
         state=body.state,
         keep_seconds=body.keep_seconds,
+        load_target_rps=body.load_target_rps,
+        tolerance_percent=body.tolerance_percent,
+        performance_seconds=body.performance_seconds,
         suite_timeout_seconds=body.suite_timeout_seconds,
     )
     run = await context.services.staging.request(agent_id, body.version, options, actor=caller.name, reason=body.reason)

@@ -39,6 +39,8 @@ def run_view(run: StagingRun, *, now: datetime) -> StagingRunView:
             "notes": list(run.notes),
             "test_results": results_of(run),
             "suites": [_suite(suite) for suite in run.suites],
+            "comparison": asdict(run.comparison) if run.comparison is not None else None,
+            "load": asdict(run.load) if run.load is not None else None,
             "hand": [{**asdict(each), "operator": each.actor} for each in run.hand],
             "waiting": [{"kind": w.kind, "case": w.case, "operator": w.actor, "at": w.at} for w in run.wishes],
         }
