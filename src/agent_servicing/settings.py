@@ -41,6 +41,18 @@ class Settings(BaseSettings):
     event_bus: str = "local"
     """How servers hear of one another's commits: `local` (one server), `postgres` (over the database itself) or `nats://HOST:PORT`."""
 
+    backup_directory: Path | None = None
+    """Where scheduled backups are put, better on another disk; unset means none are taken."""
+
+    backup_interval_hours: float = Field(default=24.0, gt=0, le=24 * 366)
+    """How long after the newest backup in `backup_directory` the next is taken."""
+
+    backup_keep: int = Field(default=14, ge=1, le=10_000)
+    """How many scheduled backups stay; older ones are deleted."""
+
+    backup_state: bool = False
+    """Whether scheduled backups hold the copies of agents' states too, which can be large."""
+
     log_format: Literal["text", "json"] = "text"
     """`text` for people, `json` for a log collector."""
 
@@ -95,6 +107,21 @@ class Settings(BaseSettings):
     event_retention_count: int = Field(default=100_000, ge=1_000)
     """How many live events (metrics) are kept for replay; audit entries are never pruned by this."""
 
+    public_url: str | None = Field(default=None, pattern=r"^https?://[^/?#\s]+$")
+    """How browsers reach the page when a proxy stands in front, such as `https://servicing.example.org`; unset means by the address asked for."""
+
+    session_idle_seconds: float = Field(default=7_200.0, ge=60, le=30 * 24 * 3600)
+    """A signed-in browser that asks for nothing so long is signed out. An open page asks all the time."""
+
+    session_seconds: float = Field(default=43_200.0, ge=300, le=90 * 24 * 3600)
+    """After so long everybody signs in anew, whatever they do: half a day is a working day."""
+
+    sign_in_attempts: int = Field(default=5, ge=1, le=1000)
+    """Failed sign-ins of one person from one address before nothing more is tried for a while; ten times as many from one address."""
+
+    sign_in_lock_seconds: float = Field(default=300.0, ge=1, le=24 * 3600)
+    """How long that while is. Five minutes make guessing hopeless and are bearable for who mistyped."""
+
     @classmethod
     def settings_customise_sources(
         cls,
@@ -105,3 +132,8 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 (the base class asks for it)
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+
+
+def database_url(settings: Settings) -> str:
+    """The database in use: the one that was set, else SQLite in the data directory."""
+    return settings.database_url or f"sqlite:///{(settings.data_dir / 'servicing.db').resolve()}"

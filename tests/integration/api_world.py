@@ -11,6 +11,7 @@ import httpx
 from fastapi import FastAPI
 
 from agent_servicing.adapters.events.local import LocalEventBus
+from agent_servicing.adapters.passwords import Argon2Passwords
 from agent_servicing.adapters.state.epochs import FolderEpochs
 from agent_servicing.adapters.state.snapshots import FolderSnapshots
 from agent_servicing.adapters.system import RandomIds
@@ -34,6 +35,7 @@ from agent_servicing.testing.memory import MemoryClient, MemoryMetrics, MemoryRo
 from agent_servicing.web.app import PREFIX, create_app
 
 AGENT = "WowMemory"
+CHEAP_PASSWORDS = Argon2Passwords(time_cost=1, memory_kib=8, parallelism=1)
 MANIFEST = """
 [agent]
 id = "WowMemory"
@@ -176,6 +178,7 @@ async def open_world(folder: Path) -> AsyncIterator[ApiWorld]:
             sources={"path": source, "git": source},
             secrets=Secrets(database=database, clock=clock, ids=ids, settings=settings, cipher=Vault(data_dir=folder), redactor=redactor),
             redactor=redactor,
+            passwords=CHEAP_PASSWORDS,
             router=router,
             configs=channel,
             snapshots=snapshots,

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from agent_servicing.web.app import PREFIX
-from agent_servicing.web.auth import INSTANCE
+from agent_servicing.web.auth import ANYONE, INSTANCE
 from tests.integration.api_world import AGENT, MANIFEST, ApiWorld
 
 pytestmark = pytest.mark.anyio
@@ -28,10 +28,13 @@ def operations(world: ApiWorld) -> list[tuple[str, str, dict[str, Any]]]:
 
 async def test_every_operation_refuses_an_anonymous_caller(api_world: ApiWorld) -> None:
     async with api_world.client(None) as client:
-        for method, path, _ in operations(api_world):
+        for method, path, operation in operations(api_world):
             answer = await client.request(method, path)
             if path in OPEN:
                 assert answer.status_code == 200, path
+                continue
+            if operation["x-required-role"] == ANYONE:
+                assert answer.status_code == (200 if method == "GET" else 422), (method, path)
                 continue
             assert answer.status_code == 401, (method, path)
             assert answer.headers["WWW-Authenticate"].startswith("Bearer ")
@@ -63,6 +66,8 @@ async def test_every_operation_names_the_role_it_needs_and_refuses_the_roles_bel
                 if path in OPEN:
                     continue
                 needed = operation["x-required-role"]
+                if needed == ANYONE:
+                    continue
                 answer = await client.request(method, path)
                 if needed == INSTANCE:
                     assert (answer.status_code, answer.json()["code"]) == (403, "instances_only"), (role, method, path)
@@ -78,7 +83,8 @@ async def test_every_operation_names_the_role_it_needs_and_refuses_the_roles_bel
 async def test_only_an_admin_removes_an_agent_and_manages_tokens(api_world: ApiWorld) -> None:
     roles = {(method, path): operation.get("x-required-role") for method, path, operation in operations(api_world)}
     assert roles["DELETE", f"{PREFIX}/agents/x"] == "admin"
-    assert {roles[method, path] for method, path in roles if "/tokens" in path} == {"admin"}
+    managed = [each for each in roles if re.search("/(tokens|users)", each[1]) and each != ("POST", f"{PREFIX}/tokens/sign-in")]
+    assert {roles[each] for each in managed} == {"admin"}
     reads = {path: roles[method, path] for method, path in roles if method == "GET" and "/agents" in path}
     # What an agent remembers is its users' own: who may only look sees how much was set aside, not the memories.
     assert [path for path, role in reads.items() if role == "operator"] == [path for path in reads if path.endswith("/records")] != []
@@ -102,7 +108,8 @@ async def test_a_token_for_some_agents_reaches_no_other(api_world: ApiWorld) -> 
         added = await client.post(f"{PREFIX}/agents", json={"manifest": MANIFEST})
         assert added.status_code == 403
         assert (await client.get(f"{PREFIX}/audit?agent=WowCache")).status_code == 200
-        assert (await client.get(f"{PREFIX}/me")).json() == {"name": "operator-WowCache", "role": "operator", "agents": ["WowCache"]}
+        me = (await client.get(f"{PREFIX}/me")).json()
+        assert (me["name"], me["role"], me["agents"], me["csrf_token"]) == ("operator-WowCache", "operator", ["WowCache"], None)
     async with api_world.client(await api_world.token("viewer", [AGENT])) as client:
         assert [a["agent_id"] for a in (await client.get(f"{PREFIX}/agents")).json()["agents"]] == [AGENT]
         assert (await client.get(f"{PREFIX}/agents/{AGENT}")).status_code == 200

@@ -7,10 +7,12 @@ from typing import Protocol
 
 import anyio
 import structlog
+from anyio import to_thread
 from fastapi import FastAPI
 
 from agent_servicing.adapters.agent_http import HttpAgentClient
 from agent_servicing.adapters.config.channel import InstanceChannel
+from agent_servicing.adapters.passwords import Argon2Passwords
 from agent_servicing.adapters.registry import installed_drivers, load_driver
 from agent_servicing.adapters.state.epochs import FolderEpochs
 from agent_servicing.adapters.state.hooks import StateHooks
@@ -18,6 +20,8 @@ from agent_servicing.adapters.state.snapshots import FolderSnapshots
 from agent_servicing.adapters.system import RandomIds, SystemClock
 from agent_servicing.adapters.vault import Vault
 from agent_servicing.adapters.verification.verifier import ProcessVerifier
+from agent_servicing.bootstrap.backup import copy_before_migrating
+from agent_servicing.bootstrap.kept import KeptFiles
 from agent_servicing.core.errors import PermanentError, ServicingError, TemporaryError, Unavailable
 from agent_servicing.core.limits import Limits
 from agent_servicing.ports import (
@@ -43,7 +47,7 @@ from agent_servicing.reconcile.supervisor import Supervisor
 from agent_servicing.services.all import Services, build_services
 from agent_servicing.services.redaction import Redactor
 from agent_servicing.services.secrets import Secrets
-from agent_servicing.settings import Settings
+from agent_servicing.settings import Settings, database_url
 from agent_servicing.store.database import Database
 from agent_servicing.store.ownership import Ownership, sole_server
 from agent_servicing.store.reports import SqlReports
@@ -55,6 +59,11 @@ log = structlog.get_logger(__name__)
 
 SAMPLE_SECONDS = 5.0
 """Between readings of every agent's counters for the metrics view."""
+
+START_LINK_SECONDS = 3600.0
+
+ACCESS_SECONDS = 30.0
+"""Between writings of when tokens and sessions were used. A crash forgets that much."""
 
 NOTIFY_SECONDS = 1.0
 """Between looks at what people are to be told of."""
@@ -71,6 +80,7 @@ class App:
     services: Services
     supervisor: Supervisor
     admin_token: str
+    setup_token: str | None
     router_url: str
     settings: Settings
     clock: Clock
@@ -81,12 +91,22 @@ class App:
         if self.channel is not None:
             self.channel.link.close()
 
+    async def sign_in_path(self) -> str:
+        """Where a browser is signed in as the admin, once, within the hour: for whoever stands at the terminal that started this."""
+        admin = await self.services.access.authenticate(self.admin_token)
+        if admin is None:
+            raise Unavailable("the admin token was revoked meanwhile", code="admin_token")
+        link = await self.services.sign_in.own_link(admin, seconds=START_LINK_SECONDS)
+        return f"/sign-in#{link.token}"
+
     async def run_loops(self) -> None:
         """The engine and the timers, until cancelled."""
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self.supervisor.run)
             tasks.start_soon(self._sample)
+            tasks.start_soon(self._keep_access)
             tasks.start_soon(self._tell)
+            tasks.start_soon(self.services.backups.run)
             if self.settings.version_refresh_seconds > 0:
                 tasks.start_soon(self._refresh)
 
@@ -96,6 +116,14 @@ class App:
             with suppress(TemporaryError):  # a database that is away is reported by the engine
                 await self.services.fleet.sample()
             await self.clock.sleep(SAMPLE_SECONDS)
+
+    async def _keep_access(self) -> None:
+        """When tokens and sessions were used last, and an end to those whose time is over."""
+        while True:
+            await self.clock.sleep(ACCESS_SECONDS)
+            with suppress(TemporaryError):
+                await self.services.access.flush()
+                await self.services.sessions.flush()
 
     async def _tell(self) -> None:
         while True:
@@ -129,6 +157,7 @@ async def open_app(settings: Settings, *, api_url: str, redactor: Redactor | Non
         clock, ids = SystemClock(), RandomIds()
         # Before the schema is touched: another server may be working with the one there is.
         ownership = await stack.enter_async_context(sole_server(database_url(settings)))
+        await to_thread.run_sync(copy_before_migrating, settings)
         database = await stack.enter_async_context(Database.open(database_url(settings)))
         # The data plane before the runtime: instances that are started must have somewhere to be reached.
         router = await stack.enter_async_context(load_driver("router", "haproxy").open(settings, clock))  # type: ignore[attr-defined]
@@ -152,6 +181,7 @@ async def open_app(settings: Settings, *, api_url: str, redactor: Redactor | Non
             await store.drop_leases()
         drivers = {"database": database, "clock": clock, "ids": ids, "bus": bus, "runtime": runtime, "metrics": metrics, "sources": sources}
         reading = {"router": router, "configs": channel, "snapshots": snapshots, "asides": epochs}
+        reading |= {"kept": KeptFiles(settings), "passwords": Argon2Passwords()}
         services = build_services(**drivers, settings=settings, secrets=secrets, redactor=redactor, **reading)
         await secrets.load()
         engine = _engine(
@@ -186,6 +216,7 @@ async def open_app(settings: Settings, *, api_url: str, redactor: Redactor | Non
             services=services,
             supervisor=supervisor,
             admin_token=await services.access.ensure_admin_token(settings.data_dir),
+            setup_token=await services.users.ensure_setup_token(),
             router_url=router.url,
             settings=settings,
             clock=clock,
@@ -274,10 +305,6 @@ def _engine(
 def open_sources(settings: Settings) -> dict[str, VersionSource]:
     """Every installed version source by its kind."""
     return {kind: load_driver("source", kind)(settings.data_dir) for kind in installed_drivers("source")}
-
-
-def database_url(settings: Settings) -> str:
-    return settings.database_url or f"sqlite:///{(settings.data_dir / 'servicing.db').resolve()}"
 
 
 def _bus(settings: Settings) -> AbstractAsyncContextManager[EventBus]:

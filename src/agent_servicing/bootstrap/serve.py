@@ -15,7 +15,7 @@ import uvicorn
 from agent_servicing import __version__, log
 from agent_servicing.adapters.registry import load_driver
 from agent_servicing.adapters.system import RandomIds, SystemClock
-from agent_servicing.bootstrap import datadir
+from agent_servicing.bootstrap import datadir, swap
 from agent_servicing.bootstrap.app import App, open_app
 from agent_servicing.core.errors import PermanentError, TemporaryError, Unavailable
 from agent_servicing.services.redaction import Redactor
@@ -47,6 +47,8 @@ def serve(
     log.configure(form=settings.log_format, level_name=settings.log_level, stream=log_stream, mask=redactor.mask_all)
     sys.setswitchinterval(THREAD_SWITCH_SECONDS)
     with datadir.owned(settings.data_dir), _said_plainly():
+        if swap.finish(settings.data_dir):
+            structlog.get_logger(__name__).warning("restore_finished", data_dir=str(settings.data_dir))
         anyio.run(_serve, settings, beside, ready, redactor, backend_options=EVENT_LOOP)
 
 

@@ -24,6 +24,9 @@ PREFIX: Final = "/api/platform"
 TIMEOUT_SECONDS: Final = 30.0
 """For one answer. Refreshing versions asks a remote repository, which is what takes longest."""
 
+BACKUP_SECONDS: Final = 900.0
+"""For the first byte of a backup: it is gathered and read back before."""
+
 ATTEMPTS: Final = 3
 PAUSES_SECONDS: Final = (0.3, 1.0)
 MAX_RETRY_AFTER_SECONDS: Final = 5.0
@@ -102,6 +105,10 @@ class Api:
 
     def refresh(self, agent: str) -> Json:
         return self.send("POST", _path("agents", agent, "versions", "refresh"))
+
+    def mark_version(self, agent: str, version: str, word: str, reason: str) -> Json:
+        """`word`: deprecate, withdraw or restore."""
+        return self.send("POST", _path("agents", agent, "versions", version, word), {"reason": reason})
 
     def changes(self, agent: str, from_version: str, to_version: str) -> Json:
         return self.get(_path("agents", agent, "changes"), {"from": from_version, "to": to_version})
@@ -193,6 +200,33 @@ class Api:
     def revoke_token(self, token_id: str) -> Json:
         return self.send("DELETE", _path("tokens", token_id))
 
+    def users(self) -> list[Json]:
+        return list(self.pages(f"{PREFIX}/users", key="users"))
+
+    def user(self, user: str) -> Json:
+        return self.get(_path("users", user))
+
+    def add_user(self, body: Json) -> Json:
+        return self.send("POST", _path("users"), body)
+
+    def change_user(self, user: str, body: Json) -> Json:
+        return self.send("PATCH", _path("users", user), body)
+
+    def act_on_user(self, user: str, verb: str) -> Json:
+        return self.send("POST", _path("users", user, verb))
+
+    def set_user_password(self, user: str, password: str) -> Json:
+        return self.send("PUT", _path("users", user, "password"), {"password": password})
+
+    def user_link(self, user: str) -> Json:
+        return self.send("POST", _path("users", user, "link"))
+
+    def sign_user_out(self, user: str) -> Json:
+        return self.send("DELETE", _path("users", user, "sessions"))
+
+    def own_link(self) -> Json:
+        return self.send("POST", _path("tokens", "sign-in"))
+
     def state(self, agent: str) -> Json:
         return self.get(_path("agents", agent, "state"))
 
@@ -236,6 +270,20 @@ class Api:
 
     def remove_secret(self, name: str) -> Json:
         return self.send("DELETE", _path("secrets", name))
+
+    def backup(self, body: Json) -> Iterator[bytes]:
+        """The file, in pieces; the first comes when the server has it complete."""
+        import httpx  # noqa: PLC0415
+
+        patient = httpx.Timeout(TIMEOUT_SECONDS, read=BACKUP_SECONDS)
+        try:
+            with self._http.stream("POST", _path("backup"), json=body, timeout=patient) as answer:
+                if not answer.is_success:
+                    answer.read()
+                    _parsed(answer)
+                yield from answer.iter_raw()
+        except httpx.TransportError as e:
+            raise Unavailable(f"The connection to {self.target.url} broke: {str(e) or type(e).__name__}.") from e
 
     def ready(self) -> tuple[bool, str, str | None]:
         """Whether the server says it is ready, its words, and its `Date` header."""

@@ -12,6 +12,7 @@ from agent_servicing.cli import (
     agents,
     analysis,
     audit,
+    backups,
     config,
     deployments,
     doctor,
@@ -24,6 +25,7 @@ from agent_servicing.cli import (
     tokens,
     turns,
     upgrade,
+    users,
     versions,
 )
 from agent_servicing.cli.command import command, group, listing
@@ -83,6 +85,11 @@ def _agent(_: typer.Context) -> None:
 
 
 @group
+def _versions(_: typer.Context) -> None:
+    """Deprecate, withdraw and restore single versions; `servicing versions` lists them."""
+
+
+@group
 def _config(_: typer.Context) -> None:
     """Show, list and roll back the configuration of agents; `servicing patch` changes it."""
 
@@ -90,6 +97,11 @@ def _config(_: typer.Context) -> None:
 @group
 def _token(_: typer.Context) -> None:
     """Make, list and revoke access tokens."""
+
+
+@group
+def _user(_: typer.Context) -> None:
+    """Add, list, change and disable the people who may sign in."""
 
 
 @group
@@ -110,7 +122,9 @@ def _build() -> typer.Typer:
     made = _typer(epilog=EXAMPLES, no_args_is_help=True)
     made.callback()(_root)
     _add(made, RUN, {"serve": server.serve, "stop": server.stop, "demo": server.demo, "open": server.open_page, "doctor": doctor.doctor})
+    _add(made, RUN, {"backup": backups.backup, "restore": backups.restore})
     made.add_typer(_group(_agent, AGENT), name="agent", rich_help_panel=LOOK)
+    made.add_typer(_group(_versions, VERSION), name="version", rich_help_panel=LOOK)
     _add(made, LOOK, {"status": status.status, "logs": logs.logs, "versions": versions.versions, "changes": versions.changes})
     _add(made, ACT, {"upgrade": upgrade.upgrade, "rollback": deployments.rollback, "pause": deployments.pause})
     _add(
@@ -130,6 +144,7 @@ def _build() -> typer.Typer:
     made.add_typer(_schedule(), name="schedule", rich_help_panel=TURN)
     _add(made, TURN, {"queue": turns.queue, "move": turns.move, "reschedule": turns.reschedule, "lock": turns.lock, "unlock": turns.unlock})
     made.add_typer(_audit(), name="audit", rich_help_panel=ACCESS)
+    made.add_typer(_group(_user, USER), name="user", rich_help_panel=ACCESS)
     made.add_typer(_group(_token, TOKEN), name="token", rich_help_panel=ACCESS)
     made.add_typer(_group(_secret, SECRET), name="secret", rich_help_panel=ACCESS)
     return made
@@ -142,6 +157,11 @@ AGENT: dict[str, Callable[..., None]] = {
     "scale": agents.scale,
     "restart": agents.restart,
     "remove": agents.remove,
+}
+VERSION: dict[str, Callable[..., None]] = {
+    "deprecate": versions.deprecate,
+    "withdraw": versions.withdraw,
+    "restore": versions.restore,
 }
 CONFIG: dict[str, Callable[..., None]] = {"show": config.show, "history": config.history, "rollback": config.rollback}
 STATE: dict[str, Callable[..., None]] = {
@@ -157,6 +177,16 @@ STATE: dict[str, Callable[..., None]] = {
     "discard": states.discard,
 }
 TOKEN: dict[str, Callable[..., None]] = {"create": tokens.create, "list": tokens.list_tokens, "revoke": tokens.revoke}
+USER: dict[str, Callable[..., None]] = {
+    "add": users.add,
+    "list": users.list_users,
+    "grant": users.grant,
+    "password": users.password,
+    "disable": users.disable,
+    "enable": users.enable,
+    "link": users.link,
+    "sign-out": users.sign_out,
+}
 SECRET: dict[str, Callable[..., None]] = {
     "set": secrets.set_secret,
     "apply": secrets.apply,

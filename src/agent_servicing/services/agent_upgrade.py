@@ -152,7 +152,7 @@ class AgentUpgrade:
             if current.status in WAITING:
                 current = cancelled(current, message=f"cancelled by {actor} before it began", now=now)
                 await save_deployment(connection, current)
-                await record(connection, self._ids, self._settings, asked, *_cancelled_events(current, actor, reason, now))
+                await record(connection, self._ids, self._settings, asked, *cancelled_events(current, actor, reason, now))
                 await queries.wake(connection, agent, now=now)
             else:
                 await require_room(connection, agent)
@@ -229,7 +229,7 @@ def _versions(deployment: Deployment) -> dict[str, object]:
     return {"from_version": deployment.from_version, "to_version": deployment.to_version, "strategy": deployment.spec.strategy}
 
 
-def _cancelled_events(deployment: Deployment, actor: str, reason: str, now: datetime) -> tuple[Event, Event]:
+def cancelled_events(deployment: Deployment, actor: str, reason: str, now: datetime) -> tuple[Event, Event]:
     """The live event, and the closing audit entry that the engine would write for one under way."""
     closing: dict[str, object] = {**_versions(deployment), "status": "cancelled", "duration_seconds": 0.0, "downtime_seconds": 0.0}
     live: dict[str, object] = {"status": "cancelled", "version": deployment.to_version}

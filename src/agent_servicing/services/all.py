@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from agent_servicing.ports import Clock, EventBus, Ids, InstanceTokens, LimitsInstances, Metrics, Router, Runtime, VersionSource
+from agent_servicing.ports.access import Passwords
 from agent_servicing.ports.state import SetAsides, Snapshots
 from agent_servicing.services.access import Access
 from agent_servicing.services.agent_lock import AgentLock
@@ -11,6 +12,7 @@ from agent_servicing.services.agent_queue import AgentQueue
 from agent_servicing.services.agent_upgrade import AgentUpgrade
 from agent_servicing.services.analysis import Analysis
 from agent_servicing.services.audit_logger import AuditLogger
+from agent_servicing.services.backups import Backups
 from agent_servicing.services.config_hotpatch import ConfigHotpatch
 from agent_servicing.services.config_reader import ConfigReader, Known
 from agent_servicing.services.events import EventLog
@@ -24,10 +26,15 @@ from agent_servicing.services.rollback import Rollback
 from agent_servicing.services.schedule import Schedule
 from agent_servicing.services.secret_delivery import SecretDelivery
 from agent_servicing.services.secrets import Secrets
+from agent_servicing.services.sessions import Sessions
+from agent_servicing.services.sign_in import SignIn
 from agent_servicing.services.states import AgentStates
 from agent_servicing.services.upcoming import Preview
+from agent_servicing.services.users import Users
 from agent_servicing.services.version_manager import VersionManager
+from agent_servicing.services.version_standing import VersionStanding
 from agent_servicing.settings import Settings
+from agent_servicing.store.backup.build import Kept
 from agent_servicing.store.database import Database
 
 
@@ -36,6 +43,7 @@ class Services:
     fleet: Fleet
     generations: Generations
     versions: VersionManager
+    standing: VersionStanding
     upgrades: AgentUpgrade
     rollbacks: Rollback
     queue: AgentQueue
@@ -44,6 +52,9 @@ class Services:
     preview: Preview
     audit: AuditLogger
     access: Access
+    users: Users
+    sessions: Sessions
+    sign_in: SignIn
     idempotency: Idempotency
     events: EventLog
     reports: AgentReports
@@ -54,6 +65,7 @@ class Services:
     secret_delivery: SecretDelivery
     states: AgentStates
     notifications: Notifications
+    backups: Backups
 
 
 def build_services(
@@ -68,15 +80,19 @@ def build_services(
     sources: Mapping[str, VersionSource],
     secrets: Secrets,
     redactor: Redactor,
+    passwords: Passwords,
     router: Router | None = None,
     configs: Known | None = None,
     snapshots: Snapshots | None = None,
     asides: SetAsides | None = None,
+    kept: Kept | None = None,
 ) -> Services:
     """Wire the services to one database and the drivers they read from. `redactor` is told every secret; the engine and the log use it too."""
     versions = VersionManager(database=database, clock=clock, ids=ids, bus=bus, settings=settings, sources=sources)
     limitable = runtime.limitable if isinstance(runtime, LimitsInstances) else ()
     hotpatch = ConfigHotpatch(database=database, clock=clock, ids=ids, bus=bus, settings=settings, secrets=secrets, limitable=limitable)
+    users = Users(database=database, clock=clock, ids=ids, settings=settings, passwords=passwords)
+    sessions = Sessions(database=database, clock=clock, ids=ids, settings=settings)
     fleet = Fleet(
         database=database,
         clock=clock,
@@ -92,6 +108,7 @@ def build_services(
         fleet=fleet,
         generations=Generations(database=database, clock=clock, router=router, known=configs),
         versions=versions,
+        standing=VersionStanding(database=database, clock=clock, ids=ids, bus=bus, settings=settings),
         upgrades=AgentUpgrade(database=database, clock=clock, ids=ids, bus=bus, settings=settings),
         rollbacks=Rollback(database=database, clock=clock, ids=ids, bus=bus, settings=settings, snapshots=snapshots, asides=asides),
         queue=AgentQueue(database=database, clock=clock, ids=ids, bus=bus, settings=settings),
@@ -106,6 +123,9 @@ def build_services(
             settings=settings,
             instances=runtime if isinstance(runtime, InstanceTokens) else None,
         ),
+        users=users,
+        sessions=sessions,
+        sign_in=SignIn(database=database, clock=clock, ids=ids, settings=settings, passwords=passwords, users=users, sessions=sessions),
         idempotency=Idempotency(database=database, clock=clock),
         events=EventLog(database=database),
         reports=AgentReports(database=database, clock=clock),
@@ -114,6 +134,7 @@ def build_services(
         config=ConfigReader(database=database, clock=clock, hotpatch=hotpatch, known=configs, masker=redactor),
         secrets=secrets,
         notifications=Notifications(database=database, clock=clock, ids=ids, bus=bus, settings=settings),
+        backups=Backups(database=database, clock=clock, ids=ids, settings=settings, kept=kept),
         secret_delivery=SecretDelivery(database=database, secrets=secrets, hotpatch=hotpatch, fleet=fleet),
         states=AgentStates(database=database, clock=clock, ids=ids, settings=settings, snapshots=snapshots, asides=asides, runtime=runtime),
     )

@@ -11,6 +11,7 @@ from agent_servicing.core.errors import Conflict, Denied, FieldError, Invalid, N
 from agent_servicing.core.manifest import StateSpec, Tests
 from agent_servicing.core.model import AgentState, Deployment, DeploymentSpec
 from agent_servicing.core.schedule import Line, next_open
+from agent_servicing.core.standing import Standing
 from agent_servicing.core.state import door
 from agent_servicing.core.status import DeploymentKind, DeploymentStatus
 from agent_servicing.core.strategies import STRATEGIES, UPGRADES
@@ -181,6 +182,13 @@ def _version_refusals(
     if row.problem:
         yield Refusal(family="invalid", code="unusable_version", message=f"{target} cannot be used: {row.problem}")
         return
+    if row.standing is Standing.WITHDRAWN and target != state.agent.version:
+        yield Refusal(
+            family="conflict",
+            code="version_withdrawn",
+            message=f"{target} is withdrawn: {row.standing_reason}.",
+            hint=f"Choose another one, or restore it first (servicing version restore {state.agent.agent} {target}).",
+        )
     notes = catalogue.breaking_notes(catalogue.between(rows, state.agent.version, target)) if state.agent.version else ()
     from_range, known = row.manifest.upgrade.from_range, catalogue.ranges(rows)
     acknowledged = request.acknowledge_breaking
@@ -240,8 +248,7 @@ def _warnings(state: AgentState, current: VersionRow | None, row: VersionRow | N
         yield "Automatic rollback is off: a bad version keeps its traffic until somebody takes it back."
     if row is None:
         return
-    if row.moved_ref is not None:
-        yield f"{row.version} was changed at its source after it was first deployed; the artifact deployed then is used."
+    yield from _word_warnings(row)
     if current is not None:
         verdict, note = door(current.manifest.state, row.manifest.state)
         if verdict == "one_way":
@@ -252,6 +259,14 @@ def _warnings(state: AgentState, current: VersionRow | None, row: VersionRow | N
             yield f"Whether a rollback keeps its state is unknown: {note}."
     if row.manifest.upgrade.migration_notes:
         yield f"Migration: {row.manifest.upgrade.migration_notes}"
+
+
+def _word_warnings(row: VersionRow) -> Iterator[str]:
+    """What is known against the version itself."""
+    if row.standing is Standing.DEPRECATED:
+        yield f"{row.version} is deprecated: {row.standing_reason}."
+    if row.moved_ref is not None:
+        yield f"{row.version} was changed at its source after it was first deployed; the artifact deployed then is used."
 
 
 def _invalid(code: str, message: str, path: str) -> Refusal:

@@ -24,6 +24,7 @@ from agent_servicing.web.routes import (
     agents,
     analysis,
     audit,
+    backups,
     config,
     flags,
     health,
@@ -33,8 +34,10 @@ from agent_servicing.web.routes import (
     reports,
     schedule,
     secrets,
+    session,
     states,
     upgrades,
+    users,
     versions,
 )
 
@@ -110,7 +113,10 @@ def create_app(
         states,
         audit,
         access,
+        session,
+        users,
         notifications,
+        backups,
     ):
         api.include_router(module.router)
     for router in (api, flags.router, health.router, pages.router, live.router):

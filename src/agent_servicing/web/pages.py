@@ -16,6 +16,7 @@ _SWAGGER: Final = resources.files("fastapi_swagger") / "resources"
 
 ASSETS: Final[Mapping[str, tuple[Traversable, str]]] = {
     "welcome.css": (_OWN / "welcome.css", "text/css"),
+    "sign-in.js": (_OWN / "sign-in.js", "text/javascript"),
     "docs/docs.js": (_OWN / "docs.js", "text/javascript"),
     "docs/swagger-ui-bundle.js": (_SWAGGER / "swagger-ui-bundle.js", "text/javascript"),
     "docs/swagger-ui.css": (_SWAGGER / "swagger-ui.css", "text/css"),
@@ -41,6 +42,11 @@ async def welcome(context: Context) -> HTMLResponse:
 @router.get("/agent-servicing.html")
 async def dashboard() -> RedirectResponse:
     return RedirectResponse("/")
+
+
+@router.get("/sign-in")
+async def sign_in() -> HTMLResponse:
+    return HTMLResponse((_OWN / "sign-in.html").read_text("utf-8"), headers={"Content-Security-Policy": _PAGE_POLICY})
 
 
 @router.get("/docs")
