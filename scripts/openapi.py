@@ -1,6 +1,6 @@
 """Writes the API description to ui/openapi.json, from which the page's client is generated; `--check` fails when it is not up to date.
 
-Called by `make page-api` and by CI.
+Called by `make page-api` and `make page-check`.
 """
 
 import json

@@ -17,6 +17,7 @@ from agent_servicing.web.idempotency import IdempotencyMiddleware
 from agent_servicing.web.link_shortcut import LinkShortcut
 from agent_servicing.web.middleware import BodyLimitMiddleware, ObserveMiddleware
 from agent_servicing.web.openapi import describe
+from agent_servicing.web.page import Page
 from agent_servicing.web.problems import add_problem_handlers
 from agent_servicing.web.prometheus import Exporter
 from agent_servicing.web.routes import (
@@ -95,7 +96,7 @@ def create_app(
             Middleware(IdempotencyMiddleware, context=context),
         ],
     )
-    app.state.context, app.state.exporter, app.state.live = context, Exporter(context), live.LiveCount()
+    app.state.context, app.state.exporter, app.state.live, app.state.page = context, Exporter(context), live.LiveCount(), Page(ids)
     add_problem_handlers(app)
     api = APIRouter(prefix=PREFIX)
     # The link first: routes are tried one after the other, and its are asked for far more often than all others together.

@@ -895,6 +895,66 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/platform/agents/{agent_id}/versions/{version}/deprecate": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Deprecate a version
+         * @description Advise against it: it can still be deployed, with a warning, and is recommended no more.
+         */
+        post: operations["deprecate_version_api_platform_agents__agent_id__versions__version__deprecate_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/platform/agents/{agent_id}/versions/{version}/restore": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Restore a version
+         * @description Neither deprecated nor withdrawn any more, even if its source says so.
+         */
+        post: operations["restore_version_api_platform_agents__agent_id__versions__version__restore_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/platform/agents/{agent_id}/versions/{version}/withdraw": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Withdraw a version
+         * @description It cannot be deployed any more, and upgrades to it that wait are cancelled. Where it runs it goes on, with a warning.
+         */
+        post: operations["withdraw_version_api_platform_agents__agent_id__versions__version__withdraw_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/platform/audit": {
         parameters: {
             query?: never;
@@ -957,6 +1017,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/platform/backup": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Take a backup
+         * @description The server's own data at one moment, while everything goes on. It is complete and read back before its first byte is sent.
+         */
+        post: operations["take_backup_api_platform_backup_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/platform/fleet": {
         parameters: {
             query?: never;
@@ -986,10 +1066,30 @@ export interface paths {
         };
         /**
          * Who am I
-         * @description Name, role and reach of the token in use.
+         * @description Name, role and reach of the token or session in use; for a session also what it has to send as `X-CSRF-Token`.
          */
         get: operations["who_am_i_api_platform_me_get"];
         put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/platform/me/password": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /**
+         * Change one's own password
+         * @description All sessions end; this browser gets a new one.
+         */
+        put: operations["change_own_password_api_platform_me_password_put"];
         post?: never;
         delete?: never;
         options?: never;
@@ -1267,6 +1367,96 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/platform/session": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * How to sign in
+         * @description For everybody: what a sign-in page offers, and whether this browser is signed in already.
+         */
+        get: operations["ways_in_api_platform_session_get"];
+        put?: never;
+        /**
+         * Sign in
+         * @description By password, by a one-time link, or by the set-up token, which makes the first admin. Sets the session cookie.
+         *
+         *     Every failure is answered alike, and too many of them lock the name and the address out for some minutes (429).
+         */
+        post: operations["sign_in_api_platform_session_post"];
+        /**
+         * Sign out
+         * @description Ends this browser's session. WebSockets that it has open end within seconds.
+         */
+        delete: operations["sign_out_api_platform_session_delete"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/platform/sessions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List own sessions
+         * @description Where one is signed in, newest first; at most 20. Empty for a token.
+         */
+        get: operations["list_sessions_api_platform_sessions_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/platform/sessions/{session_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * End one of one's own sessions
+         * @description That browser is signed out.
+         */
+        delete: operations["end_session_api_platform_sessions__session_id__delete"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/platform/setup": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Make the first admin
+         * @description While there is no user: the token in `setup.token` of the data directory makes the first one, who is signed in at once.
+         */
+        post: operations["set_up_api_platform_setup_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/platform/tokens": {
         parameters: {
             query?: never;
@@ -1291,6 +1481,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/platform/tokens/sign-in": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Make a one-time sign-in link
+         * @description For a browser that is to have the rights of the token in use, for as long as that token is good.
+         */
+        post: operations["make_own_link_api_platform_tokens_sign_in_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/platform/tokens/{token_id}": {
         parameters: {
             query?: never;
@@ -1306,6 +1516,154 @@ export interface paths {
          * @description From the next request on it opens nothing; open WebSockets end within seconds.
          */
         delete: operations["revoke_token_api_platform_tokens__token_id__delete"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/platform/users": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List users
+         * @description All people by name, disabled ones included.
+         */
+        get: operations["list_users_api_platform_users_get"];
+        put?: never;
+        /**
+         * Add a user
+         * @description Without a password the user comes in by a one-time link (`POST /users/{user}/link`) and sets one there.
+         */
+        post: operations["add_user_api_platform_users_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/platform/users/{user}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Show a user
+         * @description One person, by id or name.
+         */
+        get: operations["show_user_api_platform_users__user__get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        /**
+         * Change what a user may
+         * @description From the next request on. The last admin stays one.
+         */
+        patch: operations["change_user_api_platform_users__user__patch"];
+        trace?: never;
+    };
+    "/api/platform/users/{user}/disable": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Disable a user
+         * @description Signed out everywhere, and not let in again. The name stays taken, because the audit trail refers to it.
+         */
+        post: operations["disable_user_api_platform_users__user__disable_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/platform/users/{user}/enable": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Enable a user
+         * @description Takes back `disable`.
+         */
+        post: operations["enable_user_api_platform_users__user__enable_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/platform/users/{user}/link": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Make a one-time sign-in link for a user
+         * @description Good once, for 15 minutes. Who comes in by it may set a new password without knowing the old one.
+         */
+        post: operations["make_link_api_platform_users__user__link_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/platform/users/{user}/password": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /**
+         * Set a user's password
+         * @description For who has forgotten it; signed out everywhere. A one-time link is better: nobody else ever knows the password then.
+         */
+        put: operations["set_password_api_platform_users__user__password_put"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/platform/users/{user}/sessions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * Sign a user out everywhere
+         * @description All of the user's browsers and unused links.
+         */
+        delete: operations["sign_out_user_api_platform_users__user__sessions_delete"];
         options?: never;
         head?: never;
         patch?: never;
@@ -1496,6 +1854,7 @@ export interface components {
          *       "available_versions": [
          *         {
          *           "critical": false,
+         *           "deprecated": false,
          *           "security": false,
          *           "type": "minor",
          *           "version": "1.3.0"
@@ -1504,6 +1863,7 @@ export interface components {
          *       "conversation_key": "header:X-Conversation-Id",
          *       "created_at": "2025-12-01T08:00:00Z",
          *       "current_deployed_at": "2025-12-15T10:00:00Z",
+         *       "current_standing": "available",
          *       "current_version": "1.2.5",
          *       "description": "Remembers",
          *       "generations": [
@@ -1545,6 +1905,7 @@ export interface components {
          *         "1.2.5": 100
          *       },
          *       "update_available": true,
+         *       "update_urgency": "normal",
          *       "upgrade_id": "upg-01JGD3Z5Y8M2Q4T6V8X0ABCDEF"
          *     }
          */
@@ -1562,6 +1923,11 @@ export interface components {
             created_at: string;
             /** Current Deployed At */
             current_deployed_at: string | null;
+            /**
+             * Current Standing
+             * @description Of the running version: available, deprecated or withdrawn
+             */
+            current_standing: string;
             /** Current Version */
             current_version: string | null;
             /** @description The newest one of any status */
@@ -1604,6 +1970,11 @@ export interface components {
             };
             /** Update Available */
             update_available: boolean;
+            /**
+             * Update Urgency
+             * @description critical, security, withdrawn (the running version is) or normal; null without an update
+             */
+            update_urgency: string | null;
             /** Upgrade Id */
             upgrade_id: string;
         };
@@ -1615,6 +1986,7 @@ export interface components {
          *       "available_versions": [
          *         {
          *           "critical": false,
+         *           "deprecated": false,
          *           "security": false,
          *           "type": "minor",
          *           "version": "1.3.0"
@@ -1623,6 +1995,7 @@ export interface components {
          *       "conversation_key": "header:X-Conversation-Id",
          *       "created_at": "2025-12-01T08:00:00Z",
          *       "current_deployed_at": "2025-12-15T10:00:00Z",
+         *       "current_standing": "available",
          *       "current_version": "1.2.5",
          *       "description": "Remembers",
          *       "generations": [
@@ -1663,7 +2036,8 @@ export interface components {
          *       "traffic": {
          *         "1.2.5": 100
          *       },
-         *       "update_available": true
+         *       "update_available": true,
+         *       "update_urgency": "normal"
          *     }
          */
         AgentDetail: {
@@ -1680,6 +2054,11 @@ export interface components {
             created_at: string;
             /** Current Deployed At */
             current_deployed_at: string | null;
+            /**
+             * Current Standing
+             * @description Of the running version: available, deprecated or withdrawn
+             */
+            current_standing: string;
             /** Current Version */
             current_version: string | null;
             /** @description The newest one of any status */
@@ -1722,6 +2101,11 @@ export interface components {
             };
             /** Update Available */
             update_available: boolean;
+            /**
+             * Update Urgency
+             * @description critical, security, withdrawn (the running version is) or normal; null without an update
+             */
+            update_urgency: string | null;
         };
         /**
          * AgentList
@@ -1732,12 +2116,14 @@ export interface components {
          *           "available_versions": [
          *             {
          *               "critical": false,
+         *               "deprecated": false,
          *               "security": false,
          *               "type": "minor",
          *               "version": "1.3.0"
          *             }
          *           ],
          *           "current_deployed_at": "2025-12-15T10:00:00Z",
+         *           "current_standing": "available",
          *           "current_version": "1.2.5",
          *           "description": "Remembers",
          *           "health": {
@@ -1752,7 +2138,8 @@ export interface components {
          *           "instances": 3,
          *           "owner": "team@example.com",
          *           "status": "active",
-         *           "update_available": true
+         *           "update_available": true,
+         *           "update_urgency": "normal"
          *         }
          *       ]
          *     }
@@ -1879,12 +2266,14 @@ export interface components {
          *       "available_versions": [
          *         {
          *           "critical": false,
+         *           "deprecated": false,
          *           "security": false,
          *           "type": "minor",
          *           "version": "1.3.0"
          *         }
          *       ],
          *       "current_deployed_at": "2025-12-15T10:00:00Z",
+         *       "current_standing": "available",
          *       "current_version": "1.2.5",
          *       "description": "Remembers",
          *       "health": {
@@ -1899,7 +2288,8 @@ export interface components {
          *       "instances": 3,
          *       "owner": "team@example.com",
          *       "status": "active",
-         *       "update_available": true
+         *       "update_available": true,
+         *       "update_urgency": "normal"
          *     }
          */
         AgentSummary: {
@@ -1909,6 +2299,11 @@ export interface components {
             available_versions: components["schemas"]["AvailableView"][];
             /** Current Deployed At */
             current_deployed_at: string | null;
+            /**
+             * Current Standing
+             * @description Of the running version: available, deprecated or withdrawn
+             */
+            current_standing: string;
             /** Current Version */
             current_version: string | null;
             /** @description The newest one of any status */
@@ -1924,6 +2319,11 @@ export interface components {
             status: string;
             /** Update Available */
             update_available: boolean;
+            /**
+             * Update Urgency
+             * @description critical, security, withdrawn (the running version is) or normal; null without an update
+             */
+            update_urgency: string | null;
         };
         /**
          * AllRead
@@ -2233,12 +2633,35 @@ export interface components {
         AvailableView: {
             /** Critical */
             critical: boolean;
+            /** Deprecated */
+            deprecated: boolean;
             /** Security */
             security: boolean;
             /** Type */
             type: string;
             /** Version */
             version: string;
+        };
+        /**
+         * BackupBody
+         * @example {
+         *       "with_key": false,
+         *       "with_state": true
+         *     }
+         */
+        BackupBody: {
+            /**
+             * With Key
+             * @description Also the key that opens the secrets in it: whoever has the file then has them all
+             * @default false
+             */
+            with_key: boolean;
+            /**
+             * With State
+             * @description Also the copies of agents' states and what rollbacks set aside
+             * @default false
+             */
+            with_state: boolean;
         };
         /**
          * BlockView
@@ -2334,6 +2757,38 @@ export interface components {
              * @default {}
              */
             rollback_if: components["schemas"]["Conditions"];
+        };
+        /**
+         * ChangeUserBody
+         * @description What is left out stays as it is.
+         * @example {
+         *       "grants": {
+         *         "WowCache": "admin",
+         *         "WowMemory": "operator"
+         *       }
+         *     }
+         */
+        ChangeUserBody: {
+            /**
+             * Agents
+             * @description The role holds for these only
+             */
+            agents?: string[] | null;
+            /**
+             * All Agents
+             * @description The role holds for all agents
+             * @default false
+             */
+            all_agents: boolean;
+            /**
+             * Grants
+             * @description Takes the place of all grants there were
+             */
+            grants?: {
+                [key: string]: "viewer" | "operator" | "admin";
+            } | null;
+            /** Role */
+            role?: ("viewer" | "operator" | "admin") | null;
         };
         /**
          * Changes
@@ -2795,6 +3250,43 @@ export interface components {
             role: "viewer" | "operator" | "admin";
         };
         /**
+         * CreateUserBody
+         * @example {
+         *       "grants": {
+         *         "WowMemory": "operator"
+         *       },
+         *       "name": "ada@example.org",
+         *       "password": "four words nobody guesses",
+         *       "role": "viewer"
+         *     }
+         */
+        CreateUserBody: {
+            /**
+             * Agents
+             * @description The role holds for these only; omitted: for all
+             */
+            agents?: string[] | null;
+            /**
+             * Grants
+             * @description A higher role for some agents
+             */
+            grants?: {
+                [key: string]: "viewer" | "operator" | "admin";
+            };
+            /** Name */
+            name: string;
+            /**
+             * Password
+             * @description Omitted: the user comes in by a one-time link, or by OIDC
+             */
+            password?: string | null;
+            /**
+             * Role
+             * @enum {string}
+             */
+            role: "viewer" | "operator" | "admin";
+        };
+        /**
          * DeploymentList
          * @example {
          *       "upgrades": [
@@ -3132,7 +3624,7 @@ export interface components {
         };
         /**
          * FleetView
-         * @description Totals of this moment. `updates_available` counts agents, not versions.
+         * @description Totals of this moment. `updates_available` and what stands below it count agents, not versions.
          * @example {
          *       "agents": 4,
          *       "critical_updates": 0,
@@ -3144,7 +3636,8 @@ export interface components {
          *       "instances_desired": 12,
          *       "instances_ready": 12,
          *       "security_updates": 1,
-         *       "updates_available": 2
+         *       "updates_available": 2,
+         *       "withdrawn_running": 0
          *     }
          */
         FleetView: {
@@ -3170,6 +3663,11 @@ export interface components {
             security_updates: number;
             /** Updates Available */
             updates_available: number;
+            /**
+             * Withdrawn Running
+             * @description Agents whose running version is withdrawn
+             */
+            withdrawn_running: number;
         };
         /**
          * GateView
@@ -3720,6 +4218,32 @@ export interface components {
             state: "starting" | "ready" | "busy" | "draining" | "drained" | "unavailable";
         };
         /**
+         * LinkView
+         * @description Shown this once; good for one sign-in.
+         * @example {
+         *       "expires_at": "2026-01-02T02:15:00Z",
+         *       "name": "admin",
+         *       "sign_in_token": "nH0z…",
+         *       "url": "http://127.0.0.1:8700/sign-in#nH0z…"
+         *     }
+         */
+        LinkView: {
+            /**
+             * Expires At
+             * Format: date-time
+             */
+            expires_at: string;
+            /** Name */
+            name: string;
+            /** Sign In Token */
+            sign_in_token: string;
+            /**
+             * Url
+             * @description What follows # is not sent to any server and not logged; the page there uses it up
+             */
+            url: string;
+        };
+        /**
          * LinkWanted
          * @description What the instance is to have now. Both null: not known yet, the server has just started; ask again with the next report.
          * @example {
@@ -3848,20 +4372,48 @@ export interface components {
         /**
          * Me
          * @example {
-         *       "name": "admin",
-         *       "role": "admin"
+         *       "csrf_token": "4f1c…",
+         *       "grants": {
+         *         "WowMemory": "operator"
+         *       },
+         *       "name": "ada@example.org",
+         *       "role": "viewer",
+         *       "session_id": "ses-01JGD3Z5Y8M2Q4T6V8X0ABCDEF",
+         *       "user_id": "usr-01JGD3Z5Y8M2Q4T6V8X0ABCDEF"
          *     }
          */
         Me: {
             /**
              * Agents
-             * @description The agents this token reaches; null: all
+             * @description The agents this role holds for; null: all
              */
             agents: string[] | null;
+            /**
+             * Csrf Token
+             * @description What a session sends as X-CSRF-Token with everything that changes something
+             */
+            csrf_token: string | null;
+            /**
+             * Grants
+             * @description Other roles, for one agent each
+             */
+            grants: {
+                [key: string]: string;
+            };
             /** Name */
             name: string;
             /** Role */
             role: string;
+            /**
+             * Session Id
+             * @description null for a token
+             */
+            session_id: string | null;
+            /**
+             * User Id
+             * @description null for a token
+             */
+            user_id: string | null;
         };
         /**
          * MetricBody
@@ -4043,6 +4595,32 @@ export interface components {
             keys: string[];
             /** Reason */
             reason: string;
+        };
+        /**
+         * OwnPasswordBody
+         * @example {
+         *       "current_password": "four words nobody guesses",
+         *       "new_password": "five other words they have"
+         *     }
+         */
+        OwnPasswordBody: {
+            /**
+             * Current Password
+             * @description Not needed for 15 minutes after coming in by a one-time link
+             */
+            current_password?: string | null;
+            /** New Password */
+            new_password: string;
+        };
+        /**
+         * PasswordBody
+         * @example {
+         *       "password": "four words nobody guesses"
+         *     }
+         */
+        PasswordBody: {
+            /** Password */
+            password: string;
         };
         /**
          * PendingBody
@@ -4312,6 +4890,23 @@ export interface components {
             status: string;
         };
         /**
+         * RecommendationView
+         * @description The version to go to next: what closes holes first, else the newest that breaks nothing; always the smallest step that does it.
+         */
+        RecommendationView: {
+            /** Reason */
+            reason: string;
+            /** Type */
+            type: string;
+            /**
+             * Urgency
+             * @description critical, security, withdrawn (the running version is) or normal
+             */
+            urgency: string;
+            /** Version */
+            version: string;
+        };
+        /**
          * Refreshed
          * @description The list after asking the source, and what is new in it.
          * @example {
@@ -4332,6 +4927,7 @@ export interface components {
          *             ]
          *           },
          *           "compatibility": "Can be upgraded to from 1.2.5.",
+         *           "config_problems": [],
          *           "critical": false,
          *           "deployment_count": 3,
          *           "migration_notes": "",
@@ -4340,6 +4936,11 @@ export interface components {
          *           "ref": "9f2c1d0",
          *           "release_date": "2025-12-28T00:00:00Z",
          *           "security_patch": false,
+         *           "standing": "available",
+         *           "standing_by": "",
+         *           "standing_reason": "",
+         *           "state_door": "two_way",
+         *           "state_note": "Both versions read and write state schema 3.",
          *           "success_rate": 100,
          *           "summary": "Retries",
          *           "test_results": {
@@ -4351,10 +4952,21 @@ export interface components {
          *         }
          *       ],
          *       "current_deployed_at": "2025-12-15T10:00:00Z",
+         *       "current_standing": "available",
+         *       "current_standing_reason": "",
          *       "current_version": "1.2.5",
          *       "new_versions": [
          *         "1.3.0"
          *       ],
+         *       "newest": {
+         *         "minor": "1.3.0"
+         *       },
+         *       "recommended": {
+         *         "reason": "is the newest that breaks nothing",
+         *         "type": "minor",
+         *         "urgency": "normal",
+         *         "version": "1.3.0"
+         *       },
          *       "refreshed_at": "2026-01-02T01:55:00Z",
          *       "rollback_points": [],
          *       "source_problem": "",
@@ -4374,6 +4986,7 @@ export interface components {
          *             ]
          *           },
          *           "compatibility": "Can be upgraded to from 1.2.5.",
+         *           "config_problems": [],
          *           "critical": false,
          *           "deployment_count": 3,
          *           "migration_notes": "",
@@ -4382,6 +4995,11 @@ export interface components {
          *           "ref": "9f2c1d0",
          *           "release_date": "2025-12-28T00:00:00Z",
          *           "security_patch": false,
+         *           "standing": "available",
+         *           "standing_by": "",
+         *           "standing_reason": "",
+         *           "state_door": "two_way",
+         *           "state_note": "Both versions read and write state schema 3.",
          *           "success_rate": 100,
          *           "summary": "Retries",
          *           "test_results": {
@@ -4399,15 +5017,28 @@ export interface components {
             agent_id: string;
             /**
              * Available Versions
-             * @description Newer than the running one, newest first
+             * @description Newer than the running one and not withdrawn, newest first
              */
             available_versions: components["schemas"]["VersionView"][];
             /** Current Deployed At */
             current_deployed_at: string | null;
+            /** Current Standing */
+            current_standing: string;
+            /** Current Standing Reason */
+            current_standing_reason: string;
             /** Current Version */
             current_version: string | null;
             /** New Versions */
             new_versions: string[];
+            /**
+             * Newest
+             * @description The newest version of each step (patch, minor, major) that may be chosen
+             */
+            newest: {
+                [key: string]: string | null;
+            };
+            /** @description Null when nothing should be done now */
+            recommended: components["schemas"]["RecommendationView"] | null;
             /** Refreshed At */
             refreshed_at: string | null;
             /** Rollback Points */
@@ -4925,6 +5556,12 @@ export interface components {
              */
             if_version?: string | null;
             /**
+             * Override Withdrawn
+             * @description In an emergency: bring back a version that is withdrawn; kept in the audit
+             * @default false
+             */
+            override_withdrawn: boolean;
+            /**
              * Reason
              * @description Why; needed unless it is only a dry run
              * @default
@@ -5055,6 +5692,11 @@ export interface components {
              * Format: date-time
              */
             deployed_at: string;
+            /**
+             * Note
+             * @description Why not
+             */
+            note: string;
             /** Version */
             version: string;
         };
@@ -5455,6 +6097,73 @@ export interface components {
             versions: components["schemas"]["SecretVersionView"][];
         };
         /**
+         * SessionList
+         * @example {
+         *       "sessions": [
+         *         {
+         *           "address": "192.0.2.7",
+         *           "client": "Mozilla/5.0",
+         *           "created_at": "2026-01-02T02:00:00Z",
+         *           "current": true,
+         *           "expires_at": "2026-01-02T14:00:00Z",
+         *           "method": "password",
+         *           "seen_at": "2026-01-02T02:30:00Z",
+         *           "session_id": "ses-01JGD3Z5Y8M2Q4T6V8X0ABCDEF"
+         *         }
+         *       ]
+         *     }
+         */
+        SessionList: {
+            /** Sessions */
+            sessions: components["schemas"]["SessionView"][];
+        };
+        /**
+         * SessionView
+         * @example {
+         *       "address": "192.0.2.7",
+         *       "client": "Mozilla/5.0",
+         *       "created_at": "2026-01-02T02:00:00Z",
+         *       "current": true,
+         *       "expires_at": "2026-01-02T14:00:00Z",
+         *       "method": "password",
+         *       "seen_at": "2026-01-02T02:30:00Z",
+         *       "session_id": "ses-01JGD3Z5Y8M2Q4T6V8X0ABCDEF"
+         *     }
+         */
+        SessionView: {
+            /** Address */
+            address: string;
+            /** Client */
+            client: string;
+            /**
+             * Created At
+             * Format: date-time
+             */
+            created_at: string;
+            /**
+             * Current
+             * @description The one that asks
+             */
+            current: boolean;
+            /**
+             * Expires At
+             * Format: date-time
+             */
+            expires_at: string;
+            /**
+             * Method
+             * @description password, link, setup or oidc
+             */
+            method: string;
+            /**
+             * Seen At
+             * Format: date-time
+             */
+            seen_at: string;
+            /** Session Id */
+            session_id: string;
+        };
+        /**
          * SetAsideView
          * @description What became of the records that were written since the snapshot which a rollback put back.
          * @example {
@@ -5549,6 +6258,22 @@ export interface components {
             value: string;
         };
         /**
+         * SetupBody
+         * @example {
+         *       "password": "four words nobody guesses",
+         *       "setup_token": "nH0z…",
+         *       "user": "ada@example.org"
+         *     }
+         */
+        SetupBody: {
+            /** Password */
+            password: string;
+            /** Setup Token */
+            setup_token: string;
+            /** User */
+            user: string;
+        };
+        /**
          * SideOfBlockView
          * @description `histogram`: pairs of bucket and count of successful answers.
          */
@@ -5584,6 +6309,69 @@ export interface components {
             traffic_percent: number;
             /** Version */
             version: string | null;
+        };
+        /**
+         * SignInBody
+         * @description One of: `user` and `password`; `sign_in_token`; `setup_token` with the `user` and `password` of the first admin.
+         * @example {
+         *       "password": "four words nobody guesses",
+         *       "user": "ada@example.org"
+         *     }
+         */
+        SignInBody: {
+            /** Password */
+            password?: string | null;
+            /**
+             * Setup Token
+             * @description From setup.token in the data directory, while there is no user
+             */
+            setup_token?: string | null;
+            /**
+             * Sign In Token
+             * @description Of a one-time link
+             */
+            sign_in_token?: string | null;
+            /** User */
+            user?: string | null;
+        };
+        /**
+         * SignedIn
+         * @description The session itself is in the cookie.
+         * @example {
+         *       "csrf_token": "4f1c…",
+         *       "expires_at": "2026-01-02T14:00:00Z",
+         *       "name": "ada@example.org",
+         *       "role": "viewer",
+         *       "session_id": "ses-01JGD3Z5Y8M2Q4T6V8X0ABCDEF"
+         *     }
+         */
+        SignedIn: {
+            /** Csrf Token */
+            csrf_token: string;
+            /**
+             * Expires At
+             * Format: date-time
+             */
+            expires_at: string;
+            /** Name */
+            name: string;
+            /** Role */
+            role: string;
+            /** Session Id */
+            session_id: string | null;
+        };
+        /**
+         * SignedOut
+         * @example {
+         *       "sessions_ended": 2,
+         *       "user": "ada@example.org"
+         *     }
+         */
+        SignedOut: {
+            /** Sessions Ended */
+            sessions_ended: number;
+            /** User */
+            user: string;
         };
         /**
          * SnapshotBegunView
@@ -5709,6 +6497,65 @@ export interface components {
             started_at: string | null;
             /** Status */
             status: string;
+        };
+        /**
+         * StandingBody
+         * @example {
+         *       "reason": "loses memories above 5 GB"
+         *     }
+         */
+        StandingBody: {
+            /** Reason */
+            reason: string;
+        };
+        /**
+         * StandingView
+         * @description What became of a word on a version. What is `under_way` goes on: cancel it, if it should not.
+         * @example {
+         *       "agent_id": "WowMemory",
+         *       "at": "2026-01-02T02:00:00Z",
+         *       "by": "admin",
+         *       "cancelled": [
+         *         "upg-01JGD3Z5Y8M2Q4T6V8X0ABCDEF"
+         *       ],
+         *       "reason": "loses memories above 5 GB",
+         *       "running": false,
+         *       "standing": "withdrawn",
+         *       "under_way": [],
+         *       "version": "1.3.0"
+         *     }
+         */
+        StandingView: {
+            /** Agent Id */
+            agent_id: string;
+            /**
+             * At
+             * Format: date-time
+             */
+            at: string;
+            /** By */
+            by: string;
+            /**
+             * Cancelled
+             * @description Upgrades to it that waited, and were cancelled
+             */
+            cancelled: string[];
+            /** Reason */
+            reason: string;
+            /**
+             * Running
+             * @description It serves at this moment, and goes on doing so
+             */
+            running: boolean;
+            /** Standing */
+            standing: string;
+            /**
+             * Under Way
+             * @description Deployments that bring it at this moment
+             */
+            under_way: string[];
+            /** Version */
+            version: string;
         };
         /**
          * StateChoiceView
@@ -5936,6 +6783,7 @@ export interface components {
          *           ],
          *           "created_at": "2026-01-02T02:00:00Z",
          *           "expires_at": "2026-07-01T00:00:00Z",
+         *           "last_used_at": "2026-01-05T09:12:44Z",
          *           "name": "ci",
          *           "role": "operator",
          *           "token_id": "tok-01JGD3Z5Y8M2Q4T6V8X0ABCDEF"
@@ -5960,6 +6808,7 @@ export interface components {
          *       ],
          *       "created_at": "2026-01-02T02:00:00Z",
          *       "expires_at": "2026-07-01T00:00:00Z",
+         *       "last_used_at": "2026-01-05T09:12:44Z",
          *       "name": "ci",
          *       "role": "operator",
          *       "token_id": "tok-01JGD3Z5Y8M2Q4T6V8X0ABCDEF"
@@ -5975,6 +6824,8 @@ export interface components {
             created_at: string;
             /** Expires At */
             expires_at: string | null;
+            /** Last Used At */
+            last_used_at: string | null;
             /** Name */
             name: string;
             /** Revoked At */
@@ -6348,6 +7199,86 @@ export interface components {
             when_busy: "queue" | "reject" | "take_over";
         };
         /**
+         * UserList
+         * @example {
+         *       "users": [
+         *         {
+         *           "created_at": "2026-01-02T02:00:00Z",
+         *           "external": false,
+         *           "grants": {
+         *             "WowMemory": "operator"
+         *           },
+         *           "has_password": true,
+         *           "last_signed_in_at": "2026-01-05T08:59:12Z",
+         *           "name": "ada@example.org",
+         *           "role": "viewer",
+         *           "status": "active",
+         *           "user_id": "usr-01JGD3Z5Y8M2Q4T6V8X0ABCDEF"
+         *         }
+         *       ]
+         *     }
+         */
+        UserList: {
+            /**
+             * Next Cursor
+             * @description Pass as `cursor` for the next page; null at the end
+             */
+            next_cursor: string | null;
+            /** Users */
+            users: components["schemas"]["UserView"][];
+        };
+        /**
+         * UserView
+         * @example {
+         *       "created_at": "2026-01-02T02:00:00Z",
+         *       "external": false,
+         *       "grants": {
+         *         "WowMemory": "operator"
+         *       },
+         *       "has_password": true,
+         *       "last_signed_in_at": "2026-01-05T08:59:12Z",
+         *       "name": "ada@example.org",
+         *       "role": "viewer",
+         *       "status": "active",
+         *       "user_id": "usr-01JGD3Z5Y8M2Q4T6V8X0ABCDEF"
+         *     }
+         */
+        UserView: {
+            /** Agents */
+            agents: string[] | null;
+            /**
+             * Created At
+             * Format: date-time
+             */
+            created_at: string;
+            /** Disabled At */
+            disabled_at: string | null;
+            /**
+             * External
+             * @description Comes from the OIDC provider
+             */
+            external: boolean;
+            /** Grants */
+            grants: {
+                [key: string]: string;
+            };
+            /** Has Password */
+            has_password: boolean;
+            /** Last Signed In At */
+            last_signed_in_at: string | null;
+            /** Name */
+            name: string;
+            /** Role */
+            role: string;
+            /**
+             * Status
+             * @description active or disabled
+             */
+            status: string;
+            /** User Id */
+            user_id: string;
+        };
+        /**
          * VerbBody
          * @description All optional. `if_state` and `if_version` make the verb conditional: 409 with the current view when they do not match.
          * @example {
@@ -6414,6 +7345,7 @@ export interface components {
          *             ]
          *           },
          *           "compatibility": "Can be upgraded to from 1.2.5.",
+         *           "config_problems": [],
          *           "critical": false,
          *           "deployment_count": 3,
          *           "migration_notes": "",
@@ -6422,6 +7354,11 @@ export interface components {
          *           "ref": "9f2c1d0",
          *           "release_date": "2025-12-28T00:00:00Z",
          *           "security_patch": false,
+         *           "standing": "available",
+         *           "standing_by": "",
+         *           "standing_reason": "",
+         *           "state_door": "two_way",
+         *           "state_note": "Both versions read and write state schema 3.",
          *           "success_rate": 100,
          *           "summary": "Retries",
          *           "test_results": {
@@ -6433,12 +7370,24 @@ export interface components {
          *         }
          *       ],
          *       "current_deployed_at": "2025-12-15T10:00:00Z",
+         *       "current_standing": "available",
+         *       "current_standing_reason": "",
          *       "current_version": "1.2.5",
+         *       "newest": {
+         *         "minor": "1.3.0"
+         *       },
+         *       "recommended": {
+         *         "reason": "is the newest that breaks nothing",
+         *         "type": "minor",
+         *         "urgency": "normal",
+         *         "version": "1.3.0"
+         *       },
          *       "refreshed_at": "2026-01-02T01:55:00Z",
          *       "rollback_points": [
          *         {
          *           "can_rollback": true,
          *           "deployed_at": "2025-12-01T08:00:00Z",
+         *           "note": "",
          *           "version": "1.2.4"
          *         }
          *       ],
@@ -6459,6 +7408,7 @@ export interface components {
          *             ]
          *           },
          *           "compatibility": "Can be upgraded to from 1.2.5.",
+         *           "config_problems": [],
          *           "critical": false,
          *           "deployment_count": 3,
          *           "migration_notes": "",
@@ -6467,6 +7417,11 @@ export interface components {
          *           "ref": "9f2c1d0",
          *           "release_date": "2025-12-28T00:00:00Z",
          *           "security_patch": false,
+         *           "standing": "available",
+         *           "standing_by": "",
+         *           "standing_reason": "",
+         *           "state_door": "two_way",
+         *           "state_note": "Both versions read and write state schema 3.",
          *           "success_rate": 100,
          *           "summary": "Retries",
          *           "test_results": {
@@ -6484,13 +7439,26 @@ export interface components {
             agent_id: string;
             /**
              * Available Versions
-             * @description Newer than the running one, newest first
+             * @description Newer than the running one and not withdrawn, newest first
              */
             available_versions: components["schemas"]["VersionView"][];
             /** Current Deployed At */
             current_deployed_at: string | null;
+            /** Current Standing */
+            current_standing: string;
+            /** Current Standing Reason */
+            current_standing_reason: string;
             /** Current Version */
             current_version: string | null;
+            /**
+             * Newest
+             * @description The newest version of each step (patch, minor, major) that may be chosen
+             */
+            newest: {
+                [key: string]: string | null;
+            };
+            /** @description Null when nothing should be done now */
+            recommended: components["schemas"]["RecommendationView"] | null;
             /** Refreshed At */
             refreshed_at: string | null;
             /** Rollback Points */
@@ -6524,6 +7492,7 @@ export interface components {
          *         ]
          *       },
          *       "compatibility": "Can be upgraded to from 1.2.5.",
+         *       "config_problems": [],
          *       "critical": false,
          *       "deployment_count": 3,
          *       "migration_notes": "",
@@ -6532,6 +7501,11 @@ export interface components {
          *       "ref": "9f2c1d0",
          *       "release_date": "2025-12-28T00:00:00Z",
          *       "security_patch": false,
+         *       "standing": "available",
+         *       "standing_by": "",
+         *       "standing_reason": "",
+         *       "state_door": "two_way",
+         *       "state_note": "Both versions read and write state schema 3.",
          *       "success_rate": 100,
          *       "summary": "Retries",
          *       "test_results": {
@@ -6553,6 +7527,11 @@ export interface components {
             };
             /** Compatibility */
             compatibility: string;
+            /**
+             * Config Problems
+             * @description What its schema has against the configuration in force; empty: that goes along unchanged
+             */
+            config_problems: string[];
             /** Critical */
             critical: boolean;
             /** Deployment Count */
@@ -6576,6 +7555,25 @@ export interface components {
             /** Security Patch */
             security_patch: boolean;
             /**
+             * Standing
+             * @description available, deprecated (choose another) or withdrawn (cannot be deployed)
+             */
+            standing: string;
+            /**
+             * Standing By
+             * @description Who said so; `source` when the source itself did
+             */
+            standing_by: string;
+            /** Standing Reason */
+            standing_reason: string;
+            /**
+             * State Door
+             * @description From the running version: two_way, two_way_by_migration, one_way or unknown
+             */
+            state_door: string;
+            /** State Note */
+            state_note: string;
+            /**
              * Success Rate
              * @description Percent of finished deployments to it that completed
              */
@@ -6591,7 +7589,10 @@ export interface components {
              * @description The step from the running version
              */
             type: string;
-            /** Upgradable */
+            /**
+             * Upgradable
+             * @description An upgrade from the running version would be accepted, breaking changes acknowledged
+             */
             upgradable: boolean;
             /** Version */
             version: string;
@@ -6607,6 +7608,29 @@ export interface components {
             sentence: string;
             /** Version */
             version: string;
+        };
+        /**
+         * WaysIn
+         * @description What a sign-in page offers.
+         * @example {
+         *       "methods": [
+         *         "password",
+         *         "link"
+         *       ],
+         *       "setup_needed": false,
+         *       "signed_in": false
+         *     }
+         */
+        WaysIn: {
+            /** Methods */
+            methods: string[];
+            /**
+             * Setup Needed
+             * @description There is no user yet: the set-up token makes the first one
+             */
+            setup_needed: boolean;
+            /** Signed In */
+            signed_in: boolean;
         };
         /**
          * WrittenView
@@ -6662,7 +7686,7 @@ export interface operations {
                     "application/json": components["schemas"]["AgentList"];
                 };
             };
-            /** @description No token, or one that is unknown, expired or revoked */
+            /** @description No token or session, or one that is unknown, expired or revoked */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -6671,7 +7695,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The token's role or reach does not suffice */
+            /** @description Role or reach do not suffice, or a session's request does not show that it comes from our page */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -6700,6 +7724,15 @@ export interface operations {
             };
             /** @description The input is wrong; `errors` names every field */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Asked too often; see `Retry-After` */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -6752,7 +7785,7 @@ export interface operations {
                     "application/json": components["schemas"]["AgentAdded"];
                 };
             };
-            /** @description No token, or one that is unknown, expired or revoked */
+            /** @description No token or session, or one that is unknown, expired or revoked */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -6761,7 +7794,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The token's role or reach does not suffice */
+            /** @description Role or reach do not suffice, or a session's request does not show that it comes from our page */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -6799,6 +7832,15 @@ export interface operations {
             };
             /** @description The input is wrong; `errors` names every field */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Asked too often; see `Retry-After` */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -6846,7 +7888,7 @@ export interface operations {
                     "application/json": components["schemas"]["AgentDetail"];
                 };
             };
-            /** @description No token, or one that is unknown, expired or revoked */
+            /** @description No token or session, or one that is unknown, expired or revoked */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -6855,7 +7897,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The token's role or reach does not suffice */
+            /** @description Role or reach do not suffice, or a session's request does not show that it comes from our page */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -6884,6 +7926,15 @@ export interface operations {
             };
             /** @description The input is wrong; `errors` names every field */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Asked too often; see `Retry-After` */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -6941,7 +7992,7 @@ export interface operations {
                     "application/json": components["schemas"]["AgentAccepted"];
                 };
             };
-            /** @description No token, or one that is unknown, expired or revoked */
+            /** @description No token or session, or one that is unknown, expired or revoked */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -6950,7 +8001,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The token's role or reach does not suffice */
+            /** @description Role or reach do not suffice, or a session's request does not show that it comes from our page */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -6979,6 +8030,15 @@ export interface operations {
             };
             /** @description The input is wrong; `errors` names every field */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Asked too often; see `Retry-After` */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -7040,7 +8100,7 @@ export interface operations {
                     "application/json": components["schemas"]["AuditList"];
                 };
             };
-            /** @description No token, or one that is unknown, expired or revoked */
+            /** @description No token or session, or one that is unknown, expired or revoked */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -7049,7 +8109,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The token's role or reach does not suffice */
+            /** @description Role or reach do not suffice, or a session's request does not show that it comes from our page */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -7078,6 +8138,15 @@ export interface operations {
             };
             /** @description The input is wrong; `errors` names every field */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Asked too often; see `Retry-After` */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -7130,7 +8199,7 @@ export interface operations {
                     "application/json": components["schemas"]["Changes"];
                 };
             };
-            /** @description No token, or one that is unknown, expired or revoked */
+            /** @description No token or session, or one that is unknown, expired or revoked */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -7139,7 +8208,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The token's role or reach does not suffice */
+            /** @description Role or reach do not suffice, or a session's request does not show that it comes from our page */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -7168,6 +8237,15 @@ export interface operations {
             };
             /** @description The input is wrong; `errors` names every field */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Asked too often; see `Retry-After` */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -7215,7 +8293,7 @@ export interface operations {
                     "application/json": components["schemas"]["ConfigModel"];
                 };
             };
-            /** @description No token, or one that is unknown, expired or revoked */
+            /** @description No token or session, or one that is unknown, expired or revoked */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -7224,7 +8302,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The token's role or reach does not suffice */
+            /** @description Role or reach do not suffice, or a session's request does not show that it comes from our page */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -7253,6 +8331,15 @@ export interface operations {
             };
             /** @description The input is wrong; `errors` names every field */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Asked too often; see `Retry-After` */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -7316,7 +8403,7 @@ export interface operations {
                     "application/json": components["schemas"]["ConfigPatchView"];
                 };
             };
-            /** @description No token, or one that is unknown, expired or revoked */
+            /** @description No token or session, or one that is unknown, expired or revoked */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -7325,7 +8412,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The token's role or reach does not suffice */
+            /** @description Role or reach do not suffice, or a session's request does not show that it comes from our page */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -7363,6 +8450,15 @@ export interface operations {
             };
             /** @description The input is wrong; `errors` names every field */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Asked too often; see `Retry-After` */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -7415,7 +8511,7 @@ export interface operations {
                     "application/json": components["schemas"]["RevisionList"];
                 };
             };
-            /** @description No token, or one that is unknown, expired or revoked */
+            /** @description No token or session, or one that is unknown, expired or revoked */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -7424,7 +8520,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The token's role or reach does not suffice */
+            /** @description Role or reach do not suffice, or a session's request does not show that it comes from our page */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -7453,6 +8549,15 @@ export interface operations {
             };
             /** @description The input is wrong; `errors` names every field */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Asked too often; see `Retry-After` */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -7516,7 +8621,7 @@ export interface operations {
                     "application/json": components["schemas"]["ConfigPatchView"];
                 };
             };
-            /** @description No token, or one that is unknown, expired or revoked */
+            /** @description No token or session, or one that is unknown, expired or revoked */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -7525,7 +8630,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The token's role or reach does not suffice */
+            /** @description Role or reach do not suffice, or a session's request does not show that it comes from our page */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -7563,6 +8668,15 @@ export interface operations {
             };
             /** @description The input is wrong; `errors` names every field */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Asked too often; see `Retry-After` */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -7617,7 +8731,7 @@ export interface operations {
                     "application/json": components["schemas"]["ConfigPatchView"];
                 };
             };
-            /** @description No token, or one that is unknown, expired or revoked */
+            /** @description No token or session, or one that is unknown, expired or revoked */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -7626,7 +8740,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The token's role or reach does not suffice */
+            /** @description Role or reach do not suffice, or a session's request does not show that it comes from our page */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -7664,6 +8778,15 @@ export interface operations {
             };
             /** @description The input is wrong; `errors` names every field */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Asked too often; see `Retry-After` */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -7711,7 +8834,7 @@ export interface operations {
                     "application/json": components["schemas"]["GenerationList"];
                 };
             };
-            /** @description No token, or one that is unknown, expired or revoked */
+            /** @description No token or session, or one that is unknown, expired or revoked */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -7720,7 +8843,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The token's role or reach does not suffice */
+            /** @description Role or reach do not suffice, or a session's request does not show that it comes from our page */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -7749,6 +8872,15 @@ export interface operations {
             };
             /** @description The input is wrong; `errors` names every field */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Asked too often; see `Retry-After` */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -7796,7 +8928,7 @@ export interface operations {
                     "application/json": components["schemas"]["InstanceList"];
                 };
             };
-            /** @description No token, or one that is unknown, expired or revoked */
+            /** @description No token or session, or one that is unknown, expired or revoked */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -7805,7 +8937,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The token's role or reach does not suffice */
+            /** @description Role or reach do not suffice, or a session's request does not show that it comes from our page */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -7834,6 +8966,15 @@ export interface operations {
             };
             /** @description The input is wrong; `errors` names every field */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Asked too often; see `Retry-After` */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -7887,7 +9028,7 @@ export interface operations {
                     "text/event-stream": string;
                 };
             };
-            /** @description No token, or one that is unknown, expired or revoked */
+            /** @description No token or session, or one that is unknown, expired or revoked */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -7896,7 +9037,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The token's role or reach does not suffice */
+            /** @description Role or reach do not suffice, or a session's request does not show that it comes from our page */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -7925,6 +9066,15 @@ export interface operations {
             };
             /** @description The input is wrong; `errors` names every field */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Asked too often; see `Retry-After` */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -7976,7 +9126,7 @@ export interface operations {
                     "application/json": components["schemas"]["LinkWanted"];
                 };
             };
-            /** @description No token, or one that is unknown, expired or revoked */
+            /** @description No token or session, or one that is unknown, expired or revoked */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -7985,7 +9135,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The token's role or reach does not suffice */
+            /** @description Role or reach do not suffice, or a session's request does not show that it comes from our page */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -8023,6 +9173,15 @@ export interface operations {
             };
             /** @description The input is wrong; `errors` names every field */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Asked too often; see `Retry-After` */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -8085,7 +9244,7 @@ export interface operations {
                 };
                 content?: never;
             };
-            /** @description No token, or one that is unknown, expired or revoked */
+            /** @description No token or session, or one that is unknown, expired or revoked */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -8094,7 +9253,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The token's role or reach does not suffice */
+            /** @description Role or reach do not suffice, or a session's request does not show that it comes from our page */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -8123,6 +9282,15 @@ export interface operations {
             };
             /** @description The input is wrong; `errors` names every field */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Asked too often; see `Retry-After` */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -8170,7 +9338,7 @@ export interface operations {
                     "application/json": components["schemas"]["LockState"];
                 };
             };
-            /** @description No token, or one that is unknown, expired or revoked */
+            /** @description No token or session, or one that is unknown, expired or revoked */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -8179,7 +9347,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The token's role or reach does not suffice */
+            /** @description Role or reach do not suffice, or a session's request does not show that it comes from our page */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -8208,6 +9376,15 @@ export interface operations {
             };
             /** @description The input is wrong; `errors` names every field */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Asked too often; see `Retry-After` */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -8262,7 +9439,7 @@ export interface operations {
                     "application/json": components["schemas"]["LockView"];
                 };
             };
-            /** @description No token, or one that is unknown, expired or revoked */
+            /** @description No token or session, or one that is unknown, expired or revoked */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -8271,7 +9448,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The token's role or reach does not suffice */
+            /** @description Role or reach do not suffice, or a session's request does not show that it comes from our page */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -8309,6 +9486,15 @@ export interface operations {
             };
             /** @description The input is wrong; `errors` names every field */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Asked too often; see `Retry-After` */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -8362,7 +9548,7 @@ export interface operations {
                     "application/json": components["schemas"]["LockView"];
                 };
             };
-            /** @description No token, or one that is unknown, expired or revoked */
+            /** @description No token or session, or one that is unknown, expired or revoked */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -8371,7 +9557,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The token's role or reach does not suffice */
+            /** @description Role or reach do not suffice, or a session's request does not show that it comes from our page */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -8400,6 +9586,15 @@ export interface operations {
             };
             /** @description The input is wrong; `errors` names every field */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Asked too often; see `Retry-After` */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -8451,7 +9646,7 @@ export interface operations {
                     "application/json": components["schemas"]["LogView"];
                 };
             };
-            /** @description No token, or one that is unknown, expired or revoked */
+            /** @description No token or session, or one that is unknown, expired or revoked */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -8460,7 +9655,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The token's role or reach does not suffice */
+            /** @description Role or reach do not suffice, or a session's request does not show that it comes from our page */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -8489,6 +9684,15 @@ export interface operations {
             };
             /** @description The input is wrong; `errors` names every field */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Asked too often; see `Retry-After` */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -8539,7 +9743,7 @@ export interface operations {
                     "application/json": components["schemas"]["AgentMetrics"];
                 };
             };
-            /** @description No token, or one that is unknown, expired or revoked */
+            /** @description No token or session, or one that is unknown, expired or revoked */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -8548,7 +9752,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The token's role or reach does not suffice */
+            /** @description Role or reach do not suffice, or a session's request does not show that it comes from our page */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -8577,6 +9781,15 @@ export interface operations {
             };
             /** @description The input is wrong; `errors` names every field */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Asked too often; see `Retry-After` */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -8624,7 +9837,7 @@ export interface operations {
                     "application/json": components["schemas"]["AgentQueueView"];
                 };
             };
-            /** @description No token, or one that is unknown, expired or revoked */
+            /** @description No token or session, or one that is unknown, expired or revoked */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -8633,7 +9846,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The token's role or reach does not suffice */
+            /** @description Role or reach do not suffice, or a session's request does not show that it comes from our page */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -8662,6 +9875,15 @@ export interface operations {
             };
             /** @description The input is wrong; `errors` names every field */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Asked too often; see `Retry-After` */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -8714,7 +9936,7 @@ export interface operations {
                     "application/json": components["schemas"]["ReportsView"];
                 };
             };
-            /** @description No token, or one that is unknown, expired or revoked */
+            /** @description No token or session, or one that is unknown, expired or revoked */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -8723,7 +9945,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The token's role or reach does not suffice */
+            /** @description Role or reach do not suffice, or a session's request does not show that it comes from our page */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -8752,6 +9974,15 @@ export interface operations {
             };
             /** @description The input is wrong; `errors` names every field */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Asked too often; see `Retry-After` */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -8806,7 +10037,7 @@ export interface operations {
                     "application/json": components["schemas"]["ReportAccepted"];
                 };
             };
-            /** @description No token, or one that is unknown, expired or revoked */
+            /** @description No token or session, or one that is unknown, expired or revoked */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -8815,7 +10046,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The token's role or reach does not suffice */
+            /** @description Role or reach do not suffice, or a session's request does not show that it comes from our page */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -8853,6 +10084,15 @@ export interface operations {
             };
             /** @description The input is wrong; `errors` names every field */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Asked too often; see `Retry-After` */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -8907,7 +10147,7 @@ export interface operations {
                     "application/json": components["schemas"]["DeploymentView"];
                 };
             };
-            /** @description No token, or one that is unknown, expired or revoked */
+            /** @description No token or session, or one that is unknown, expired or revoked */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -8916,7 +10156,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The token's role or reach does not suffice */
+            /** @description Role or reach do not suffice, or a session's request does not show that it comes from our page */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -8954,6 +10194,15 @@ export interface operations {
             };
             /** @description The input is wrong; `errors` names every field */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Asked too often; see `Retry-After` */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -9017,7 +10266,7 @@ export interface operations {
                     "application/json": components["schemas"]["DeploymentView"];
                 };
             };
-            /** @description No token, or one that is unknown, expired or revoked */
+            /** @description No token or session, or one that is unknown, expired or revoked */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -9026,7 +10275,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The token's role or reach does not suffice */
+            /** @description Role or reach do not suffice, or a session's request does not show that it comes from our page */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -9064,6 +10313,15 @@ export interface operations {
             };
             /** @description The input is wrong; `errors` names every field */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Asked too often; see `Retry-After` */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -9118,7 +10376,7 @@ export interface operations {
                     "application/json": components["schemas"]["AgentAccepted"];
                 };
             };
-            /** @description No token, or one that is unknown, expired or revoked */
+            /** @description No token or session, or one that is unknown, expired or revoked */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -9127,7 +10385,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The token's role or reach does not suffice */
+            /** @description Role or reach do not suffice, or a session's request does not show that it comes from our page */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -9165,6 +10423,15 @@ export interface operations {
             };
             /** @description The input is wrong; `errors` names every field */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Asked too often; see `Retry-After` */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -9212,7 +10479,7 @@ export interface operations {
                     "application/json": components["schemas"]["StateView"];
                 };
             };
-            /** @description No token, or one that is unknown, expired or revoked */
+            /** @description No token or session, or one that is unknown, expired or revoked */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -9221,7 +10488,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The token's role or reach does not suffice */
+            /** @description Role or reach do not suffice, or a session's request does not show that it comes from our page */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -9250,6 +10517,15 @@ export interface operations {
             };
             /** @description The input is wrong; `errors` names every field */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Asked too often; see `Retry-After` */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -9303,7 +10579,7 @@ export interface operations {
                 };
                 content?: never;
             };
-            /** @description No token, or one that is unknown, expired or revoked */
+            /** @description No token or session, or one that is unknown, expired or revoked */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -9312,7 +10588,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The token's role or reach does not suffice */
+            /** @description Role or reach do not suffice, or a session's request does not show that it comes from our page */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -9350,6 +10626,15 @@ export interface operations {
             };
             /** @description The input is wrong; `errors` names every field */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Asked too often; see `Retry-After` */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -9401,7 +10686,7 @@ export interface operations {
                     "application/json": components["schemas"]["SetAsideView"];
                 };
             };
-            /** @description No token, or one that is unknown, expired or revoked */
+            /** @description No token or session, or one that is unknown, expired or revoked */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -9410,7 +10695,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The token's role or reach does not suffice */
+            /** @description Role or reach do not suffice, or a session's request does not show that it comes from our page */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -9439,6 +10724,15 @@ export interface operations {
             };
             /** @description The input is wrong; `errors` names every field */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Asked too often; see `Retry-After` */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -9488,7 +10782,7 @@ export interface operations {
                     "application/x-ndjson": unknown;
                 };
             };
-            /** @description No token, or one that is unknown, expired or revoked */
+            /** @description No token or session, or one that is unknown, expired or revoked */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -9497,7 +10791,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The token's role or reach does not suffice */
+            /** @description Role or reach do not suffice, or a session's request does not show that it comes from our page */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -9526,6 +10820,15 @@ export interface operations {
             };
             /** @description The input is wrong; `errors` names every field */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Asked too often; see `Retry-After` */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -9580,7 +10883,7 @@ export interface operations {
                     "application/json": components["schemas"]["SnapshotBegunView"];
                 };
             };
-            /** @description No token, or one that is unknown, expired or revoked */
+            /** @description No token or session, or one that is unknown, expired or revoked */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -9589,7 +10892,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The token's role or reach does not suffice */
+            /** @description Role or reach do not suffice, or a session's request does not show that it comes from our page */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -9627,6 +10930,15 @@ export interface operations {
             };
             /** @description The input is wrong; `errors` names every field */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Asked too often; see `Retry-After` */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -9676,7 +10988,7 @@ export interface operations {
                 };
                 content?: never;
             };
-            /** @description No token, or one that is unknown, expired or revoked */
+            /** @description No token or session, or one that is unknown, expired or revoked */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -9685,7 +10997,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The token's role or reach does not suffice */
+            /** @description Role or reach do not suffice, or a session's request does not show that it comes from our page */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -9714,6 +11026,15 @@ export interface operations {
             };
             /** @description The input is wrong; `errors` names every field */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Asked too often; see `Retry-After` */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -9769,7 +11090,7 @@ export interface operations {
                     "application/json": components["schemas"]["BroughtView"];
                 };
             };
-            /** @description No token, or one that is unknown, expired or revoked */
+            /** @description No token or session, or one that is unknown, expired or revoked */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -9778,7 +11099,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The token's role or reach does not suffice */
+            /** @description Role or reach do not suffice, or a session's request does not show that it comes from our page */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -9816,6 +11137,15 @@ export interface operations {
             };
             /** @description The input is wrong; `errors` names every field */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Asked too often; see `Retry-After` */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -9867,7 +11197,7 @@ export interface operations {
                     "application/json": components["schemas"]["SnapshotView"];
                 };
             };
-            /** @description No token, or one that is unknown, expired or revoked */
+            /** @description No token or session, or one that is unknown, expired or revoked */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -9876,7 +11206,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The token's role or reach does not suffice */
+            /** @description Role or reach do not suffice, or a session's request does not show that it comes from our page */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -9905,6 +11235,15 @@ export interface operations {
             };
             /** @description The input is wrong; `errors` names every field */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Asked too often; see `Retry-After` */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -9956,7 +11295,7 @@ export interface operations {
                     "application/json": components["schemas"]["UnpackedView"];
                 };
             };
-            /** @description No token, or one that is unknown, expired or revoked */
+            /** @description No token or session, or one that is unknown, expired or revoked */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -9965,7 +11304,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The token's role or reach does not suffice */
+            /** @description Role or reach do not suffice, or a session's request does not show that it comes from our page */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -9994,6 +11333,15 @@ export interface operations {
             };
             /** @description The input is wrong; `errors` names every field */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Asked too often; see `Retry-After` */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -10057,7 +11405,7 @@ export interface operations {
                     "application/json": components["schemas"]["DeploymentView"];
                 };
             };
-            /** @description No token, or one that is unknown, expired or revoked */
+            /** @description No token or session, or one that is unknown, expired or revoked */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -10066,7 +11414,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The token's role or reach does not suffice */
+            /** @description Role or reach do not suffice, or a session's request does not show that it comes from our page */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -10104,6 +11452,15 @@ export interface operations {
             };
             /** @description The input is wrong; `errors` names every field */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Asked too often; see `Retry-After` */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -10156,7 +11513,7 @@ export interface operations {
                     "application/json": components["schemas"]["DeploymentList"];
                 };
             };
-            /** @description No token, or one that is unknown, expired or revoked */
+            /** @description No token or session, or one that is unknown, expired or revoked */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -10165,7 +11522,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The token's role or reach does not suffice */
+            /** @description Role or reach do not suffice, or a session's request does not show that it comes from our page */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -10194,6 +11551,15 @@ export interface operations {
             };
             /** @description The input is wrong; `errors` names every field */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Asked too often; see `Retry-After` */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -10242,7 +11608,7 @@ export interface operations {
                     "application/json": components["schemas"]["DeploymentView"];
                 };
             };
-            /** @description No token, or one that is unknown, expired or revoked */
+            /** @description No token or session, or one that is unknown, expired or revoked */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -10251,7 +11617,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The token's role or reach does not suffice */
+            /** @description Role or reach do not suffice, or a session's request does not show that it comes from our page */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -10280,6 +11646,15 @@ export interface operations {
             };
             /** @description The input is wrong; `errors` names every field */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Asked too often; see `Retry-After` */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -10331,7 +11706,7 @@ export interface operations {
                     "application/json": components["schemas"]["AnalysisView"];
                 };
             };
-            /** @description No token, or one that is unknown, expired or revoked */
+            /** @description No token or session, or one that is unknown, expired or revoked */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -10340,7 +11715,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The token's role or reach does not suffice */
+            /** @description Role or reach do not suffice, or a session's request does not show that it comes from our page */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -10369,6 +11744,15 @@ export interface operations {
             };
             /** @description The input is wrong; `errors` names every field */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Asked too often; see `Retry-After` */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -10424,7 +11808,7 @@ export interface operations {
                     "application/json": components["schemas"]["TrialView"];
                 };
             };
-            /** @description No token, or one that is unknown, expired or revoked */
+            /** @description No token or session, or one that is unknown, expired or revoked */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -10433,7 +11817,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The token's role or reach does not suffice */
+            /** @description Role or reach do not suffice, or a session's request does not show that it comes from our page */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -10471,6 +11855,15 @@ export interface operations {
             };
             /** @description The input is wrong; `errors` names every field */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Asked too often; see `Retry-After` */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -10526,7 +11919,7 @@ export interface operations {
                     "application/json": components["schemas"]["DeploymentView"];
                 };
             };
-            /** @description No token, or one that is unknown, expired or revoked */
+            /** @description No token or session, or one that is unknown, expired or revoked */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -10535,7 +11928,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The token's role or reach does not suffice */
+            /** @description Role or reach do not suffice, or a session's request does not show that it comes from our page */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -10573,6 +11966,15 @@ export interface operations {
             };
             /** @description The input is wrong; `errors` names every field */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Asked too often; see `Retry-After` */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -10628,7 +12030,7 @@ export interface operations {
                     "application/json": components["schemas"]["DeploymentView"];
                 };
             };
-            /** @description No token, or one that is unknown, expired or revoked */
+            /** @description No token or session, or one that is unknown, expired or revoked */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -10637,7 +12039,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The token's role or reach does not suffice */
+            /** @description Role or reach do not suffice, or a session's request does not show that it comes from our page */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -10675,6 +12077,15 @@ export interface operations {
             };
             /** @description The input is wrong; `errors` names every field */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Asked too often; see `Retry-After` */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -10730,7 +12141,7 @@ export interface operations {
                     "application/json": components["schemas"]["DeploymentView"];
                 };
             };
-            /** @description No token, or one that is unknown, expired or revoked */
+            /** @description No token or session, or one that is unknown, expired or revoked */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -10739,7 +12150,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The token's role or reach does not suffice */
+            /** @description Role or reach do not suffice, or a session's request does not show that it comes from our page */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -10777,6 +12188,15 @@ export interface operations {
             };
             /** @description The input is wrong; `errors` names every field */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Asked too often; see `Retry-After` */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -10832,7 +12252,7 @@ export interface operations {
                     "application/json": components["schemas"]["DeploymentView"];
                 };
             };
-            /** @description No token, or one that is unknown, expired or revoked */
+            /** @description No token or session, or one that is unknown, expired or revoked */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -10841,7 +12261,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The token's role or reach does not suffice */
+            /** @description Role or reach do not suffice, or a session's request does not show that it comes from our page */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -10879,6 +12299,15 @@ export interface operations {
             };
             /** @description The input is wrong; `errors` names every field */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Asked too often; see `Retry-After` */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -10934,7 +12363,7 @@ export interface operations {
                     "application/json": components["schemas"]["DeploymentView"];
                 };
             };
-            /** @description No token, or one that is unknown, expired or revoked */
+            /** @description No token or session, or one that is unknown, expired or revoked */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -10943,7 +12372,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The token's role or reach does not suffice */
+            /** @description Role or reach do not suffice, or a session's request does not show that it comes from our page */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -10981,6 +12410,15 @@ export interface operations {
             };
             /** @description The input is wrong; `errors` names every field */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Asked too often; see `Retry-After` */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -11036,7 +12474,7 @@ export interface operations {
                     "application/json": components["schemas"]["DeploymentView"];
                 };
             };
-            /** @description No token, or one that is unknown, expired or revoked */
+            /** @description No token or session, or one that is unknown, expired or revoked */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -11045,7 +12483,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The token's role or reach does not suffice */
+            /** @description Role or reach do not suffice, or a session's request does not show that it comes from our page */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -11083,6 +12521,15 @@ export interface operations {
             };
             /** @description The input is wrong; `errors` names every field */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Asked too often; see `Retry-After` */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -11138,7 +12585,7 @@ export interface operations {
                     "application/json": components["schemas"]["DeploymentView"];
                 };
             };
-            /** @description No token, or one that is unknown, expired or revoked */
+            /** @description No token or session, or one that is unknown, expired or revoked */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -11147,7 +12594,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The token's role or reach does not suffice */
+            /** @description Role or reach do not suffice, or a session's request does not show that it comes from our page */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -11185,6 +12632,15 @@ export interface operations {
             };
             /** @description The input is wrong; `errors` names every field */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Asked too often; see `Retry-After` */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -11232,7 +12688,7 @@ export interface operations {
                     "application/json": components["schemas"]["VersionList"];
                 };
             };
-            /** @description No token, or one that is unknown, expired or revoked */
+            /** @description No token or session, or one that is unknown, expired or revoked */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -11241,7 +12697,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The token's role or reach does not suffice */
+            /** @description Role or reach do not suffice, or a session's request does not show that it comes from our page */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -11270,6 +12726,15 @@ export interface operations {
             };
             /** @description The input is wrong; `errors` names every field */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Asked too often; see `Retry-After` */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -11320,7 +12785,7 @@ export interface operations {
                     "application/json": components["schemas"]["Refreshed"];
                 };
             };
-            /** @description No token, or one that is unknown, expired or revoked */
+            /** @description No token or session, or one that is unknown, expired or revoked */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -11329,7 +12794,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The token's role or reach does not suffice */
+            /** @description Role or reach do not suffice, or a session's request does not show that it comes from our page */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -11358,6 +12823,348 @@ export interface operations {
             };
             /** @description The input is wrong; `errors` names every field */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Asked too often; see `Retry-After` */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A fault of ours; nothing of it leaks, the log has it under `request_id` */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not possible now; see `Retry-After` */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    deprecate_version_api_platform_agents__agent_id__versions__version__deprecate_post: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Any text of your own per act. A repetition within 24 hours gets the first answer with `Idempotency-Replayed: true`. */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                agent_id: string;
+                version: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["StandingBody"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["StandingView"];
+                };
+            };
+            /** @description No token or session, or one that is unknown, expired or revoked */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Role or reach do not suffice, or a session's request does not show that it comes from our page */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It does not fit the present state; `current` holds the state where that helps */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The input is wrong; `errors` names every field */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Asked too often; see `Retry-After` */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A fault of ours; nothing of it leaks, the log has it under `request_id` */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not possible now; see `Retry-After` */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    restore_version_api_platform_agents__agent_id__versions__version__restore_post: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Any text of your own per act. A repetition within 24 hours gets the first answer with `Idempotency-Replayed: true`. */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                agent_id: string;
+                version: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["StandingBody"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["StandingView"];
+                };
+            };
+            /** @description No token or session, or one that is unknown, expired or revoked */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Role or reach do not suffice, or a session's request does not show that it comes from our page */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It does not fit the present state; `current` holds the state where that helps */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The input is wrong; `errors` names every field */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Asked too often; see `Retry-After` */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A fault of ours; nothing of it leaks, the log has it under `request_id` */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not possible now; see `Retry-After` */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    withdraw_version_api_platform_agents__agent_id__versions__version__withdraw_post: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Any text of your own per act. A repetition within 24 hours gets the first answer with `Idempotency-Replayed: true`. */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                agent_id: string;
+                version: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["StandingBody"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["StandingView"];
+                };
+            };
+            /** @description No token or session, or one that is unknown, expired or revoked */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Role or reach do not suffice, or a session's request does not show that it comes from our page */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It does not fit the present state; `current` holds the state where that helps */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The input is wrong; `errors` names every field */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Asked too often; see `Retry-After` */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -11418,7 +13225,7 @@ export interface operations {
                     "application/json": components["schemas"]["AuditList"];
                 };
             };
-            /** @description No token, or one that is unknown, expired or revoked */
+            /** @description No token or session, or one that is unknown, expired or revoked */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -11427,7 +13234,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The token's role or reach does not suffice */
+            /** @description Role or reach do not suffice, or a session's request does not show that it comes from our page */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -11456,6 +13263,15 @@ export interface operations {
             };
             /** @description The input is wrong; `errors` names every field */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Asked too often; see `Retry-After` */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -11529,7 +13345,7 @@ export interface operations {
                     "text/csv": string;
                 };
             };
-            /** @description No token, or one that is unknown, expired or revoked */
+            /** @description No token or session, or one that is unknown, expired or revoked */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -11538,7 +13354,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The token's role or reach does not suffice */
+            /** @description Role or reach do not suffice, or a session's request does not show that it comes from our page */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -11567,6 +13383,15 @@ export interface operations {
             };
             /** @description The input is wrong; `errors` names every field */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Asked too often; see `Retry-After` */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -11612,7 +13437,7 @@ export interface operations {
                     "application/json": components["schemas"]["VerificationView"];
                 };
             };
-            /** @description No token, or one that is unknown, expired or revoked */
+            /** @description No token or session, or one that is unknown, expired or revoked */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -11621,7 +13446,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The token's role or reach does not suffice */
+            /** @description Role or reach do not suffice, or a session's request does not show that it comes from our page */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -11650,6 +13475,124 @@ export interface operations {
             };
             /** @description The input is wrong; `errors` names every field */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Asked too often; see `Retry-After` */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A fault of ours; nothing of it leaks, the log has it under `request_id` */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not possible now; see `Retry-After` */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    take_backup_api_platform_backup_post: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Any text of your own per act. A repetition within 24 hours gets the first answer with `Idempotency-Replayed: true`. */
+                "Idempotency-Key"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["BackupBody"] | null;
+            };
+        };
+        responses: {
+            /** @description The backup, a tar whose first member describes it; `servicing restore` reads it */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /** @example backup.json … */
+                    "application/x-tar": string;
+                };
+            };
+            /** @description No token or session, or one that is unknown, expired or revoked */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Role or reach do not suffice, or a session's request does not show that it comes from our page */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It does not fit the present state; `current` holds the state where that helps */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The input is wrong; `errors` names every field */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Asked too often; see `Retry-After` */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -11695,7 +13638,7 @@ export interface operations {
                     "application/json": components["schemas"]["FleetView"];
                 };
             };
-            /** @description No token, or one that is unknown, expired or revoked */
+            /** @description No token or session, or one that is unknown, expired or revoked */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -11704,7 +13647,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The token's role or reach does not suffice */
+            /** @description Role or reach do not suffice, or a session's request does not show that it comes from our page */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -11733,6 +13676,15 @@ export interface operations {
             };
             /** @description The input is wrong; `errors` names every field */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Asked too often; see `Retry-After` */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -11778,7 +13730,7 @@ export interface operations {
                     "application/json": components["schemas"]["Me"];
                 };
             };
-            /** @description No token, or one that is unknown, expired or revoked */
+            /** @description No token or session, or one that is unknown, expired or revoked */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -11787,7 +13739,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The token's role or reach does not suffice */
+            /** @description Role or reach do not suffice, or a session's request does not show that it comes from our page */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -11816,6 +13768,123 @@ export interface operations {
             };
             /** @description The input is wrong; `errors` names every field */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Asked too often; see `Retry-After` */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A fault of ours; nothing of it leaks, the log has it under `request_id` */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not possible now; see `Retry-After` */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    change_own_password_api_platform_me_password_put: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Any text of your own per act. A repetition within 24 hours gets the first answer with `Idempotency-Replayed: true`. */
+                "Idempotency-Key"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["OwnPasswordBody"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SignedIn"];
+                };
+            };
+            /** @description No token or session, or one that is unknown, expired or revoked */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Role or reach do not suffice, or a session's request does not show that it comes from our page */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It does not fit the present state; `current` holds the state where that helps */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The input is wrong; `errors` names every field */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Asked too often; see `Retry-After` */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -11872,7 +13941,7 @@ export interface operations {
                     "application/json": components["schemas"]["NotificationList"];
                 };
             };
-            /** @description No token, or one that is unknown, expired or revoked */
+            /** @description No token or session, or one that is unknown, expired or revoked */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -11881,7 +13950,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The token's role or reach does not suffice */
+            /** @description Role or reach do not suffice, or a session's request does not show that it comes from our page */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -11910,6 +13979,15 @@ export interface operations {
             };
             /** @description The input is wrong; `errors` names every field */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Asked too often; see `Retry-After` */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -11958,7 +14036,7 @@ export interface operations {
                     "application/json": components["schemas"]["AllRead"];
                 };
             };
-            /** @description No token, or one that is unknown, expired or revoked */
+            /** @description No token or session, or one that is unknown, expired or revoked */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -11967,7 +14045,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The token's role or reach does not suffice */
+            /** @description Role or reach do not suffice, or a session's request does not show that it comes from our page */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -11996,6 +14074,15 @@ export interface operations {
             };
             /** @description The input is wrong; `errors` names every field */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Asked too often; see `Retry-After` */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -12046,7 +14133,7 @@ export interface operations {
                     "application/json": components["schemas"]["NotificationView"];
                 };
             };
-            /** @description No token, or one that is unknown, expired or revoked */
+            /** @description No token or session, or one that is unknown, expired or revoked */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -12055,7 +14142,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The token's role or reach does not suffice */
+            /** @description Role or reach do not suffice, or a session's request does not show that it comes from our page */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -12084,6 +14171,15 @@ export interface operations {
             };
             /** @description The input is wrong; `errors` names every field */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Asked too often; see `Retry-After` */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -12129,7 +14225,7 @@ export interface operations {
                     "application/json": components["schemas"]["ScheduleView"];
                 };
             };
-            /** @description No token, or one that is unknown, expired or revoked */
+            /** @description No token or session, or one that is unknown, expired or revoked */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -12138,7 +14234,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The token's role or reach does not suffice */
+            /** @description Role or reach do not suffice, or a session's request does not show that it comes from our page */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -12167,6 +14263,15 @@ export interface operations {
             };
             /** @description The input is wrong; `errors` names every field */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Asked too often; see `Retry-After` */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -12219,7 +14324,7 @@ export interface operations {
                     "application/json": components["schemas"]["LimitView"];
                 };
             };
-            /** @description No token, or one that is unknown, expired or revoked */
+            /** @description No token or session, or one that is unknown, expired or revoked */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -12228,7 +14333,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The token's role or reach does not suffice */
+            /** @description Role or reach do not suffice, or a session's request does not show that it comes from our page */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -12266,6 +14371,15 @@ export interface operations {
             };
             /** @description The input is wrong; `errors` names every field */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Asked too often; see `Retry-After` */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -12318,7 +14432,7 @@ export interface operations {
                     "application/json": components["schemas"]["ScheduleView"];
                 };
             };
-            /** @description No token, or one that is unknown, expired or revoked */
+            /** @description No token or session, or one that is unknown, expired or revoked */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -12327,7 +14441,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The token's role or reach does not suffice */
+            /** @description Role or reach do not suffice, or a session's request does not show that it comes from our page */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -12365,6 +14479,15 @@ export interface operations {
             };
             /** @description The input is wrong; `errors` names every field */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Asked too often; see `Retry-After` */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -12417,7 +14540,7 @@ export interface operations {
                     "application/json": components["schemas"]["RuleView"];
                 };
             };
-            /** @description No token, or one that is unknown, expired or revoked */
+            /** @description No token or session, or one that is unknown, expired or revoked */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -12426,7 +14549,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The token's role or reach does not suffice */
+            /** @description Role or reach do not suffice, or a session's request does not show that it comes from our page */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -12464,6 +14587,15 @@ export interface operations {
             };
             /** @description The input is wrong; `errors` names every field */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Asked too often; see `Retry-After` */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -12517,7 +14649,7 @@ export interface operations {
                     "application/json": components["schemas"]["ScheduleView"];
                 };
             };
-            /** @description No token, or one that is unknown, expired or revoked */
+            /** @description No token or session, or one that is unknown, expired or revoked */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -12526,7 +14658,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The token's role or reach does not suffice */
+            /** @description Role or reach do not suffice, or a session's request does not show that it comes from our page */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -12555,6 +14687,15 @@ export interface operations {
             };
             /** @description The input is wrong; `errors` names every field */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Asked too often; see `Retry-After` */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -12607,7 +14748,7 @@ export interface operations {
                     "application/json": components["schemas"]["StopView"];
                 };
             };
-            /** @description No token, or one that is unknown, expired or revoked */
+            /** @description No token or session, or one that is unknown, expired or revoked */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -12616,7 +14757,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The token's role or reach does not suffice */
+            /** @description Role or reach do not suffice, or a session's request does not show that it comes from our page */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -12654,6 +14795,15 @@ export interface operations {
             };
             /** @description The input is wrong; `errors` names every field */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Asked too often; see `Retry-After` */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -12701,7 +14851,7 @@ export interface operations {
                     "application/json": components["schemas"]["UpcomingView"];
                 };
             };
-            /** @description No token, or one that is unknown, expired or revoked */
+            /** @description No token or session, or one that is unknown, expired or revoked */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -12710,7 +14860,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The token's role or reach does not suffice */
+            /** @description Role or reach do not suffice, or a session's request does not show that it comes from our page */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -12739,6 +14889,15 @@ export interface operations {
             };
             /** @description The input is wrong; `errors` names every field */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Asked too often; see `Retry-After` */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -12789,7 +14948,7 @@ export interface operations {
                     "application/json": components["schemas"]["SecretList"];
                 };
             };
-            /** @description No token, or one that is unknown, expired or revoked */
+            /** @description No token or session, or one that is unknown, expired or revoked */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -12798,7 +14957,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The token's role or reach does not suffice */
+            /** @description Role or reach do not suffice, or a session's request does not show that it comes from our page */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -12827,6 +14986,15 @@ export interface operations {
             };
             /** @description The input is wrong; `errors` names every field */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Asked too often; see `Retry-After` */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -12881,7 +15049,7 @@ export interface operations {
                     "application/json": components["schemas"]["SecretView"];
                 };
             };
-            /** @description No token, or one that is unknown, expired or revoked */
+            /** @description No token or session, or one that is unknown, expired or revoked */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -12890,7 +15058,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The token's role or reach does not suffice */
+            /** @description Role or reach do not suffice, or a session's request does not show that it comes from our page */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -12928,6 +15096,15 @@ export interface operations {
             };
             /** @description The input is wrong; `errors` names every field */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Asked too often; see `Retry-After` */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -12976,7 +15153,7 @@ export interface operations {
                 };
                 content?: never;
             };
-            /** @description No token, or one that is unknown, expired or revoked */
+            /** @description No token or session, or one that is unknown, expired or revoked */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -12985,7 +15162,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The token's role or reach does not suffice */
+            /** @description Role or reach do not suffice, or a session's request does not show that it comes from our page */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -13014,6 +15191,15 @@ export interface operations {
             };
             /** @description The input is wrong; `errors` names every field */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Asked too often; see `Retry-After` */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -13068,7 +15254,7 @@ export interface operations {
                     "application/json": components["schemas"]["SecretDeliveries"];
                 };
             };
-            /** @description No token, or one that is unknown, expired or revoked */
+            /** @description No token or session, or one that is unknown, expired or revoked */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -13077,7 +15263,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The token's role or reach does not suffice */
+            /** @description Role or reach do not suffice, or a session's request does not show that it comes from our page */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -13115,6 +15301,597 @@ export interface operations {
             };
             /** @description The input is wrong; `errors` names every field */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Asked too often; see `Retry-After` */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A fault of ours; nothing of it leaks, the log has it under `request_id` */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not possible now; see `Retry-After` */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    ways_in_api_platform_session_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WaysIn"];
+                };
+            };
+            /** @description No token or session, or one that is unknown, expired or revoked */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Role or reach do not suffice, or a session's request does not show that it comes from our page */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It does not fit the present state; `current` holds the state where that helps */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The input is wrong; `errors` names every field */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Asked too often; see `Retry-After` */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A fault of ours; nothing of it leaks, the log has it under `request_id` */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not possible now; see `Retry-After` */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    sign_in_api_platform_session_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SignInBody"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SignedIn"];
+                };
+            };
+            /** @description No token or session, or one that is unknown, expired or revoked */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Role or reach do not suffice, or a session's request does not show that it comes from our page */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It does not fit the present state; `current` holds the state where that helps */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The input is wrong; `errors` names every field */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Asked too often; see `Retry-After` */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A fault of ours; nothing of it leaks, the log has it under `request_id` */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not possible now; see `Retry-After` */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    sign_out_api_platform_session_delete: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Any text of your own per act. A repetition within 24 hours gets the first answer with `Idempotency-Replayed: true`. */
+                "Idempotency-Key"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description No token or session, or one that is unknown, expired or revoked */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Role or reach do not suffice, or a session's request does not show that it comes from our page */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It does not fit the present state; `current` holds the state where that helps */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The input is wrong; `errors` names every field */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Asked too often; see `Retry-After` */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A fault of ours; nothing of it leaks, the log has it under `request_id` */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not possible now; see `Retry-After` */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_sessions_api_platform_sessions_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SessionList"];
+                };
+            };
+            /** @description No token or session, or one that is unknown, expired or revoked */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Role or reach do not suffice, or a session's request does not show that it comes from our page */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It does not fit the present state; `current` holds the state where that helps */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The input is wrong; `errors` names every field */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Asked too often; see `Retry-After` */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A fault of ours; nothing of it leaks, the log has it under `request_id` */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not possible now; see `Retry-After` */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    end_session_api_platform_sessions__session_id__delete: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Any text of your own per act. A repetition within 24 hours gets the first answer with `Idempotency-Replayed: true`. */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                session_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description No token or session, or one that is unknown, expired or revoked */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Role or reach do not suffice, or a session's request does not show that it comes from our page */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It does not fit the present state; `current` holds the state where that helps */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The input is wrong; `errors` names every field */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Asked too often; see `Retry-After` */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A fault of ours; nothing of it leaks, the log has it under `request_id` */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not possible now; see `Retry-After` */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    set_up_api_platform_setup_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SetupBody"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SignedIn"];
+                };
+            };
+            /** @description No token or session, or one that is unknown, expired or revoked */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Role or reach do not suffice, or a session's request does not show that it comes from our page */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It does not fit the present state; `current` holds the state where that helps */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The input is wrong; `errors` names every field */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Asked too often; see `Retry-After` */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -13165,7 +15942,7 @@ export interface operations {
                     "application/json": components["schemas"]["TokenList"];
                 };
             };
-            /** @description No token, or one that is unknown, expired or revoked */
+            /** @description No token or session, or one that is unknown, expired or revoked */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -13174,7 +15951,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The token's role or reach does not suffice */
+            /** @description Role or reach do not suffice, or a session's request does not show that it comes from our page */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -13203,6 +15980,15 @@ export interface operations {
             };
             /** @description The input is wrong; `errors` names every field */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Asked too often; see `Retry-After` */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -13255,7 +16041,7 @@ export interface operations {
                     "application/json": components["schemas"]["TokenCreated"];
                 };
             };
-            /** @description No token, or one that is unknown, expired or revoked */
+            /** @description No token or session, or one that is unknown, expired or revoked */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -13264,7 +16050,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The token's role or reach does not suffice */
+            /** @description Role or reach do not suffice, or a session's request does not show that it comes from our page */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -13302,6 +16088,110 @@ export interface operations {
             };
             /** @description The input is wrong; `errors` names every field */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Asked too often; see `Retry-After` */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A fault of ours; nothing of it leaks, the log has it under `request_id` */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not possible now; see `Retry-After` */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    make_own_link_api_platform_tokens_sign_in_post: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Any text of your own per act. A repetition within 24 hours gets the first answer with `Idempotency-Replayed: true`. */
+                "Idempotency-Key"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LinkView"];
+                };
+            };
+            /** @description No token or session, or one that is unknown, expired or revoked */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Role or reach do not suffice, or a session's request does not show that it comes from our page */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It does not fit the present state; `current` holds the state where that helps */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The input is wrong; `errors` names every field */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Asked too often; see `Retry-After` */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -13350,7 +16240,7 @@ export interface operations {
                 };
                 content?: never;
             };
-            /** @description No token, or one that is unknown, expired or revoked */
+            /** @description No token or session, or one that is unknown, expired or revoked */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -13359,7 +16249,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The token's role or reach does not suffice */
+            /** @description Role or reach do not suffice, or a session's request does not show that it comes from our page */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -13388,6 +16278,922 @@ export interface operations {
             };
             /** @description The input is wrong; `errors` names every field */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Asked too often; see `Retry-After` */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A fault of ours; nothing of it leaks, the log has it under `request_id` */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not possible now; see `Retry-After` */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_users_api_platform_users_get: {
+        parameters: {
+            query?: {
+                /** @description Most entries of this page */
+                limit?: number;
+                /** @description `next_cursor` of the page before */
+                cursor?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UserList"];
+                };
+            };
+            /** @description No token or session, or one that is unknown, expired or revoked */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Role or reach do not suffice, or a session's request does not show that it comes from our page */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It does not fit the present state; `current` holds the state where that helps */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The input is wrong; `errors` names every field */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Asked too often; see `Retry-After` */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A fault of ours; nothing of it leaks, the log has it under `request_id` */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not possible now; see `Retry-After` */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    add_user_api_platform_users_post: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Any text of your own per act. A repetition within 24 hours gets the first answer with `Idempotency-Replayed: true`. */
+                "Idempotency-Key"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CreateUserBody"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UserView"];
+                };
+            };
+            /** @description No token or session, or one that is unknown, expired or revoked */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Role or reach do not suffice, or a session's request does not show that it comes from our page */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It does not fit the present state; `current` holds the state where that helps */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The input is wrong; `errors` names every field */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Asked too often; see `Retry-After` */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A fault of ours; nothing of it leaks, the log has it under `request_id` */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not possible now; see `Retry-After` */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    show_user_api_platform_users__user__get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                user: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UserView"];
+                };
+            };
+            /** @description No token or session, or one that is unknown, expired or revoked */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Role or reach do not suffice, or a session's request does not show that it comes from our page */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It does not fit the present state; `current` holds the state where that helps */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The input is wrong; `errors` names every field */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Asked too often; see `Retry-After` */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A fault of ours; nothing of it leaks, the log has it under `request_id` */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not possible now; see `Retry-After` */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    change_user_api_platform_users__user__patch: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Any text of your own per act. A repetition within 24 hours gets the first answer with `Idempotency-Replayed: true`. */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                user: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ChangeUserBody"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UserView"];
+                };
+            };
+            /** @description No token or session, or one that is unknown, expired or revoked */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Role or reach do not suffice, or a session's request does not show that it comes from our page */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It does not fit the present state; `current` holds the state where that helps */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The input is wrong; `errors` names every field */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Asked too often; see `Retry-After` */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A fault of ours; nothing of it leaks, the log has it under `request_id` */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not possible now; see `Retry-After` */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    disable_user_api_platform_users__user__disable_post: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Any text of your own per act. A repetition within 24 hours gets the first answer with `Idempotency-Replayed: true`. */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                user: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UserView"];
+                };
+            };
+            /** @description No token or session, or one that is unknown, expired or revoked */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Role or reach do not suffice, or a session's request does not show that it comes from our page */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It does not fit the present state; `current` holds the state where that helps */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The input is wrong; `errors` names every field */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Asked too often; see `Retry-After` */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A fault of ours; nothing of it leaks, the log has it under `request_id` */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not possible now; see `Retry-After` */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    enable_user_api_platform_users__user__enable_post: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Any text of your own per act. A repetition within 24 hours gets the first answer with `Idempotency-Replayed: true`. */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                user: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UserView"];
+                };
+            };
+            /** @description No token or session, or one that is unknown, expired or revoked */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Role or reach do not suffice, or a session's request does not show that it comes from our page */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It does not fit the present state; `current` holds the state where that helps */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The input is wrong; `errors` names every field */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Asked too often; see `Retry-After` */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A fault of ours; nothing of it leaks, the log has it under `request_id` */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not possible now; see `Retry-After` */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    make_link_api_platform_users__user__link_post: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Any text of your own per act. A repetition within 24 hours gets the first answer with `Idempotency-Replayed: true`. */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                user: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LinkView"];
+                };
+            };
+            /** @description No token or session, or one that is unknown, expired or revoked */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Role or reach do not suffice, or a session's request does not show that it comes from our page */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It does not fit the present state; `current` holds the state where that helps */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The input is wrong; `errors` names every field */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Asked too often; see `Retry-After` */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A fault of ours; nothing of it leaks, the log has it under `request_id` */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not possible now; see `Retry-After` */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    set_password_api_platform_users__user__password_put: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Any text of your own per act. A repetition within 24 hours gets the first answer with `Idempotency-Replayed: true`. */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                user: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PasswordBody"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UserView"];
+                };
+            };
+            /** @description No token or session, or one that is unknown, expired or revoked */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Role or reach do not suffice, or a session's request does not show that it comes from our page */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It does not fit the present state; `current` holds the state where that helps */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The input is wrong; `errors` names every field */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Asked too often; see `Retry-After` */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A fault of ours; nothing of it leaks, the log has it under `request_id` */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not possible now; see `Retry-After` */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    sign_out_user_api_platform_users__user__sessions_delete: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Any text of your own per act. A repetition within 24 hours gets the first answer with `Idempotency-Replayed: true`. */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                user: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SignedOut"];
+                };
+            };
+            /** @description No token or session, or one that is unknown, expired or revoked */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Role or reach do not suffice, or a session's request does not show that it comes from our page */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It does not fit the present state; `current` holds the state where that helps */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The input is wrong; `errors` names every field */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Asked too often; see `Retry-After` */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -13472,7 +17278,7 @@ export interface operations {
                     "text/plain": string;
                 };
             };
-            /** @description No token, or one that is unknown, expired or revoked */
+            /** @description No token or session, or one that is unknown, expired or revoked */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -13481,7 +17287,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The token's role or reach does not suffice */
+            /** @description Role or reach do not suffice, or a session's request does not show that it comes from our page */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -13510,6 +17316,15 @@ export interface operations {
             };
             /** @description The input is wrong; `errors` names every field */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Asked too often; see `Retry-After` */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -13569,7 +17384,7 @@ export interface operations {
                 };
                 content?: never;
             };
-            /** @description No token, or one that is unknown, expired or revoked */
+            /** @description No token or session, or one that is unknown, expired or revoked */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -13578,7 +17393,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The token's role or reach does not suffice */
+            /** @description Role or reach do not suffice, or a session's request does not show that it comes from our page */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -13616,6 +17431,15 @@ export interface operations {
             };
             /** @description The input is wrong; `errors` names every field */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Asked too often; see `Retry-After` */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -13670,7 +17494,7 @@ export interface operations {
                     "application/json": components["schemas"]["FlagView"];
                 };
             };
-            /** @description No token, or one that is unknown, expired or revoked */
+            /** @description No token or session, or one that is unknown, expired or revoked */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -13679,7 +17503,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The token's role or reach does not suffice */
+            /** @description Role or reach do not suffice, or a session's request does not show that it comes from our page */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -13717,6 +17541,15 @@ export interface operations {
             };
             /** @description The input is wrong; `errors` names every field */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Asked too often; see `Retry-After` */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };

@@ -25,8 +25,7 @@ export function useSession(): Session {
 /** Why somebody may not do this, empty when they may. */
 export function useMay(needed: Role, agent?: string): string {
   const { me } = useSession();
-  const grants = (me as { grants?: Record<string, string> }).grants ?? {};
-  const held = (agent ? grants[agent] : undefined) ?? me.role;
+  const held = (agent ? me.grants[agent] : undefined) ?? me.role;
   if (ORDER.indexOf(held as Role) >= ORDER.indexOf(needed)) return "";
   return `Needs the role ${needed}${agent ? ` for ${agent}` : ""}; you are ${held}. Ask an admin.`;
 }
@@ -37,6 +36,9 @@ export function SessionGate({ children }: { children: ReactNode }) {
   const me = useQuery({
     queryKey: ["me"],
     queryFn: async (): Promise<Me | null> => {
+      // Asked first, because it may be asked by anybody: an answer of 401 would stand in the console as an error.
+      const ways = await http.GET("/api/platform/session");
+      if (!ways.data?.signed_in) return null;
       const { data, response } = await http.GET("/api/platform/me");
       if (data) return data;
       if (response.status === 401) return null;
@@ -46,22 +48,19 @@ export function SessionGate({ children }: { children: ReactNode }) {
     staleTime: Number.POSITIVE_INFINITY,
   });
   useEffect(() => onSignedOut(() => setOver(true)), []);
-  setCsrfToken((me.data as { csrf_token?: string | null } | null | undefined)?.csrf_token ?? null);
+  setCsrfToken(me.data?.csrf_token ?? null);
   const session = useMemo<Session | null>(
     () =>
       me.data
         ? {
             me: me.data,
             signOut: async () => {
-              await http.DELETE("/api/platform/session" as never);
-              queries.clear();
-              await queries.invalidateQueries();
-              setOver(false);
+              await http.DELETE("/api/platform/session");
               window.location.assign("/");
             },
           }
         : null,
-    [me.data, queries],
+    [me.data],
   );
   if (me.isPending) {
     return (

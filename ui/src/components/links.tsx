@@ -4,7 +4,7 @@ import { createLink } from "@tanstack/react-router";
 import { forwardRef } from "react";
 
 const BaseAnchor = forwardRef<HTMLAnchorElement, Omit<AnchorProps, "href">>((props, ref) => (
-  <Anchor ref={ref} {...props} />
+  <Anchor ref={ref} underline="always" {...props} />
 ));
 const BaseButton = forwardRef<HTMLAnchorElement, Omit<ButtonProps, "href">>((props, ref) => (
   <Button component="a" ref={ref} {...props} />

@@ -27,7 +27,16 @@ export function Panel({
         <Title order={2}>{title}</Title>
         {aside}
       </Group>
-      <div className={flush ? "panel-flush" : "panel-body"}>{children}</div>
+      {flush ? (
+        // What is wider than the screen scrolls here, also by keyboard.
+        // biome-ignore lint/a11y/noNoninteractiveTabindex: scrolling takes the focus
+        // biome-ignore lint/a11y/useSemanticElements: nothing here is filled in, so it is no fieldset
+        <div className="panel-flush" tabIndex={0} role="group" aria-label={`${title}, scrolls sideways`}>
+          {children}
+        </div>
+      ) : (
+        <div className="panel-body">{children}</div>
+      )}
     </section>
   );
 }

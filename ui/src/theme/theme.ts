@@ -14,8 +14,22 @@ const accent: MantineColorsTuple = [
   "#0f4675",
 ];
 
+/** For what takes something back: white on its shade has 6:1. */
+const danger: MantineColorsTuple = [
+  "#fdecec",
+  "#f8d4d4",
+  "#f0a8a8",
+  "#e67b7b",
+  "#dc5656",
+  "#d03f3f",
+  "#c23131",
+  "#b02525",
+  "#951f1f",
+  "#7a1919",
+];
+
 export const theme = createTheme({
-  colors: { accent },
+  colors: { accent, danger },
   primaryColor: "accent",
   primaryShade: { light: 7, dark: 7 },
   autoContrast: true,

@@ -67,7 +67,7 @@ export function Agent() {
               <DeploymentStatus status={running.status} />
             </ButtonLink>
           )}
-          <Action variant="default" why={why} onAct={() => void navigate({ search: { ...search, rollback: "1" } })}>
+          <Action variant="default" why={why} onAct={() => void navigate({ search: { ...search, rollback: "open" } })}>
             Roll back
           </Action>
         </Group>
@@ -90,7 +90,7 @@ export function Agent() {
               <Overview agent={agent.data} />
             </Tabs.Panel>
             <Tabs.Panel value="versions">
-              <Versions agent={agentId} onRollback={() => void navigate({ search: { ...search, rollback: "1" } })} />
+              <Versions agent={agentId} onRollback={() => void navigate({ search: { ...search, rollback: "open" } })} />
             </Tabs.Panel>
             <Tabs.Panel value="deployments">
               <Deployments agent={agentId} />

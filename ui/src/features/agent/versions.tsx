@@ -22,7 +22,7 @@ export function Versions({ agent, onRollback }: { agent: string; onRollback: () 
     const { error } = await http.POST("/api/platform/agents/{agent_id}/versions/refresh", {
       params: { path: { agent_id: agent } },
     });
-    if (error) notifications.show({ color: "red", message: problemOf(error).title });
+    if (error) notifications.show({ color: "danger", message: problemOf(error).title });
     await versions.refetch();
   };
   const found = versions.data;
@@ -91,7 +91,7 @@ function Node({ version, current, point, why, onUpgrade, onRollback }: NodeProps
             <Text fw={650} className="mono">
               {version.version}
             </Text>
-            <Mark>{version.type}</Mark>
+            {!current && <Mark>{version.type}</Mark>}
             {current && <Mark tone="busy">current</Mark>}
             {(version.security_patch || version.critical) && (
               <Mark tone="bad">{version.critical ? "critical" : "security"}</Mark>

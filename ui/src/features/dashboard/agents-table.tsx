@@ -7,6 +7,7 @@ import { Action } from "../../components/action";
 import { AnchorLink } from "../../components/links";
 import { DeploymentStatus, Health } from "../../components/status";
 import { Time } from "../../components/time";
+import { isOver } from "../../lib/deployments";
 
 type Agent = Schemas["AgentSummary"];
 const HEADS = ["Agent", "Current", "Available", "Health", "Last updated", "Actions"];
@@ -36,7 +37,7 @@ function Row({ agent, onRollback }: { agent: Agent; onRollback: (agent: string) 
   const navigate = useNavigate();
   const why = useMay("operator", agent.agent_id);
   const params = { agentId: agent.agent_id };
-  const running = agent.deployment;
+  const running = agent.deployment && !isOver(agent.deployment.status) ? agent.deployment : null;
   return (
     <Table.Tr>
       <Table.Th scope="row">

@@ -8,6 +8,7 @@ import { ButtonLink } from "../../components/links";
 import { Asked, Empty, Panel } from "../../components/panel";
 import { DeploymentStatus, Status } from "../../components/status";
 import { Traffic } from "../../components/traffic";
+import { isOver } from "../../lib/deployments";
 import { count, duration, stageName } from "../../lib/format";
 import { AuditList } from "../audit/audit-list";
 import { RollbackDialog } from "../rollback/rollback-dialog";
@@ -34,7 +35,9 @@ export function Dashboard() {
     { params: { query: { limit: RECENT } } },
     { refetchInterval },
   );
-  const running = (agents.data?.agents ?? []).flatMap((agent) => (agent.deployment ? [agent.deployment] : []));
+  const running = (agents.data?.agents ?? []).flatMap((agent) =>
+    agent.deployment && !isOver(agent.deployment.status) ? [agent.deployment] : [],
+  );
   const onRollback = (agent: string | undefined) => void navigate({ search: { rollback: agent } });
   return (
     <Stack gap="lg">

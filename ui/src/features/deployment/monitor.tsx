@@ -12,6 +12,7 @@ import { Asked, Panel } from "../../components/panel";
 import { DeploymentStatus, Status } from "../../components/status";
 import { Time } from "../../components/time";
 import { Traffic } from "../../components/traffic";
+import { isOver } from "../../lib/deployments";
 import { absolute, count, duration, percent, stageName } from "../../lib/format";
 import type { Tone } from "../../theme/tokens";
 import { Instances } from "../agent/overview";
@@ -23,7 +24,6 @@ import { Verbs } from "./verbs";
 type Deployment = Schemas["DeploymentView"];
 
 const route = getRouteApi("/agents/$agentId/deployments/$upgradeId");
-const OVER = new Set(["completed", "rolled_back", "cancelled", "failed"]);
 
 export function Monitor() {
   const { agentId, upgradeId } = route.useParams();
@@ -35,15 +35,15 @@ export function Monitor() {
     "get",
     "/api/platform/agents/{agent_id}/upgrades/{upgrade_id}",
     { params },
-    { refetchInterval: (query) => (OVER.has(query.state.data?.status ?? "") ? false : polling) },
+    { refetchInterval: (query) => (isOver(query.state.data?.status ?? "") ? false : polling) },
   );
   const found = deployment.data;
   const green = found?.metrics.green?.traffic_percent;
   useTitle(
     found && `${agentId} ${found.from_version ?? ""} → ${found.to_version}`,
-    found && (green != null && !OVER.has(found.status) ? percent(green) : found.status.replaceAll("_", " ")),
+    found && (green != null && !isOver(found.status) ? percent(green) : found.status.replaceAll("_", " ")),
   );
-  const onRollback = (open: boolean) => void navigate({ search: { rollback: open ? "1" : undefined } });
+  const onRollback = (open: boolean) => void navigate({ search: { rollback: open ? "open" : undefined } });
   return (
     <Asked question={deployment} lines={8}>
       {found && <Whole deployment={found} onRollback={() => onRollback(true)} />}
@@ -53,7 +53,7 @@ export function Monitor() {
 }
 
 function Whole({ deployment, onRollback }: { deployment: Deployment; onRollback: () => void }) {
-  const over = OVER.has(deployment.status);
+  const over = isOver(deployment.status);
   return (
     <Stack gap="lg">
       <div className="sticky">

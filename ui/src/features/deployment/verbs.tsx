@@ -56,7 +56,7 @@ export function Verbs({
   };
   const at_once = async (verb: Verb) => {
     const error = await send(verb, "");
-    if (error) notifications.show({ color: "red", message: `${problemOf(error).title} ${problemOf(error).hint}` });
+    if (error) notifications.show({ color: "danger", message: `${problemOf(error).title} ${problemOf(error).hint}` });
   };
   const whyNot = may || (over ? "It is over." : back ? "It is being taken back." : "");
   return (
@@ -86,7 +86,7 @@ export function Verbs({
       <Action why={whyNot} loading={under === "cancel"} variant="default" onAct={() => setAsking("cancel")}>
         Cancel
       </Action>
-      <Action why={may} color="red" ml="md" onAct={over ? onRollback : () => setAsking("cancel")}>
+      <Action why={may} color="danger" ml="md" onAct={over ? onRollback : () => setAsking("cancel")}>
         Roll back
       </Action>
       {asking && <Ask verb={asking} deployment={deployment} send={send} onClose={() => setAsking(null)} />}
@@ -127,7 +127,7 @@ function Ask({
             {keep}
           </Button>
           <Button
-            color={verb === "cancel" ? "red" : undefined}
+            color={verb === "cancel" ? "danger" : undefined}
             loading={busy}
             disabled={!reason.trim()}
             onClick={() => void act()}

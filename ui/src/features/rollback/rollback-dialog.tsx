@@ -100,7 +100,7 @@ function Choice({ agent, current, points, onClose }: ChoiceProps) {
           Keep {current}
         </Button>
         <Button
-          color="red"
+          color="danger"
           loading={busy}
           disabled={!reason.trim() || !target || needsChoice}
           onClick={() => void rollBack()}
