@@ -64,10 +64,11 @@ def create_app(
     readiness: Mapping[str, Check] | None = None,
     engine: Callable[[], EngineStats] | None = None,
     instance_link: InstanceLink | None = None,
+    page: Page | None = None,
 ) -> FastAPI:
     """The application over these services. `readiness` maps a part's name to a check that raises while it is not alive; `engine` gives
-    its numbers for `/metrics`; `instance_link` is where instances connect to. Opens and closes nothing: the services live as long as
-    their maker wants.
+    its numbers for `/metrics`; `instance_link` is where instances connect to; `page` is the built one unless told otherwise. Opens and closes
+    nothing: the services live as long as their maker wants.
     """
     context = WebContext(
         services=services,
@@ -96,7 +97,7 @@ def create_app(
             Middleware(IdempotencyMiddleware, context=context),
         ],
     )
-    app.state.context, app.state.exporter, app.state.live, app.state.page = context, Exporter(context), live.LiveCount(), Page(ids)
+    app.state.context, app.state.exporter, app.state.live, app.state.page = context, Exporter(context), live.LiveCount(), page or Page(ids)
     add_problem_handlers(app)
     api = APIRouter(prefix=PREFIX)
     # The link first: routes are tried one after the other, and its are asked for far more often than all others together.
