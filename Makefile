@@ -18,7 +18,8 @@ $(STAMP): requirements/dev.txt requirements/uv.txt pyproject.toml scripts/bootst
 demo: page ## Run server, page, data plane and four sample agents under live traffic (ARGS=--quick for short stages)
 	@$(BIN)/servicing demo $(ARGS)
 
-test: $(STAMP) ## Run the whole test suite (ARGS goes to pytest)
+test: page ## Run the whole test suite, in a browser too (ARGS goes to pytest)
+	@sh scripts/browser.sh
 	@$(BIN)/python -m pytest $(ARGS)
 
 page: $(STAMP) ## Build the web page into the package
