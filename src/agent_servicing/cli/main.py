@@ -20,6 +20,7 @@ from agent_servicing.cli import (
     schedule,
     secrets,
     server,
+    staging,
     states,
     status,
     tokens,
@@ -38,6 +39,8 @@ servicing demo --quick — see it work, with sample agents under traffic
 servicing agent add ./wow-memory --wait — take on an agent
 
 servicing versions WowMemory — what it can be upgraded to, and back to
+
+servicing test WowMemory 1.3.0 --watch — try it first, beside the live ones
 
 servicing upgrade WowMemory 1.3.0 --reason "faster recall" --watch — upgrade it live
 
@@ -109,6 +112,11 @@ def _state(_: typer.Context) -> None:
     """What agents keep, and copies of it: show, take, try, remove."""
 
 
+@group
+def _staging(_: typer.Context) -> None:
+    """Staging runs: list, show, one case by hand, cancel, the gate; `servicing test` asks for one."""
+
+
 def _secret(_: typer.Context) -> None:
     """Set, apply, list and remove secrets of agents."""
 
@@ -138,6 +146,8 @@ def _build() -> typer.Typer:
             "analysis": analysis.analysis,
         },
     )
+    _add(made, ACT, {"test": staging.try_version})
+    made.add_typer(_group(_staging, STAGING), name="staging", rich_help_panel=ACT)
     _add(made, CONFIGURE, {"patch": config.patch})
     made.add_typer(_group(_config, CONFIG), name="config", rich_help_panel=CONFIGURE)
     made.add_typer(_group(_state, STATE), name="state", rich_help_panel=CONFIGURE)
@@ -175,6 +185,13 @@ STATE: dict[str, Callable[..., None]] = {
     "export": states.export,
     "offer": states.offer,
     "discard": states.discard,
+}
+STAGING: dict[str, Callable[..., None]] = {
+    "list": staging.list_runs,
+    "show": staging.show,
+    "case": staging.case,
+    "cancel": staging.cancel,
+    "gate": staging.gate,
 }
 TOKEN: dict[str, Callable[..., None]] = {"create": tokens.create, "list": tokens.list_tokens, "revoke": tokens.revoke}
 USER: dict[str, Callable[..., None]] = {

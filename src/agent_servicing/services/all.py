@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from agent_servicing.ports import Clock, EventBus, Ids, InstanceTokens, LimitsInstances, Metrics, Router, Runtime, VersionSource
 from agent_servicing.ports.access import Passwords
@@ -28,6 +29,7 @@ from agent_servicing.services.secret_delivery import SecretDelivery
 from agent_servicing.services.secrets import Secrets
 from agent_servicing.services.sessions import Sessions
 from agent_servicing.services.sign_in import SignIn
+from agent_servicing.services.staging import Staging
 from agent_servicing.services.states import AgentStates
 from agent_servicing.services.upcoming import Preview
 from agent_servicing.services.users import Users
@@ -64,6 +66,7 @@ class Services:
     secrets: Secrets
     secret_delivery: SecretDelivery
     states: AgentStates
+    staging: Staging
     notifications: Notifications
     backups: Backups
 
@@ -91,8 +94,6 @@ def build_services(
     versions = VersionManager(database=database, clock=clock, ids=ids, bus=bus, settings=settings, sources=sources)
     limitable = runtime.limitable if isinstance(runtime, LimitsInstances) else ()
     hotpatch = ConfigHotpatch(database=database, clock=clock, ids=ids, bus=bus, settings=settings, secrets=secrets, limitable=limitable)
-    users = Users(database=database, clock=clock, ids=ids, settings=settings, passwords=passwords)
-    sessions = Sessions(database=database, clock=clock, ids=ids, settings=settings)
     fleet = Fleet(
         database=database,
         clock=clock,
@@ -123,9 +124,7 @@ def build_services(
             settings=settings,
             instances=runtime if isinstance(runtime, InstanceTokens) else None,
         ),
-        users=users,
-        sessions=sessions,
-        sign_in=SignIn(database=database, clock=clock, ids=ids, settings=settings, passwords=passwords, users=users, sessions=sessions),
+        **_people(database=database, clock=clock, ids=ids, settings=settings, passwords=passwords),
         idempotency=Idempotency(database=database, clock=clock),
         events=EventLog(database=database),
         reports=AgentReports(database=database, clock=clock),
@@ -133,8 +132,16 @@ def build_services(
         hotpatch=hotpatch,
         config=ConfigReader(database=database, clock=clock, hotpatch=hotpatch, known=configs, masker=redactor),
         secrets=secrets,
+        staging=Staging(database=database, clock=clock, ids=ids, bus=bus, settings=settings),
         notifications=Notifications(database=database, clock=clock, ids=ids, bus=bus, settings=settings),
         backups=Backups(database=database, clock=clock, ids=ids, settings=settings, kept=kept),
         secret_delivery=SecretDelivery(database=database, secrets=secrets, hotpatch=hotpatch, fleet=fleet),
         states=AgentStates(database=database, clock=clock, ids=ids, settings=settings, snapshots=snapshots, asides=asides, runtime=runtime),
     )
+
+
+def _people(*, database: Database, clock: Clock, ids: Ids, settings: Settings, passwords: Passwords) -> dict[str, Any]:
+    users = Users(database=database, clock=clock, ids=ids, settings=settings, passwords=passwords)
+    sessions = Sessions(database=database, clock=clock, ids=ids, settings=settings)
+    sign_in = SignIn(database=database, clock=clock, ids=ids, settings=settings, passwords=passwords, users=users, sessions=sessions)
+    return {"users": users, "sessions": sessions, "sign_in": sign_in}

@@ -20,6 +20,7 @@ from agent_servicing.web.openapi import describe
 from agent_servicing.web.page import Page
 from agent_servicing.web.problems import add_problem_handlers
 from agent_servicing.web.prometheus import Exporter
+from agent_servicing.web.rates import RateMiddleware
 from agent_servicing.web.routes import (
     access,
     agents,
@@ -36,6 +37,7 @@ from agent_servicing.web.routes import (
     schedule,
     secrets,
     session,
+    staging,
     states,
     upgrades,
     users,
@@ -43,6 +45,28 @@ from agent_servicing.web.routes import (
 )
 
 PREFIX: Final = "/api/platform"
+
+MODULES: Final = (
+    link,
+    agents,
+    versions,
+    upgrades,
+    analysis,
+    config,
+    queue,
+    schedule,
+    reports,
+    secrets,
+    staging,
+    states,
+    audit,
+    access,
+    session,
+    users,
+    notifications,
+    backups,
+)
+"""The link first: routes are tried one after the other, and its are asked for far more often than all others together."""
 
 
 class ServicingApi(FastAPI):
@@ -93,6 +117,7 @@ def create_app(
             Middleware(ObserveMiddleware, context=context),
             Middleware(BodyLimitMiddleware),
             Middleware(AuthMiddleware, context=context),
+            Middleware(RateMiddleware, context=context),
             Middleware(LinkShortcut, context=context),
             Middleware(IdempotencyMiddleware, context=context),
         ],
@@ -100,26 +125,7 @@ def create_app(
     app.state.context, app.state.exporter, app.state.live, app.state.page = context, Exporter(context), live.LiveCount(), page or Page(ids)
     add_problem_handlers(app)
     api = APIRouter(prefix=PREFIX)
-    # The link first: routes are tried one after the other, and its are asked for far more often than all others together.
-    for module in (
-        link,
-        agents,
-        versions,
-        upgrades,
-        analysis,
-        config,
-        queue,
-        schedule,
-        reports,
-        secrets,
-        states,
-        audit,
-        access,
-        session,
-        users,
-        notifications,
-        backups,
-    ):
+    for module in MODULES:
         api.include_router(module.router)
     for router in (api, flags.router, health.router, pages.router, live.router):
         app.include_router(router)

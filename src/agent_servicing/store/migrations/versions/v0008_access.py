@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0008"
-down_revision: str | None = "0010"
+down_revision: str | None = "0009"
 
 _Name = sa.String(200)
 _Time = sa.DateTime(timezone=True)
