@@ -449,6 +449,99 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/platform/agents/{agent_id}/staging": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List staging runs
+         * @description Newest first, each with its report. The newest 50 that are over are kept.
+         */
+        get: operations["list_runs_api_platform_agents__agent_id__staging_get"];
+        put?: never;
+        /**
+         * Try a version in staging
+         * @description Start instances of the version beside the live ones, with a state of their own and without traffic, and run the suites on them.
+         */
+        post: operations["request_run_api_platform_agents__agent_id__staging_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/platform/agents/{agent_id}/staging/gate": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Show the staging gate
+         * @description Whether upgrades of this agent need a fresh staging run that passed.
+         */
+        get: operations["show_gate_api_platform_agents__agent_id__staging_gate_get"];
+        /**
+         * Set the staging gate
+         * @description Ask for a staging run before production, or do not. An upgrade can pass it with `override_staging` and a reason.
+         */
+        put: operations["set_gate_api_platform_agents__agent_id__staging_gate_put"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/platform/agents/{agent_id}/staging/{run_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Show a staging run
+         * @description How far it is, and its report: every case with its trace, the recommendation and its reasons.
+         */
+        get: operations["show_run_api_platform_agents__agent_id__staging__run_id__get"];
+        put?: never;
+        post?: never;
+        /**
+         * Cancel a staging run
+         * @description End it with everything it started, or let go of the instances that a finished one keeps. The report stays.
+         */
+        delete: operations["cancel_run_api_platform_agents__agent_id__staging__run_id__delete"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/platform/agents/{agent_id}/staging/{run_id}/cases/{case}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Run one case
+         * @description Run one case of a finished run by itself, on the instances that were kept or on new ones. Its result is added to `hand`; the
+         *     recommendation stays what it was.
+         */
+        post: operations["run_case_api_platform_agents__agent_id__staging__run_id__cases__case__post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/platform/agents/{agent_id}/state": {
         parameters: {
             query?: never;
@@ -2242,7 +2335,7 @@ export interface components {
         AgentQueueView: {
             /** Agent Id */
             agent_id: string;
-            gate: components["schemas"]["GateView"];
+            gate: components["schemas"]["agent_servicing__web__schemas__schedule__GateView"];
             /** @description What is under way: `operator`, `reason` and `started_at` say whose it is */
             holder: components["schemas"]["DeploymentView"] | null;
             lock: components["schemas"]["LockView"] | null;
@@ -2759,6 +2852,59 @@ export interface components {
             rollback_if: components["schemas"]["Conditions"];
         };
         /**
+         * CaseBody
+         * @example {
+         *       "reason": "it failed once"
+         *     }
+         */
+        CaseBody: {
+            /**
+             * Reason
+             * @default
+             */
+            reason: string;
+        };
+        /**
+         * CaseView
+         * @example {
+         *       "case": "smoke-1",
+         *       "duration_seconds": 0.04,
+         *       "log": "",
+         *       "message": "",
+         *       "name": "tests.smoke.test_smoke::test_it_answers",
+         *       "status": "passed",
+         *       "suite": "smoke",
+         *       "trace": ""
+         *     }
+         */
+        CaseView: {
+            /** Case */
+            case: string;
+            /** Duration Seconds */
+            duration_seconds: number;
+            /**
+             * Log
+             * @description The end of what the case printed
+             */
+            log: string;
+            /** Message */
+            message: string;
+            /** Name */
+            name: string;
+            /**
+             * Status
+             * @enum {string}
+             */
+            status: "passed" | "failed" | "skipped" | "inconclusive";
+            /** Suite */
+            suite: string;
+            /**
+             * Trace
+             * @description The stack trace, where the tests gave one
+             */
+            trace: string;
+        };
+        /**
          * ChangeUserBody
          * @description What is left out stays as it is.
          * @example {
@@ -2855,6 +3001,50 @@ export interface components {
             to: string;
             /** Type */
             type: string;
+        };
+        /**
+         * ComparisonView
+         * @description What the performance suite measured. `sent` requests went to each version.
+         * @example {
+         *       "new_errors": 0,
+         *       "new_version": "1.3.0",
+         *       "old_errors": 0,
+         *       "old_version": "1.2.5",
+         *       "overall": {
+         *         "high": 1.05,
+         *         "low": 0.99,
+         *         "name": "all requests",
+         *         "new_p50_ms": 4.2,
+         *         "new_p95_ms": 9.9,
+         *         "old_p50_ms": 4.1,
+         *         "old_p95_ms": 9.8,
+         *         "pairs": 600,
+         *         "ratio": 1.02
+         *       },
+         *       "requests": [],
+         *       "sent": 600,
+         *       "tolerance_percent": 10
+         *     }
+         */
+        ComparisonView: {
+            /** New Errors */
+            new_errors: number;
+            /** New Version */
+            new_version: string;
+            /** Old Errors */
+            old_errors: number;
+            /** Old Version */
+            old_version: string;
+            overall: components["schemas"]["RequestComparisonView"] | null;
+            /**
+             * Requests
+             * @description Each request by itself, where there are several
+             */
+            requests: components["schemas"]["RequestComparisonView"][];
+            /** Sent */
+            sent: number;
+            /** Tolerance Percent */
+            tolerance_percent: number;
         };
         /**
          * Conditions
@@ -3670,22 +3860,27 @@ export interface components {
             withdrawn_running: number;
         };
         /**
-         * GateView
-         * @description Whether an upgrade of this agent may begin now, as far as the calendar goes.
+         * GateBody
+         * @example {
+         *       "fresh_hours": 24,
+         *       "reason": "nothing untried",
+         *       "required": true
+         *     }
          */
-        GateView: {
-            /** Open */
-            open: boolean;
+        GateBody: {
+            /**
+             * Fresh Hours
+             * @description How old a passed run may be
+             * @default 24
+             */
+            fresh_hours: number;
             /**
              * Reason
-             * @description Why not
+             * @default
              */
             reason: string;
-            /**
-             * Until
-             * @description When to look again; null when nobody knows
-             */
-            until: string | null;
+            /** Required */
+            required: boolean;
         };
         /**
          * GenerationList
@@ -3823,6 +4018,34 @@ export interface components {
             version: string;
             /** Warm Until */
             warm_until: string | null;
+        };
+        /**
+         * HandView
+         * @description One case that somebody ran by itself, afterwards.
+         */
+        HandView: {
+            /**
+             * At
+             * Format: date-time
+             */
+            at: string;
+            /** Case */
+            case: string;
+            /** Duration Seconds */
+            duration_seconds: number;
+            /** Log */
+            log: string;
+            /** Message */
+            message: string;
+            /** Operator */
+            operator: string;
+            /**
+             * Status
+             * @enum {string}
+             */
+            status: "passed" | "failed" | "skipped" | "inconclusive";
+            /** Trace */
+            trace: string;
         };
         /**
          * HealthView
@@ -4281,6 +4504,67 @@ export interface components {
              * @default 0
              */
             open_conversations: number;
+        };
+        /**
+         * LoadStepView
+         * @description One step of the ramp. Latency counts from when each request was due.
+         * @example {
+         *       "achieved_rps": 50,
+         *       "errors": 0,
+         *       "p50_ms": 4.2,
+         *       "p95_ms": 10.4,
+         *       "p99_ms": 14,
+         *       "sent": 100,
+         *       "target_rps": 50
+         *     }
+         */
+        LoadStepView: {
+            /** Achieved Rps */
+            achieved_rps: number;
+            /** Errors */
+            errors: number;
+            /** P50 Ms */
+            p50_ms: number;
+            /** P95 Ms */
+            p95_ms: number;
+            /** P99 Ms */
+            p99_ms: number;
+            /** Sent */
+            sent: number;
+            /** Target Rps */
+            target_rps: number;
+        };
+        /**
+         * LoadView
+         * @description The ramp. `knee_rps` is the highest rate that was held; null: not even the first. The old version's is measured when it is needed.
+         * @example {
+         *       "knee_rps": 50,
+         *       "old_steps": [],
+         *       "steps": [
+         *         {
+         *           "achieved_rps": 50,
+         *           "errors": 0,
+         *           "p50_ms": 4.2,
+         *           "p95_ms": 10.4,
+         *           "p99_ms": 14,
+         *           "sent": 100,
+         *           "target_rps": 50
+         *         }
+         *       ],
+         *       "target_rps": 50
+         *     }
+         */
+        LoadView: {
+            /** Knee Rps */
+            knee_rps: number | null;
+            /** Old Knee Rps */
+            old_knee_rps: number | null;
+            /** Old Steps */
+            old_steps: components["schemas"]["LoadStepView"][];
+            /** Steps */
+            steps: components["schemas"]["LoadStepView"][];
+            /** Target Rps */
+            target_rps: number;
         };
         /**
          * LockBody
@@ -5319,6 +5603,41 @@ export interface components {
             truncated: boolean;
             /** Window Seconds */
             window_seconds: number;
+        };
+        /**
+         * RequestComparisonView
+         * @description New against old. `ratio` is the typical new latency over the old one, between `low` and `high` with 98 % confidence.
+         * @example {
+         *       "high": 1.05,
+         *       "low": 0.99,
+         *       "name": "all requests",
+         *       "new_p50_ms": 4.2,
+         *       "new_p95_ms": 9.9,
+         *       "old_p50_ms": 4.1,
+         *       "old_p95_ms": 9.8,
+         *       "pairs": 600,
+         *       "ratio": 1.02
+         *     }
+         */
+        RequestComparisonView: {
+            /** High */
+            high: number;
+            /** Low */
+            low: number;
+            /** Name */
+            name: string;
+            /** New P50 Ms */
+            new_p50_ms: number;
+            /** New P95 Ms */
+            new_p95_ms: number;
+            /** Old P50 Ms */
+            old_p50_ms: number;
+            /** Old P95 Ms */
+            old_p95_ms: number;
+            /** Pairs */
+            pairs: number;
+            /** Ratio */
+            ratio: number;
         };
         /**
          * RescheduleBody
@@ -6499,6 +6818,387 @@ export interface components {
             status: string;
         };
         /**
+         * StagingBody
+         * @description What to try, and how.
+         * @example {
+         *       "state": "copy",
+         *       "suites": [
+         *         "smoke",
+         *         "integration"
+         *       ],
+         *       "version": "1.3.0"
+         *     }
+         */
+        StagingBody: {
+            /**
+             * Keep Seconds
+             * @description How long the instances stay for tests by hand
+             * @default 0
+             */
+            keep_seconds: number;
+            /**
+             * Load Target Rps
+             * @description Requests a second that it must hold
+             * @default 50
+             */
+            load_target_rps: number;
+            /**
+             * Performance Seconds
+             * @description Longest time of the comparison
+             * @default 15
+             */
+            performance_seconds: number;
+            /**
+             * Reason
+             * @default
+             */
+            reason: string;
+            /**
+             * State
+             * @description copy: of the live state as it is now; empty: none
+             * @default copy
+             * @enum {string}
+             */
+            state: "copy" | "empty";
+            /**
+             * Suite Timeout Seconds
+             * @description Longest time of one suite's command
+             * @default 300
+             */
+            suite_timeout_seconds: number;
+            /**
+             * Suites
+             * @description Suites that the manifest has nothing for are left out and said to be
+             * @default [
+             *       "smoke",
+             *       "integration",
+             *       "recall",
+             *       "performance",
+             *       "load"
+             *     ]
+             */
+            suites: ("smoke" | "integration" | "recall" | "performance" | "load")[];
+            /**
+             * Tolerance Percent
+             * @description How much slower it may be than the version that serves
+             * @default 10
+             */
+            tolerance_percent: number;
+            /** Version */
+            version: string;
+        };
+        /**
+         * StagingList
+         * @description Newest first.
+         * @example {
+         *       "runs": [
+         *         {
+         *           "agent_id": "WowOrchestrator",
+         *           "attempts": 1,
+         *           "comparison": {
+         *             "new_errors": 0,
+         *             "new_version": "1.3.0",
+         *             "old_errors": 0,
+         *             "old_version": "1.2.5",
+         *             "overall": {
+         *               "high": 1.05,
+         *               "low": 0.99,
+         *               "name": "all requests",
+         *               "new_p50_ms": 4.2,
+         *               "new_p95_ms": 9.9,
+         *               "old_p50_ms": 4.1,
+         *               "old_p95_ms": 9.8,
+         *               "pairs": 600,
+         *               "ratio": 1.02
+         *             },
+         *             "requests": [],
+         *             "sent": 600,
+         *             "tolerance_percent": 10
+         *           },
+         *           "duration_seconds": 6.2,
+         *           "finished_at": "2026-01-02T01:40:06Z",
+         *           "hand": [],
+         *           "load": {
+         *             "knee_rps": 50,
+         *             "old_steps": [],
+         *             "steps": [
+         *               {
+         *                 "achieved_rps": 50,
+         *                 "errors": 0,
+         *                 "p50_ms": 4.2,
+         *                 "p95_ms": 10.4,
+         *                 "p99_ms": 14,
+         *                 "sent": 100,
+         *                 "target_rps": 50
+         *               }
+         *             ],
+         *             "target_rps": 50
+         *           },
+         *           "log": "",
+         *           "message": "",
+         *           "notes": [],
+         *           "operator": "ada",
+         *           "options": {
+         *             "keep_seconds": 0,
+         *             "load_target_rps": 50,
+         *             "performance_seconds": 15,
+         *             "state": "copy",
+         *             "suite_timeout_seconds": 300,
+         *             "suites": [
+         *               "smoke"
+         *             ],
+         *             "tolerance_percent": 10
+         *           },
+         *           "phase": "",
+         *           "reason": "before tonight's upgrade",
+         *           "reasons": [
+         *             "Smoke tests: 1 of 1 passed."
+         *           ],
+         *           "recommendation": "safe_to_deploy",
+         *           "requested_at": "2026-01-02T01:40:00Z",
+         *           "run_id": "stg-01JGQ5V5T4Y8Q6Z1N2M3K4H5J6",
+         *           "stable_version": "1.2.5",
+         *           "started_at": "2026-01-02T01:40:00Z",
+         *           "status": "completed",
+         *           "suites": [
+         *             {
+         *               "cases": [
+         *                 {
+         *                   "case": "smoke-1",
+         *                   "duration_seconds": 0.04,
+         *                   "log": "",
+         *                   "message": "",
+         *                   "name": "tests.smoke.test_smoke::test_it_answers",
+         *                   "status": "passed",
+         *                   "suite": "smoke",
+         *                   "trace": ""
+         *                 }
+         *               ],
+         *               "decided": 1,
+         *               "duration_seconds": 0.9,
+         *               "log": "1 passed in 0.31s",
+         *               "message": "",
+         *               "passed": 1,
+         *               "status": "passed",
+         *               "suite": "smoke"
+         *             }
+         *           ],
+         *           "test_results": {
+         *             "smoke_tests": "1/1 passed"
+         *           },
+         *           "version": "1.3.0",
+         *           "waiting": []
+         *         }
+         *       ]
+         *     }
+         */
+        StagingList: {
+            /**
+             * Next Cursor
+             * @description Pass as `cursor` for the next page; null at the end
+             */
+            next_cursor: string | null;
+            /** Runs */
+            runs: components["schemas"]["StagingRunView"][];
+        };
+        /** StagingOptionsView */
+        StagingOptionsView: {
+            /** Keep Seconds */
+            keep_seconds: number;
+            /** Load Target Rps */
+            load_target_rps: number;
+            /** Performance Seconds */
+            performance_seconds: number;
+            /**
+             * State
+             * @enum {string}
+             */
+            state: "copy" | "empty";
+            /** Suite Timeout Seconds */
+            suite_timeout_seconds: number;
+            /** Suites */
+            suites: string[];
+            /** Tolerance Percent */
+            tolerance_percent: number;
+        };
+        /**
+         * StagingRunView
+         * @description A run and its report. `recommendation` is null until it is completed.
+         * @example {
+         *       "agent_id": "WowOrchestrator",
+         *       "attempts": 1,
+         *       "comparison": {
+         *         "new_errors": 0,
+         *         "new_version": "1.3.0",
+         *         "old_errors": 0,
+         *         "old_version": "1.2.5",
+         *         "overall": {
+         *           "high": 1.05,
+         *           "low": 0.99,
+         *           "name": "all requests",
+         *           "new_p50_ms": 4.2,
+         *           "new_p95_ms": 9.9,
+         *           "old_p50_ms": 4.1,
+         *           "old_p95_ms": 9.8,
+         *           "pairs": 600,
+         *           "ratio": 1.02
+         *         },
+         *         "requests": [],
+         *         "sent": 600,
+         *         "tolerance_percent": 10
+         *       },
+         *       "duration_seconds": 6.2,
+         *       "finished_at": "2026-01-02T01:40:06Z",
+         *       "hand": [],
+         *       "load": {
+         *         "knee_rps": 50,
+         *         "old_steps": [],
+         *         "steps": [
+         *           {
+         *             "achieved_rps": 50,
+         *             "errors": 0,
+         *             "p50_ms": 4.2,
+         *             "p95_ms": 10.4,
+         *             "p99_ms": 14,
+         *             "sent": 100,
+         *             "target_rps": 50
+         *           }
+         *         ],
+         *         "target_rps": 50
+         *       },
+         *       "log": "",
+         *       "message": "",
+         *       "notes": [],
+         *       "operator": "ada",
+         *       "options": {
+         *         "keep_seconds": 0,
+         *         "load_target_rps": 50,
+         *         "performance_seconds": 15,
+         *         "state": "copy",
+         *         "suite_timeout_seconds": 300,
+         *         "suites": [
+         *           "smoke"
+         *         ],
+         *         "tolerance_percent": 10
+         *       },
+         *       "phase": "",
+         *       "reason": "before tonight's upgrade",
+         *       "reasons": [
+         *         "Smoke tests: 1 of 1 passed."
+         *       ],
+         *       "recommendation": "safe_to_deploy",
+         *       "requested_at": "2026-01-02T01:40:00Z",
+         *       "run_id": "stg-01JGQ5V5T4Y8Q6Z1N2M3K4H5J6",
+         *       "stable_version": "1.2.5",
+         *       "started_at": "2026-01-02T01:40:00Z",
+         *       "status": "completed",
+         *       "suites": [
+         *         {
+         *           "cases": [
+         *             {
+         *               "case": "smoke-1",
+         *               "duration_seconds": 0.04,
+         *               "log": "",
+         *               "message": "",
+         *               "name": "tests.smoke.test_smoke::test_it_answers",
+         *               "status": "passed",
+         *               "suite": "smoke",
+         *               "trace": ""
+         *             }
+         *           ],
+         *           "decided": 1,
+         *           "duration_seconds": 0.9,
+         *           "log": "1 passed in 0.31s",
+         *           "message": "",
+         *           "passed": 1,
+         *           "status": "passed",
+         *           "suite": "smoke"
+         *         }
+         *       ],
+         *       "test_results": {
+         *         "smoke_tests": "1/1 passed"
+         *       },
+         *       "version": "1.3.0",
+         *       "waiting": []
+         *     }
+         */
+        StagingRunView: {
+            /** Agent Id */
+            agent_id: string;
+            /** Attempts */
+            attempts: number;
+            /** @description Of the performance suite */
+            comparison: components["schemas"]["ComparisonView"] | null;
+            /** Duration Seconds */
+            duration_seconds: number | null;
+            /** Finished At */
+            finished_at: string | null;
+            /** Hand */
+            hand: components["schemas"]["HandView"][];
+            /**
+             * Kept Until
+             * @description Until when its instances stay for tests by hand
+             */
+            kept_until: string | null;
+            /** @description Of the load suite */
+            load: components["schemas"]["LoadView"] | null;
+            /**
+             * Log
+             * @description The end of what the instance under test printed
+             */
+            log: string;
+            /**
+             * Message
+             * @description Why it failed, where it did
+             */
+            message: string;
+            /** Notes */
+            notes: string[];
+            /** Operator */
+            operator: string;
+            options: components["schemas"]["StagingOptionsView"];
+            /**
+             * Phase
+             * @description What is done at this moment
+             */
+            phase: string;
+            /** Reason */
+            reason: string;
+            /** Reasons */
+            reasons: string[];
+            /** Recommendation */
+            recommendation: ("safe_to_deploy" | "issues_detected") | null;
+            /**
+             * Requested At
+             * Format: date-time
+             */
+            requested_at: string;
+            /** Run Id */
+            run_id: string;
+            /**
+             * Stable Version
+             * @description The version that served when it was asked for
+             */
+            stable_version: string | null;
+            /** Started At */
+            started_at: string | null;
+            /**
+             * Status
+             * @enum {string}
+             */
+            status: "queued" | "running" | "completed" | "failed";
+            /** Suites */
+            suites: components["schemas"]["SuiteView"][];
+            /** Test Results */
+            test_results: {
+                [key: string]: string;
+            };
+            /** Version */
+            version: string;
+            /** Waiting */
+            waiting: components["schemas"]["WaitingView"][];
+        };
+        /**
          * StandingBody
          * @example {
          *       "reason": "loses memories above 5 GB"
@@ -6747,6 +7447,57 @@ export interface components {
              * @description Tables whose rows are counted as what the agent remembers; empty: all
              */
             records: string[];
+        };
+        /**
+         * SuiteView
+         * @example {
+         *       "cases": [
+         *         {
+         *           "case": "smoke-1",
+         *           "duration_seconds": 0.04,
+         *           "log": "",
+         *           "message": "",
+         *           "name": "tests.smoke.test_smoke::test_it_answers",
+         *           "status": "passed",
+         *           "suite": "smoke",
+         *           "trace": ""
+         *         }
+         *       ],
+         *       "decided": 1,
+         *       "duration_seconds": 0.9,
+         *       "log": "1 passed in 0.31s",
+         *       "message": "",
+         *       "passed": 1,
+         *       "status": "passed",
+         *       "suite": "smoke"
+         *     }
+         */
+        SuiteView: {
+            /** Cases */
+            cases: components["schemas"]["CaseView"][];
+            /**
+             * Decided
+             * @description Passed and failed ones; skipped and undecided ones count nowhere
+             */
+            decided: number;
+            /** Duration Seconds */
+            duration_seconds: number;
+            /**
+             * Log
+             * @description The end of what the suite's command printed
+             */
+            log: string;
+            /** Message */
+            message: string;
+            /** Passed */
+            passed: number;
+            /**
+             * Status
+             * @enum {string}
+             */
+            status: "passed" | "failed" | "skipped" | "inconclusive";
+            /** Suite */
+            suite: string;
         };
         /**
          * TokenCreated
@@ -7147,6 +7898,12 @@ export interface components {
              * @default false
              */
             override_freeze: boolean;
+            /**
+             * Override Staging
+             * @description For admins: pass the agent's staging gate; the reason says why
+             * @default false
+             */
+            override_staging: boolean;
             /**
              * Promote Early
              * @description Go on as soon as the verdict is passing
@@ -7597,6 +8354,26 @@ export interface components {
             /** Version */
             version: string;
         };
+        /**
+         * WaitingView
+         * @description What somebody wants of the run and nobody has done yet.
+         */
+        WaitingView: {
+            /**
+             * At
+             * Format: date-time
+             */
+            at: string;
+            /** Case */
+            case: string;
+            /**
+             * Kind
+             * @enum {string}
+             */
+            kind: "cancel" | "case";
+            /** Operator */
+            operator: string;
+        };
         /** WayBackView */
         WayBackView: {
             /**
@@ -7653,6 +8430,41 @@ export interface components {
             removed: number;
             /** Snapshot */
             snapshot: string;
+        };
+        /**
+         * GateView
+         * @description Whether an upgrade of this agent may begin now, as far as the calendar goes.
+         */
+        agent_servicing__web__schemas__schedule__GateView: {
+            /** Open */
+            open: boolean;
+            /**
+             * Reason
+             * @description Why not
+             */
+            reason: string;
+            /**
+             * Until
+             * @description When to look again; null when nobody knows
+             */
+            until: string | null;
+        };
+        /**
+         * GateView
+         * @description Whether an upgrade needs a version whose newest staging run passed, and not too long ago.
+         * @example {
+         *       "agent_id": "WowOrchestrator",
+         *       "fresh_hours": 24,
+         *       "required": true
+         *     }
+         */
+        agent_servicing__web__schemas__staging__GateView: {
+            /** Agent Id */
+            agent_id: string;
+            /** Fresh Hours */
+            fresh_hours: number;
+            /** Required */
+            required: boolean;
         };
     };
     responses: never;
@@ -10374,6 +11186,727 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["AgentAccepted"];
+                };
+            };
+            /** @description No token or session, or one that is unknown, expired or revoked */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Role or reach do not suffice, or a session's request does not show that it comes from our page */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It does not fit the present state; `current` holds the state where that helps */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The input is wrong; `errors` names every field */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Asked too often; see `Retry-After` */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A fault of ours; nothing of it leaks, the log has it under `request_id` */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not possible now; see `Retry-After` */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_runs_api_platform_agents__agent_id__staging_get: {
+        parameters: {
+            query?: {
+                /** @description Most entries of this page */
+                limit?: number;
+                /** @description `next_cursor` of the page before */
+                cursor?: string | null;
+            };
+            header?: never;
+            path: {
+                agent_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["StagingList"];
+                };
+            };
+            /** @description No token or session, or one that is unknown, expired or revoked */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Role or reach do not suffice, or a session's request does not show that it comes from our page */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It does not fit the present state; `current` holds the state where that helps */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The input is wrong; `errors` names every field */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Asked too often; see `Retry-After` */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A fault of ours; nothing of it leaks, the log has it under `request_id` */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not possible now; see `Retry-After` */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    request_run_api_platform_agents__agent_id__staging_post: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Any text of your own per act. A repetition within 24 hours gets the first answer with `Idempotency-Replayed: true`. */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                agent_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["StagingBody"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["StagingRunView"];
+                };
+            };
+            /** @description No token or session, or one that is unknown, expired or revoked */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Role or reach do not suffice, or a session's request does not show that it comes from our page */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It does not fit the present state; `current` holds the state where that helps */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The input is wrong; `errors` names every field */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Asked too often; see `Retry-After` */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A fault of ours; nothing of it leaks, the log has it under `request_id` */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not possible now; see `Retry-After` */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    show_gate_api_platform_agents__agent_id__staging_gate_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                agent_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["agent_servicing__web__schemas__staging__GateView"];
+                };
+            };
+            /** @description No token or session, or one that is unknown, expired or revoked */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Role or reach do not suffice, or a session's request does not show that it comes from our page */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It does not fit the present state; `current` holds the state where that helps */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The input is wrong; `errors` names every field */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Asked too often; see `Retry-After` */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A fault of ours; nothing of it leaks, the log has it under `request_id` */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not possible now; see `Retry-After` */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    set_gate_api_platform_agents__agent_id__staging_gate_put: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Any text of your own per act. A repetition within 24 hours gets the first answer with `Idempotency-Replayed: true`. */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                agent_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["GateBody"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["agent_servicing__web__schemas__staging__GateView"];
+                };
+            };
+            /** @description No token or session, or one that is unknown, expired or revoked */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Role or reach do not suffice, or a session's request does not show that it comes from our page */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It does not fit the present state; `current` holds the state where that helps */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The input is wrong; `errors` names every field */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Asked too often; see `Retry-After` */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A fault of ours; nothing of it leaks, the log has it under `request_id` */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not possible now; see `Retry-After` */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    show_run_api_platform_agents__agent_id__staging__run_id__get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                agent_id: string;
+                run_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["StagingRunView"];
+                };
+            };
+            /** @description No token or session, or one that is unknown, expired or revoked */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Role or reach do not suffice, or a session's request does not show that it comes from our page */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It does not fit the present state; `current` holds the state where that helps */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The input is wrong; `errors` names every field */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Asked too often; see `Retry-After` */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A fault of ours; nothing of it leaks, the log has it under `request_id` */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not possible now; see `Retry-After` */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    cancel_run_api_platform_agents__agent_id__staging__run_id__delete: {
+        parameters: {
+            query?: {
+                /** @description Why; kept in the audit trail */
+                reason?: string;
+            };
+            header?: {
+                /** @description Any text of your own per act. A repetition within 24 hours gets the first answer with `Idempotency-Replayed: true`. */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                agent_id: string;
+                run_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["StagingRunView"];
+                };
+            };
+            /** @description No token or session, or one that is unknown, expired or revoked */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Role or reach do not suffice, or a session's request does not show that it comes from our page */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It does not fit the present state; `current` holds the state where that helps */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The input is wrong; `errors` names every field */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Asked too often; see `Retry-After` */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A fault of ours; nothing of it leaks, the log has it under `request_id` */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not possible now; see `Retry-After` */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    run_case_api_platform_agents__agent_id__staging__run_id__cases__case__post: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Any text of your own per act. A repetition within 24 hours gets the first answer with `Idempotency-Replayed: true`. */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                agent_id: string;
+                run_id: string;
+                case: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CaseBody"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["StagingRunView"];
                 };
             };
             /** @description No token or session, or one that is unknown, expired or revoked */
