@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -127,6 +127,42 @@ class Settings(BaseSettings):
 
     requests_per_minute: int = Field(default=30_000, ge=1)
     """How often one token or session may ask, ten seconds' worth of it at once. Far above any person and any sensible script."""
+
+    oidc_issuer: str | None = Field(default=None, pattern=r"^(https://|http://(localhost|127\.0\.0\.1)(:|/|$))\S*$")
+    """Address of an OpenID Connect provider that people may sign in by; unset means by password only. Plain HTTP on this machine alone."""
+
+    oidc_client_id: str | None = None
+    """What the provider calls this server."""
+
+    oidc_client_secret_file: Path | None = None
+    """File with the secret that goes with it; unset for a public client. Read at each sign-in."""
+
+    oidc_scope: str = Field(default="openid email profile", pattern=r"^openid( \S+)*$")
+    """What the provider is asked to tell."""
+
+    oidc_role_claim: str = "groups"
+    """The claim whose values say what somebody may."""
+
+    oidc_admin_values: tuple[str, ...] = ()
+    """Values of it that make an admin."""
+
+    oidc_operator_values: tuple[str, ...] = ()
+    """Values of it that make an operator."""
+
+    oidc_viewer_values: tuple[str, ...] = ()
+    """Values of it that make a viewer."""
+
+    oidc_default_role: Literal["none", "viewer", "operator", "admin"] = "none"
+    """What everybody else the provider knows may: `none` lets them not in."""
+
+    oidc_allowed_domains: tuple[str, ...] = ()
+    """Domains of mail addresses that may come in; empty means all."""
+
+    @model_validator(mode="after")
+    def _whole(self) -> "Settings":
+        if (self.oidc_issuer is None) != (self.oidc_client_id is None):
+            raise ValueError("oidc_issuer and oidc_client_id go together")
+        return self
 
     @classmethod
     def settings_customise_sources(

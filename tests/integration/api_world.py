@@ -35,6 +35,7 @@ from agent_servicing.testing.clock import VirtualClock
 from agent_servicing.testing.memory import MemoryClient, MemoryMetrics, MemoryRouter, MemoryRuntime
 from agent_servicing.testing.outward import MemorySender, MemoryTracker
 from agent_servicing.web.app import PREFIX, create_app
+from agent_servicing.web.page import Page
 
 AGENT = "WowMemory"
 CHEAP_PASSWORDS = Argon2Passwords(time_cost=1, memory_kib=8, parallelism=1)
@@ -208,7 +209,9 @@ async def open_world(folder: Path, *, sender: Sender | None = None) -> AsyncIter
         yield ApiWorld(
             services=services,
             database=database,
-            app=create_app(services, settings=settings, clock=clock, ids=ids, bus=bus, readiness={"store": _fine}),
+            app=create_app(
+                services, settings=settings, clock=clock, ids=ids, bus=bus, readiness={"store": _fine}, page=Page(ids, folder / "no-page")
+            ),
             admin_token=await services.access.ensure_admin_token(folder),
             clock=clock,
             runtime=runtime,

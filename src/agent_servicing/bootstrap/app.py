@@ -14,6 +14,7 @@ from agent_servicing.adapters.agent_http import HttpAgentClient
 from agent_servicing.adapters.apprise_sender import AppriseSender
 from agent_servicing.adapters.config.channel import InstanceChannel
 from agent_servicing.adapters.issue_trackers import IssueTrackers
+from agent_servicing.adapters.oidc import OidcProvider
 from agent_servicing.adapters.passwords import Argon2Passwords
 from agent_servicing.adapters.registry import installed_drivers, load_driver
 from agent_servicing.adapters.state.epochs import FolderEpochs
@@ -180,7 +181,7 @@ async def open_app(settings: Settings, *, api_url: str, redactor: Redactor | Non
         if settings.database_url is None or ownership is not None:
             await store.drop_leases()
         drivers = {"database": database, "clock": clock, "ids": ids, "bus": bus, "runtime": runtime, "metrics": metrics, "sources": sources}
-        reading = {"router": router, "configs": channel, "snapshots": snapshots, "asides": epochs} | _own(settings)
+        reading = {"router": router, "configs": channel, "snapshots": snapshots, "asides": epochs} | await _own(stack, settings, clock, ids)
         services = build_services(**drivers, settings=settings, secrets=secrets, redactor=redactor, **reading, **_outside(clock))
         await services.telling.load()
         acting: dict[str, Any] = {
@@ -240,9 +241,14 @@ async def _tokens(services: Services, settings: Settings) -> dict[str, Any]:
     }
 
 
-def _own(settings: Settings) -> dict[str, Any]:
+async def _own(stack: AsyncExitStack, settings: Settings, clock: Clock, ids: Ids) -> dict[str, Any]:
     """What concerns this server and its people only."""
-    return {"kept": KeptFiles(settings), "passwords": Argon2Passwords()}
+    own: dict[str, Any] = {"kept": KeptFiles(settings), "passwords": Argon2Passwords()}
+    if settings.oidc_issuer is not None and settings.oidc_client_id is not None:
+        named: dict[str, Any] = {"issuer": settings.oidc_issuer, "client_id": settings.oidc_client_id, "scope": settings.oidc_scope}
+        provider = OidcProvider(**named, secret_file=settings.oidc_client_secret_file, clock=clock, ids=ids)
+        own["identities"] = await stack.enter_async_context(provider)
+    return own
 
 
 def _vault(settings: Settings) -> Vault:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from agent_servicing.ports import Clock, EventBus, Ids, InstanceTokens, LimitsInstances, Metrics, Router, Runtime, VersionSource
-from agent_servicing.ports.access import Passwords
+from agent_servicing.ports.access import IdentityProvider, Passwords
 from agent_servicing.ports.outward import Outside
 from agent_servicing.ports.state import SetAsides, Snapshots
 from agent_servicing.services.access import Access
@@ -21,6 +21,7 @@ from agent_servicing.services.events import EventLog
 from agent_servicing.services.fleet import Fleet
 from agent_servicing.services.generations import Generations
 from agent_servicing.services.idempotency import Idempotency
+from agent_servicing.services.oidc import OidcSignIn
 from agent_servicing.services.redaction import Redactor
 from agent_servicing.services.reports import AgentReports
 from agent_servicing.services.rollback import Rollback
@@ -58,6 +59,7 @@ class Services:
     users: Users
     sessions: Sessions
     sign_in: SignIn
+    oidc: OidcSignIn
     idempotency: Idempotency
     events: EventLog
     reports: AgentReports
@@ -86,6 +88,7 @@ def build_services(
     redactor: Redactor,
     outside: Outside,
     passwords: Passwords,
+    identities: IdentityProvider | None = None,
     router: Router | None = None,
     configs: Known | None = None,
     snapshots: Snapshots | None = None,
@@ -123,7 +126,7 @@ def build_services(
         preview=Preview(database=database, clock=clock, settings=settings),
         audit=AuditLogger(database=database),
         access=Access(database=database, clock=clock, ids=ids, settings=settings, instances=_tokens(runtime)),
-        **_people(database=database, clock=clock, ids=ids, settings=settings, passwords=passwords),
+        **_people(database=database, clock=clock, ids=ids, settings=settings, passwords=passwords, provider=identities),
         idempotency=Idempotency(database=database, clock=clock),
         events=EventLog(database=database),
         reports=AgentReports(database=database, clock=clock),
@@ -147,8 +150,11 @@ def _limitable(runtime: Runtime) -> frozenset[str]:
     return runtime.limitable if isinstance(runtime, LimitsInstances) else frozenset()
 
 
-def _people(*, database: Database, clock: Clock, ids: Ids, settings: Settings, passwords: Passwords) -> dict[str, Any]:
+def _people(
+    *, database: Database, clock: Clock, ids: Ids, settings: Settings, passwords: Passwords, provider: IdentityProvider | None
+) -> dict[str, Any]:
     users = Users(database=database, clock=clock, ids=ids, settings=settings, passwords=passwords)
     sessions = Sessions(database=database, clock=clock, ids=ids, settings=settings)
     sign_in = SignIn(database=database, clock=clock, ids=ids, settings=settings, passwords=passwords, users=users, sessions=sessions)
-    return {"users": users, "sessions": sessions, "sign_in": sign_in}
+    oidc = OidcSignIn(database=database, clock=clock, settings=settings, users=users, sessions=sessions, sign_in=sign_in, provider=provider)
+    return {"users": users, "sessions": sessions, "sign_in": sign_in, "oidc": oidc}

@@ -99,7 +99,7 @@ class SignIn:
         try:
             user = await self._users.set_up(setup_token, name, password)
         except Unknown:
-            await self._tell_failure("setup", None, visitor, locked=last)
+            await self.tell_failure("setup", None, visitor, locked=last)
             raise
         except ServicingError:
             self._throttle.succeeded("", visitor.address)  # the token was right, or nothing could be tried with it
@@ -190,12 +190,12 @@ class SignIn:
         return self._throttle.begin(name, visitor.address)
 
     async def _failed(self, method: str, user: str | None, visitor: Visitor, *, locked: bool) -> Unknown:
-        await self._tell_failure(method, user, visitor, locked=locked)
+        await self.tell_failure(method, user, visitor, locked=locked)
         if method == "link":
             return Unknown("This link is not good, or not any more.", hint="Ask for a new one.", code="sign_in_failed")
         return Unknown("User and password do not fit.", hint="An admin can set a new password.", code="sign_in_failed")
 
-    async def _tell_failure(self, method: str, user: str | None, visitor: Visitor, *, locked: bool) -> None:
+    async def tell_failure(self, method: str, user: str | None, visitor: Visitor, *, locked: bool = False, why: str = "") -> None:
         """Only names that exist are written: people type their password into the wrong field."""
         now = self._clock.monotonic()
         self._told = [at for at in self._told if now - at < FAILURES_WINDOW_SECONDS]
@@ -205,6 +205,7 @@ class SignIn:
         self._told.append(now)
         untold, self._untold = self._untold, 0
         data: dict[str, object] = {"method": method, "user": user, "address": visitor.address[:100], "locked": locked, "status": "failed"}
+        data |= {"why": why[:200]} if why else {}
         async with self._database.write() as connection:
             await self._sessions.tell(connection, "sign_in_failed", SYSTEM, {**data, "untold_before": untold} if untold else data)
 

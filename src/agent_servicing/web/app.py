@@ -17,6 +17,7 @@ from agent_servicing.web.idempotency import IdempotencyMiddleware
 from agent_servicing.web.link_shortcut import LinkShortcut
 from agent_servicing.web.middleware import BodyLimitMiddleware, ObserveMiddleware
 from agent_servicing.web.openapi import describe
+from agent_servicing.web.page import Page
 from agent_servicing.web.problems import add_problem_handlers
 from agent_servicing.web.prometheus import Exporter
 from agent_servicing.web.rates import RateMiddleware
@@ -33,6 +34,7 @@ from agent_servicing.web.routes import (
     link,
     notification_settings,
     notifications,
+    oidc,
     queue,
     reports,
     schedule,
@@ -63,6 +65,7 @@ MODULES: Final = (
     audit,
     access,
     session,
+    oidc,
     users,
     notifications,
     notification_settings,
@@ -91,10 +94,11 @@ def create_app(
     readiness: Mapping[str, Check] | None = None,
     engine: Callable[[], EngineStats] | None = None,
     instance_link: InstanceLink | None = None,
+    page: Page | None = None,
 ) -> FastAPI:
     """The application over these services. `readiness` maps a part's name to a check that raises while it is not alive; `engine` gives
-    its numbers for `/metrics`; `instance_link` is where instances connect to. Opens and closes nothing: the services live as long as
-    their maker wants.
+    its numbers for `/metrics`; `instance_link` is where instances connect to; `page` is the built one unless told otherwise. Opens and closes
+    nothing: the services live as long as their maker wants.
     """
     context = WebContext(
         services=services,
@@ -124,7 +128,7 @@ def create_app(
             Middleware(IdempotencyMiddleware, context=context),
         ],
     )
-    app.state.context, app.state.exporter, app.state.live = context, Exporter(context), live.LiveCount()
+    app.state.context, app.state.exporter, app.state.live, app.state.page = context, Exporter(context), live.LiveCount(), page or Page(ids)
     add_problem_handlers(app)
     api = APIRouter(prefix=PREFIX)
     for module in MODULES:

@@ -18,12 +18,23 @@ from agent_servicing.core.errors import Denied, NotFound, ServicingError
 from agent_servicing.services.access import Principal, Role
 from agent_servicing.web.context import WebContext
 from agent_servicing.web.cookies import SAFE_METHODS, check_csrf, check_origin, session_secret
+from agent_servicing.web.page import ADDRESSES
 from agent_servicing.web.problems import CHALLENGE, error_response, problem_response
 
-PUBLIC_PATHS: Final = frozenset({"/", "/sign-in", "/agent-servicing.html", "/healthz", "/readyz", "/docs", "/openapi.json"})
+PUBLIC_PATHS: Final = frozenset(
+    {"/agent-servicing.html", "/healthz", "/readyz", "/docs", "/openapi.json", "/favicon.svg", "/color-scheme.js"}
+)
 """What anybody may read: it says nothing about the agents."""
 
-PUBLIC_OPERATIONS: Final = frozenset({("GET", "/api/platform/session"), ("POST", "/api/platform/session"), ("POST", "/api/platform/setup")})
+PUBLIC_OPERATIONS: Final = frozenset(
+    {
+        ("GET", "/api/platform/session"),
+        ("POST", "/api/platform/session"),
+        ("POST", "/api/platform/setup"),
+        ("GET", "/api/platform/session/oidc"),
+        ("GET", "/api/platform/session/oidc/callback"),
+    }
+)
 """How one gets in. They look at who asks themselves."""
 
 PUBLIC_PREFIX: Final = "/assets/"
@@ -150,7 +161,9 @@ class AuthMiddleware:
 
 def _public(scope: Scope) -> bool:
     path = scope["path"]
-    return path in PUBLIC_PATHS or path.startswith(PUBLIC_PREFIX) or (scope["method"], path) in PUBLIC_OPERATIONS
+    if path in PUBLIC_PATHS or path.startswith(PUBLIC_PREFIX) or (scope["method"], path) in PUBLIC_OPERATIONS:
+        return True
+    return scope["method"] == "GET" and ADDRESSES.fullmatch(path) is not None
 
 
 def credential_shown(request: Request) -> Credential:

@@ -27,6 +27,7 @@ async function show() {
     setup.querySelector("input").disabled = false;
     setup.querySelector("input").required = true;
   }
+  document.getElementById("oidc").hidden = !ways.methods.includes("oidc");
   form.hidden = false;
 }
 

@@ -34,7 +34,8 @@ async def ways_in(context: Context, request: Request) -> WaysIn:
     """For everybody: what a sign-in page offers, and whether this browser is signed in already."""
     credential = credential_of(request, context)
     caller = await principal_of(context, credential) if credential else None
-    return WaysIn(signed_in=caller is not None, setup_needed=not await context.services.users.any(), methods=["password", "link"])
+    methods = ["password", "link", *(["oidc"] if context.services.oidc.offered else [])]
+    return WaysIn(signed_in=caller is not None, setup_needed=not await context.services.users.any(), methods=methods)
 
 
 @router.post("/session", summary="Sign in", status_code=201, **FOR_ANYONE)
