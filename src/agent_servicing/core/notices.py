@@ -257,7 +257,7 @@ def _staged(event: Event) -> Notice:
 def _secret_missing(event: Event) -> Notice:
     name = _text(event, "name")
     title = f"{event.agent} did not get the newest version of the secret {name}"
-    retry = f"What was in the way is said above; then: servicing secret apply {name}"
+    retry = f"Then: servicing secret apply {name}"
     return _made(event, "secret_not_delivered", title, _sentences(event.reason, retry), same=name)
 
 

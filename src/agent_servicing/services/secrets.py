@@ -186,6 +186,13 @@ class Secrets:
             raise PermanentError(f"there is no secret {shown(missing)} for {agent}; set it with: servicing secret set NAME")
         return {one: self._open(known[one]) for one in references}
 
+    async def note_undelivered(self, name: str, agent: str, *, actor: str, reason: str) -> None:
+        """That an agent did not get the newest version, for the audit and for those who are told."""
+        data = {"name": name, "status": "failed"}
+        event = Event(type="secret_not_delivered", at=self._clock.now(), agent=agent, actor=actor, reason=reason, audit=True, data=data)
+        async with self._database.write() as connection:
+            await record(connection, self._ids, self._settings, event)
+
     async def seal(self, label: str, value: str, *, beside: tuple[str, bytes] | None = None) -> bytes:
         """For what another service keeps by itself: sealed with the key of the secrets. `beside` is something it sealed before, which the key
         must open. Raises SecretsLocked.
