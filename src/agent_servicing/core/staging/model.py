@@ -22,6 +22,9 @@ ATTEMPTS_MAX: Final = 2
 CASES_KEPT: Final = 1_000
 """Of one suite; further ones are counted and, when they failed, said to be left out."""
 
+TEXTS_KEPT: Final = 100
+"""Cases of one suite that keep their trace and output, failed ones first: a thousand of each would be megabytes in every report."""
+
 TRACE_CHARS: Final = 4_000
 LOG_CHARS: Final = 4_000
 """Of one case. The end is kept: that is where tests say what went wrong."""

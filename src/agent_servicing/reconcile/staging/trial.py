@@ -12,6 +12,7 @@ from agent_servicing.core.staging.model import (
     LOG_CHARS,
     MESSAGE_CHARS,
     START,
+    TEXTS_KEPT,
     TRACE_CHARS,
     CaseResult,
     CaseStatus,
@@ -176,12 +177,14 @@ class Trial:
         return [*cases, event(self.run, events.STAGING_SUITE, self.clock, **data, duration_seconds=suite.duration_seconds)]
 
     def _masked(self, suite: SuiteResult) -> SuiteResult:
+        failed_first = sorted(suite.cases, key=lambda case: case.status is not CaseStatus.FAILED)
+        whole = {case.case for case in failed_first[:TEXTS_KEPT]}
         cases = tuple(
             replace(
                 case,
                 message=self.mask(case.message)[:MESSAGE_CHARS],
-                trace=self.mask(case.trace)[-TRACE_CHARS:],
-                log=self.mask(case.log)[-LOG_CHARS:],
+                trace=self.mask(case.trace)[-TRACE_CHARS:] if case.case in whole else "",
+                log=self.mask(case.log)[-LOG_CHARS:] if case.case in whole else "",
             )
             for case in suite.cases
         )

@@ -33,7 +33,7 @@ async def request_run(context: Context, caller: Caller, agent_id: str, body: Sta
 
 @router.get("/agents/{agent_id}/staging", summary="List staging runs", **needs(Role.VIEWER))
 async def list_runs(context: Context, agent_id: str, query: Annotated[PageQuery, Query()]) -> StagingList:
-    """Newest first, each with its report. The newest 50 that are over are kept."""
+    """Newest first, without their cases, which stand in each run's own report. The newest 50 that are over are kept."""
     page = await context.services.staging.list(agent_id, limit=query.limit, cursor=query.cursor)
     return run_list(page, now=context.clock.now())
 

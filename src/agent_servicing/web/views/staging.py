@@ -48,7 +48,12 @@ def run_view(run: StagingRun, *, now: datetime) -> StagingRunView:
 
 
 def run_list(page: StagingPage, *, now: datetime) -> StagingList:
-    return StagingList(runs=[run_view(run, now=now) for run in page.runs], next_cursor=page.next_cursor)
+    """Without the cases: fifty whole reports in one answer would be megabytes."""
+    return StagingList(runs=[_short(run_view(run, now=now)) for run in page.runs], next_cursor=page.next_cursor)
+
+
+def _short(view: StagingRunView) -> StagingRunView:
+    return view.model_copy(update={"suites": [suite.model_copy(update={"cases": [], "log": ""}) for suite in view.suites], "log": ""})
 
 
 def _suite(suite: SuiteResult) -> dict[str, object]:
