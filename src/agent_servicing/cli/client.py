@@ -106,6 +106,10 @@ class Api:
     def refresh(self, agent: str) -> Json:
         return self.send("POST", _path("agents", agent, "versions", "refresh"))
 
+    def mark_version(self, agent: str, version: str, word: str, reason: str) -> Json:
+        """`word`: deprecate, withdraw or restore."""
+        return self.send("POST", _path("agents", agent, "versions", version, word), {"reason": reason})
+
     def changes(self, agent: str, from_version: str, to_version: str) -> Json:
         return self.get(_path("agents", agent, "changes"), {"from": from_version, "to": to_version})
 
