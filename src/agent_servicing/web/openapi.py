@@ -36,6 +36,7 @@ TAGS: Final = [
 ]
 
 _PROBLEMS: Final = {
+    "400": "The body is no text that could be read, such as broken UTF-8",
     "401": "No token, or one that is unknown, expired or revoked",
     "403": "The token's role or reach does not suffice",
     "404": "There is no such thing",
@@ -78,9 +79,9 @@ def _complete(path: str, method: str, operation: dict[str, Any]) -> None:
     public = path in PUBLIC_PATHS
     if public:
         operation["security"] = []
-    possible = set(_PROBLEMS) - ({"401", "403", "404", "409", "413", "422"} if public else set())
+    possible = set(_PROBLEMS) - ({"400", "401", "403", "404", "409", "413", "422"} if public else set())
     if "requestBody" not in operation:
-        possible.discard("413")
+        possible -= {"400", "413"}
     for status in sorted(possible):
         if status == "422" or status not in responses:
             responses[status] = _problem(_PROBLEMS[status])
