@@ -15,6 +15,7 @@ import uvicorn
 from agent_servicing.adapters.config.channel import InstanceChannel
 from agent_servicing.adapters.events.local import open_local
 from agent_servicing.adapters.events.nats import open_nats
+from agent_servicing.adapters.passwords import Argon2Passwords
 from agent_servicing.adapters.system import RandomIds, SystemClock
 from agent_servicing.adapters.vault import Vault
 from agent_servicing.bootstrap.serve import EVENT_LOOP, THREAD_SWITCH_SECONDS
@@ -86,7 +87,13 @@ async def main(instances: int, bus_url: str, folder: Path) -> None:
         async with InstanceChannel(runtime=runtime, clock=clock, secrets=secrets) as channel, anyio.create_task_group() as tasks:
             drivers = {"database": database, "clock": clock, "ids": ids, "bus": bus, "runtime": runtime, "metrics": metrics}
             services = build_services(
-                **drivers, sources={"path": Source()}, settings=settings, secrets=secrets, redactor=redactor, configs=channel
+                **drivers,
+                sources={"path": Source()},
+                settings=settings,
+                secrets=secrets,
+                redactor=redactor,
+                configs=channel,
+                passwords=Argon2Passwords(),
             )
             store = SqlStore(database=database, ids=ids, event_retention_count=100_000)
             pulse = Pulse.of(runtime=runtime, router=router, client=client, store=store, clock=clock, interval_seconds=1.0)

@@ -13,7 +13,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-_HOST_NAME: Final = re.compile(r"(\*\.)?[A-Za-z0-9]([A-Za-z0-9-]{0,62}\.?)*")
+_HOST_NAME: Final = re.compile(r"(\*\.)?[A-Za-z0-9-]{1,63}(\.[A-Za-z0-9-]{1,63})*")
 
 
 class Settings(BaseSettings):
@@ -126,6 +126,54 @@ class Settings(BaseSettings):
     event_retention_count: int = Field(default=100_000, ge=1_000)
     """How many live events (metrics) are kept for replay; audit entries are never pruned by this."""
 
+    public_url: str | None = Field(default=None, pattern=r"^https?://[^/?#\s]+$")
+    """How browsers reach the page when a proxy stands in front, such as `https://servicing.example.org`; unset means by the address asked for."""
+
+    session_idle_seconds: float = Field(default=7_200.0, ge=60, le=30 * 24 * 3600)
+    """A signed-in browser that asks for nothing so long is signed out. An open page asks all the time."""
+
+    session_seconds: float = Field(default=43_200.0, ge=300, le=90 * 24 * 3600)
+    """After so long everybody signs in anew, whatever they do: half a day is a working day."""
+
+    sign_in_attempts: int = Field(default=5, ge=1, le=1000)
+    """Failed sign-ins of one person from one address before nothing more is tried for a while; ten times as many from one address."""
+
+    sign_in_lock_seconds: float = Field(default=300.0, ge=1, le=24 * 3600)
+    """How long that while is. Five minutes make guessing hopeless and are bearable for who mistyped."""
+
+    requests_per_minute: int = Field(default=30_000, ge=1)
+    """How often one token or session may ask, ten seconds' worth of it at once. Far above any person and any sensible script."""
+
+    oidc_issuer: str | None = Field(default=None, pattern=r"^(https://|http://(localhost|127\.0\.0\.1)(:|/|$))\S*$")
+    """Address of an OpenID Connect provider that people may sign in by; unset means by password only. Plain HTTP on this machine alone."""
+
+    oidc_client_id: str | None = None
+    """What the provider calls this server."""
+
+    oidc_client_secret_file: Path | None = None
+    """File with the secret that goes with it; unset for a public client. Read at each sign-in."""
+
+    oidc_scope: str = Field(default="openid email profile", pattern=r"^openid( \S+)*$")
+    """What the provider is asked to tell."""
+
+    oidc_role_claim: str = "groups"
+    """The claim whose values say what somebody may."""
+
+    oidc_admin_values: tuple[str, ...] = ()
+    """Values of it that make an admin."""
+
+    oidc_operator_values: tuple[str, ...] = ()
+    """Values of it that make an operator."""
+
+    oidc_viewer_values: tuple[str, ...] = ()
+    """Values of it that make a viewer."""
+
+    oidc_default_role: Literal["none", "viewer", "operator", "admin"] = "none"
+    """What everybody else the provider knows may: `none` lets them not in."""
+
+    oidc_allowed_domains: tuple[str, ...] = ()
+    """Domains of mail addresses that may come in; empty means all."""
+
     @field_validator("trusted_proxies")
     @classmethod
     def _networks(cls, value: str | None) -> str | None:
@@ -143,7 +191,9 @@ class Settings(BaseSettings):
         return value
 
     @model_validator(mode="after")
-    def _both_of_tls(self) -> Self:
+    def _whole(self) -> Self:
+        if (self.oidc_issuer is None) != (self.oidc_client_id is None):
+            raise ValueError("oidc_issuer and oidc_client_id go together")
         if (self.tls_cert is None) != (self.tls_key is None):
             raise ValueError("tls_cert and tls_key belong together: give both or neither")
         return self

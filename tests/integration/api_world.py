@@ -11,6 +11,7 @@ import httpx
 from fastapi import FastAPI
 
 from agent_servicing.adapters.events.local import LocalEventBus
+from agent_servicing.adapters.passwords import Argon2Passwords
 from agent_servicing.adapters.state.epochs import FolderEpochs
 from agent_servicing.adapters.state.snapshots import FolderSnapshots
 from agent_servicing.adapters.system import RandomIds
@@ -32,8 +33,10 @@ from agent_servicing.testing.channel import MemoryChannel
 from agent_servicing.testing.clock import VirtualClock
 from agent_servicing.testing.memory import MemoryClient, MemoryMetrics, MemoryRouter, MemoryRuntime
 from agent_servicing.web.app import PREFIX, create_app
+from agent_servicing.web.page import Page
 
 AGENT = "WowMemory"
+CHEAP_PASSWORDS = Argon2Passwords(time_cost=1, memory_kib=8, parallelism=1)
 MANIFEST = """
 [agent]
 id = "WowMemory"
@@ -176,6 +179,7 @@ async def open_world(folder: Path) -> AsyncIterator[ApiWorld]:
             sources={"path": source, "git": source},
             secrets=Secrets(database=database, clock=clock, ids=ids, settings=settings, cipher=Vault(data_dir=folder), redactor=redactor),
             redactor=redactor,
+            passwords=CHEAP_PASSWORDS,
             router=router,
             configs=channel,
             snapshots=snapshots,
@@ -199,7 +203,9 @@ async def open_world(folder: Path) -> AsyncIterator[ApiWorld]:
         yield ApiWorld(
             services=services,
             database=database,
-            app=create_app(services, settings=settings, clock=clock, ids=ids, bus=bus, readiness={"store": _fine}),
+            app=create_app(
+                services, settings=settings, clock=clock, ids=ids, bus=bus, readiness={"store": _fine}, page=Page(ids, folder / "no-page")
+            ),
             admin_token=await services.access.ensure_admin_token(folder),
             clock=clock,
             runtime=runtime,

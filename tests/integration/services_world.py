@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from agent_servicing.adapters.passwords import Argon2Passwords
 from agent_servicing.adapters.vault import Vault
 from agent_servicing.core.events import Event
 from agent_servicing.core.manifest import Manifest
@@ -213,6 +214,7 @@ async def open_world(folder: Path) -> AsyncIterator[World]:
                 redactor=(redactor := Redactor()),
             ),
             redactor=redactor,
+            passwords=Argon2Passwords(time_cost=1, memory_kib=8, parallelism=1),
         )
         store = SqlStore(database=database, ids=ids, event_retention_count=settings.event_retention_count)
         yield World(services=services, database=database, store=store, clock=clock, bus=bus, source=source, metrics=metrics)

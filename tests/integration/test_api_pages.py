@@ -148,7 +148,7 @@ async def test_every_operation_is_described_with_examples_and_problems(api_world
             if path.startswith("/api"):
                 assert operation["x-required-role"], where
                 assert {"401", "403"} <= operation["responses"].keys(), where
-    assert document["security"] == [{"token": []}]
+    assert document["security"] == [{"token": []}, {"session": []}]
 
 
 def test_no_route_sends_anything_to_a_thread_that_only_looks_something_up() -> None:

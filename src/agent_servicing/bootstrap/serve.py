@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequen
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Final, TextIO
+from urllib.parse import urlsplit
 
 import anyio
 import structlog
@@ -107,7 +108,7 @@ class _Door:
 def _listening(settings: Settings) -> Iterator[list[_Door]]:
     """The way in from outside and, when that is over TLS, a plain one for what runs on this machine, whom no certificate has to name it."""
     edge = Edge(
-        allowed_hosts=listed(settings.allowed_hosts),
+        allowed_hosts=(*listed(settings.allowed_hosts), *filter(None, [urlsplit(settings.public_url or "").hostname])),
         trusted_proxies=listed(settings.trusted_proxies),
         tls_cert=settings.tls_cert,
         tls_key=settings.tls_key,

@@ -200,6 +200,33 @@ class Api:
     def revoke_token(self, token_id: str) -> Json:
         return self.send("DELETE", _path("tokens", token_id))
 
+    def users(self) -> list[Json]:
+        return list(self.pages(f"{PREFIX}/users", key="users"))
+
+    def user(self, user: str) -> Json:
+        return self.get(_path("users", user))
+
+    def add_user(self, body: Json) -> Json:
+        return self.send("POST", _path("users"), body)
+
+    def change_user(self, user: str, body: Json) -> Json:
+        return self.send("PATCH", _path("users", user), body)
+
+    def act_on_user(self, user: str, verb: str) -> Json:
+        return self.send("POST", _path("users", user, verb))
+
+    def set_user_password(self, user: str, password: str) -> Json:
+        return self.send("PUT", _path("users", user, "password"), {"password": password})
+
+    def user_link(self, user: str) -> Json:
+        return self.send("POST", _path("users", user, "link"))
+
+    def sign_user_out(self, user: str) -> Json:
+        return self.send("DELETE", _path("users", user, "sessions"))
+
+    def own_link(self) -> Json:
+        return self.send("POST", _path("tokens", "sign-in"))
+
     def state(self, agent: str) -> Json:
         return self.get(_path("agents", agent, "state"))
 

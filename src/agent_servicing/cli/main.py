@@ -26,6 +26,7 @@ from agent_servicing.cli import (
     tokens,
     turns,
     upgrade,
+    users,
     versions,
 )
 from agent_servicing.cli.command import command, group, listing
@@ -102,6 +103,11 @@ def _token(_: typer.Context) -> None:
 
 
 @group
+def _user(_: typer.Context) -> None:
+    """Add, list, change and disable the people who may sign in."""
+
+
+@group
 def _state(_: typer.Context) -> None:
     """What agents keep, and copies of it: show, take, try, remove."""
 
@@ -148,6 +154,7 @@ def _build() -> typer.Typer:
     made.add_typer(_schedule(), name="schedule", rich_help_panel=TURN)
     _add(made, TURN, {"queue": turns.queue, "move": turns.move, "reschedule": turns.reschedule, "lock": turns.lock, "unlock": turns.unlock})
     made.add_typer(_audit(), name="audit", rich_help_panel=ACCESS)
+    made.add_typer(_group(_user, USER), name="user", rich_help_panel=ACCESS)
     made.add_typer(_group(_token, TOKEN), name="token", rich_help_panel=ACCESS)
     made.add_typer(_group(_secret, SECRET), name="secret", rich_help_panel=ACCESS)
     return made
@@ -187,6 +194,16 @@ STAGING: dict[str, Callable[..., None]] = {
     "gate": staging.gate,
 }
 TOKEN: dict[str, Callable[..., None]] = {"create": tokens.create, "list": tokens.list_tokens, "revoke": tokens.revoke}
+USER: dict[str, Callable[..., None]] = {
+    "add": users.add,
+    "list": users.list_users,
+    "grant": users.grant,
+    "password": users.password,
+    "disable": users.disable,
+    "enable": users.enable,
+    "link": users.link,
+    "sign-out": users.sign_out,
+}
 SECRET: dict[str, Callable[..., None]] = {
     "set": secrets.set_secret,
     "apply": secrets.apply,

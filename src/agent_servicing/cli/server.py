@@ -14,9 +14,11 @@ from agent_servicing.cli.session import Session
 from agent_servicing.core.errors import FieldError, Invalid
 
 if TYPE_CHECKING:
+    from agent_servicing.bootstrap import App
     from agent_servicing.settings import Settings
 
 DEMO_DATA_DIR = Path("demo-data")
+SIGN_IN_PAGE = "/sign-in"
 
 Host = Annotated[
     str | None, typer.Option("--host", metavar="ADDRESS", help="Address of API and page [default: 127.0.0.1]", show_default=False)
@@ -69,7 +71,7 @@ def serve(
     )
     from agent_servicing.bootstrap import serve as run  # noqa: PLC0415  the whole server: only for whoever starts one
 
-    run(settings, ready=lambda app, api_url: _announce(session, settings, api_url, app.router_url))
+    run(settings, ready=lambda app, api_url: _announce(session, settings, api_url, app))
 
 
 def stop(
@@ -88,14 +90,21 @@ def stop(
     session.out.result({"data_dir": str(data_dir) if data_dir else None, "stopped": ended}, lambda: words)
 
 
-def _announce(session: Session, settings: "Settings", api_url: str, router_url: str) -> None:
+def _announce(session: Session, settings: "Settings", api_url: str, app: "App") -> None:
     """What an operator wants to know once everything answers."""
+    router_url = app.router_url
+    sign_in = (
+        ("first admin", f"{api_url}{SIGN_IN_PAGE}, with the set-up token in {settings.data_dir / 'setup.token'}")
+        if app.setup_token
+        else ("sign in", f"{api_url}{SIGN_IN_PAGE}, or `servicing open`")
+    )
     found = {"api_url": api_url, "router_url": router_url, "pid": os.getpid(), "version": __version__, "data_dir": str(settings.data_dir)}
     session.out.result(
         found,
         lambda: facts(
             (
                 ("ready", f"{api_url}/"),
+                sign_in,
                 ("agents at", f"{router_url}/AGENT/"),
                 ("data", settings.data_dir),
                 ("end it", "Ctrl-C; agents and data plane go on, `servicing stop --all` ends them"),
@@ -135,9 +144,10 @@ def demo(
 
 
 def open_page(session: Session) -> None:
-    """Print the address of the web page."""
-    url = f"{session.target.url}/"
-    session.out.result({"url": url}, lambda: url)
+    """Print the address of the web page, with a one-time sign-in that is good for 15 minutes."""
+    made = session.api.own_link()
+    url = f"{session.target.url}{SIGN_IN_PAGE}#{made.get('sign_in_token')}"
+    session.out.result({"url": url, "expires_at": made.get("expires_at")}, lambda: url)
 
 
 def settings_from(**given: Any) -> "Settings":

@@ -2,8 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from agent_servicing.ports import Clock, EventBus, Ids, InstanceTokens, LimitsInstances, Metrics, Router, Runtime, VersionSource
+from agent_servicing.ports.access import IdentityProvider, Passwords
 from agent_servicing.ports.state import SetAsides, Snapshots
 from agent_servicing.services.access import Access
 from agent_servicing.services.agent_lock import AgentLock
@@ -19,15 +21,19 @@ from agent_servicing.services.fleet import Fleet
 from agent_servicing.services.generations import Generations
 from agent_servicing.services.idempotency import Idempotency
 from agent_servicing.services.notifications import Notifications
+from agent_servicing.services.oidc import OidcSignIn
 from agent_servicing.services.redaction import Redactor
 from agent_servicing.services.reports import AgentReports
 from agent_servicing.services.rollback import Rollback
 from agent_servicing.services.schedule import Schedule
 from agent_servicing.services.secret_delivery import SecretDelivery
 from agent_servicing.services.secrets import Secrets
+from agent_servicing.services.sessions import Sessions
+from agent_servicing.services.sign_in import SignIn
 from agent_servicing.services.staging import Staging
 from agent_servicing.services.states import AgentStates
 from agent_servicing.services.upcoming import Preview
+from agent_servicing.services.users import Users
 from agent_servicing.services.version_manager import VersionManager
 from agent_servicing.services.version_standing import VersionStanding
 from agent_servicing.settings import Settings
@@ -49,6 +55,10 @@ class Services:
     preview: Preview
     audit: AuditLogger
     access: Access
+    users: Users
+    sessions: Sessions
+    sign_in: SignIn
+    oidc: OidcSignIn
     idempotency: Idempotency
     events: EventLog
     reports: AgentReports
@@ -75,6 +85,8 @@ def build_services(
     sources: Mapping[str, VersionSource],
     secrets: Secrets,
     redactor: Redactor,
+    passwords: Passwords,
+    identities: IdentityProvider | None = None,
     router: Router | None = None,
     configs: Known | None = None,
     snapshots: Snapshots | None = None,
@@ -115,6 +127,7 @@ def build_services(
             settings=settings,
             instances=runtime if isinstance(runtime, InstanceTokens) else None,
         ),
+        **_people(database=database, clock=clock, ids=ids, settings=settings, passwords=passwords, provider=identities),
         idempotency=Idempotency(database=database, clock=clock),
         events=EventLog(database=database),
         reports=AgentReports(database=database, clock=clock),
@@ -128,3 +141,13 @@ def build_services(
         secret_delivery=SecretDelivery(database=database, secrets=secrets, hotpatch=hotpatch, fleet=fleet),
         states=AgentStates(database=database, clock=clock, ids=ids, settings=settings, snapshots=snapshots, asides=asides, runtime=runtime),
     )
+
+
+def _people(
+    *, database: Database, clock: Clock, ids: Ids, settings: Settings, passwords: Passwords, provider: IdentityProvider | None
+) -> dict[str, Any]:
+    users = Users(database=database, clock=clock, ids=ids, settings=settings, passwords=passwords)
+    sessions = Sessions(database=database, clock=clock, ids=ids, settings=settings)
+    sign_in = SignIn(database=database, clock=clock, ids=ids, settings=settings, passwords=passwords, users=users, sessions=sessions)
+    oidc = OidcSignIn(database=database, clock=clock, settings=settings, users=users, sessions=sessions, sign_in=sign_in, provider=provider)
+    return {"users": users, "sessions": sessions, "sign_in": sign_in, "oidc": oidc}
