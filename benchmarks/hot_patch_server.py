@@ -22,6 +22,7 @@ from agent_servicing.bootstrap.serve import EVENT_LOOP, THREAD_SWITCH_SECONDS
 from agent_servicing.core.limits import Limits
 from agent_servicing.core.versions import SourceVersion
 from agent_servicing.manifest import load_manifest
+from agent_servicing.ports.outward import Outside
 from agent_servicing.reconcile.engine import Engine
 from agent_servicing.reconcile.pulse import Pulse
 from agent_servicing.reconcile.supervisor import Supervisor
@@ -32,6 +33,7 @@ from agent_servicing.settings import Settings
 from agent_servicing.store.database import Database
 from agent_servicing.store.sql import SqlStore
 from agent_servicing.testing.memory import MemoryClient, MemoryMetrics, MemoryRouter, MemoryRuntime
+from agent_servicing.testing.outward import MemorySender, MemoryTracker
 from agent_servicing.web.app import create_app
 from agent_servicing.web.server import uvicorn_config
 
@@ -92,6 +94,7 @@ async def main(instances: int, bus_url: str, folder: Path) -> None:
                 settings=settings,
                 secrets=secrets,
                 redactor=redactor,
+                outside=Outside(sender=MemorySender(), tracker=MemoryTracker()),
                 configs=channel,
                 passwords=Argon2Passwords(),
             )

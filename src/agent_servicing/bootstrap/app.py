@@ -11,7 +11,9 @@ from anyio import to_thread
 from fastapi import FastAPI
 
 from agent_servicing.adapters.agent_http import HttpAgentClient
+from agent_servicing.adapters.apprise_sender import AppriseSender
 from agent_servicing.adapters.config.channel import InstanceChannel
+from agent_servicing.adapters.issue_trackers import IssueTrackers
 from agent_servicing.adapters.oidc import OidcProvider
 from agent_servicing.adapters.passwords import Argon2Passwords
 from agent_servicing.adapters.registry import installed_drivers, load_driver
@@ -34,6 +36,7 @@ from agent_servicing.ports import (
     Runtime,
     VersionSource,
 )
+from agent_servicing.ports.outward import Outside
 from agent_servicing.reconcile.engine import Engine
 from agent_servicing.reconcile.pulse import Pulse
 from agent_servicing.reconcile.staging.reconciler import StagingReconciler
@@ -102,6 +105,8 @@ class App:
             tasks.start_soon(self._sample)
             tasks.start_soon(self._keep_access)
             tasks.start_soon(self._tell)
+            tasks.start_soon(self.services.telling.outward.run)
+            tasks.start_soon(self.services.telling.issues.run)
             tasks.start_soon(self.services.backups.run)
             if self.settings.version_refresh_seconds > 0:
                 tasks.start_soon(self._refresh)
@@ -126,7 +131,7 @@ class App:
             with suppress(
                 ServicingError, TemporaryError
             ):  # a database that is away is reported by the engine; the log is read on from here
-                await self.services.notifications.follow()
+                await self.services.telling.notifications.follow()
             await self.clock.sleep(NOTIFY_SECONDS)
 
     async def _refresh(self) -> None:
@@ -177,8 +182,8 @@ async def open_app(settings: Settings, *, api_url: str, redactor: Redactor | Non
             await store.drop_leases()
         drivers = {"database": database, "clock": clock, "ids": ids, "bus": bus, "runtime": runtime, "metrics": metrics, "sources": sources}
         reading = {"router": router, "configs": channel, "snapshots": snapshots, "asides": epochs} | await _own(stack, settings, clock, ids)
-        services = build_services(**drivers, settings=settings, secrets=secrets, redactor=redactor, **reading)
-        await secrets.load()
+        services = build_services(**drivers, settings=settings, secrets=secrets, redactor=redactor, **reading, **_outside(clock))
+        await services.telling.load()
         acting: dict[str, Any] = {
             "runtime": runtime,
             "router": router,
@@ -222,6 +227,11 @@ def _readiness(
     supervisor: Supervisor, clock: Clock, router: HasLife, store: SqlStore, ownership: Ownership | None
 ) -> dict[str, Callable[[], Awaitable[None]]]:
     return {"engine": _alive(supervisor, clock), "router": _routing(router), "database": _reachable(store, ownership)}
+
+
+def _outside(clock: Clock) -> dict[str, Any]:
+    """Who tells somebody outside."""
+    return {"outside": Outside(sender=AppriseSender(clock=clock), tracker=IssueTrackers())}
 
 
 async def _tokens(services: Services, settings: Settings) -> dict[str, Any]:

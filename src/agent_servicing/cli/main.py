@@ -16,7 +16,9 @@ from agent_servicing.cli import (
     config,
     deployments,
     doctor,
+    issues,
     logs,
+    notifications,
     schedule,
     secrets,
     server,
@@ -121,6 +123,21 @@ def _secret(_: typer.Context) -> None:
     """Set, apply, list and remove secrets of agents."""
 
 
+@group
+def _issue(_: typer.Context) -> None:
+    """Report a deployment that went wrong; list, download and send reports."""
+
+
+@group
+def _target(_: typer.Context) -> None:
+    """Where notifications are sent: add, list, remove, test."""
+
+
+@group
+def _rule(_: typer.Context) -> None:
+    """What goes to which target: add, list, remove."""
+
+
 def _typer(**more: Any) -> typer.Typer:
     names = {"help_option_names": ["-h", "--help"]}
     return typer.Typer(pretty_exceptions_enable=False, rich_markup_mode="rich", context_settings=names, **more)
@@ -157,6 +174,8 @@ def _build() -> typer.Typer:
     made.add_typer(_group(_user, USER), name="user", rich_help_panel=ACCESS)
     made.add_typer(_group(_token, TOKEN), name="token", rich_help_panel=ACCESS)
     made.add_typer(_group(_secret, SECRET), name="secret", rich_help_panel=ACCESS)
+    made.add_typer(_notifications(), name="notifications", rich_help_panel=ACCESS)
+    made.add_typer(_group(_issue, ISSUE), name="issue", rich_help_panel=ACCESS)
     return made
 
 
@@ -211,6 +230,24 @@ SECRET: dict[str, Callable[..., None]] = {
     "remove": secrets.remove,
 }
 
+ISSUE: dict[str, Callable[..., None]] = {
+    "report": issues.report,
+    "list": issues.list_issues,
+    "download": issues.download,
+    "send": issues.send,
+}
+TARGET: dict[str, Callable[..., None]] = {
+    "add": notifications.target_add,
+    "list": notifications.target_list,
+    "remove": notifications.target_remove,
+    "test": notifications.target_test,
+}
+RULE: dict[str, Callable[..., None]] = {
+    "add": notifications.rule_add,
+    "list": notifications.rule_list,
+    "remove": notifications.rule_remove,
+}
+
 SCHEDULE: dict[str, Callable[..., None]] = {
     "list": schedule.show,
     "upcoming": schedule.upcoming,
@@ -235,6 +272,16 @@ def _audit() -> typer.Typer:
     made = _typer(invoke_without_command=True)
     made.callback(help="Who did what, when and why; and whether that history is whole.")(listing(audit.list_events))
     _add(made, None, {"list": audit.list_events, "verify": audit.verify})
+    return made
+
+
+def _notifications() -> typer.Typer:
+    """`servicing notifications` lists by itself."""
+    made = _typer(invoke_without_command=True)
+    made.callback(help="What happened that somebody should know, and where it is sent.")(listing(notifications.list_notifications))
+    _add(made, None, {"list": notifications.list_notifications, "read": notifications.read})
+    made.add_typer(_group(_target, TARGET), name="target")
+    made.add_typer(_group(_rule, RULE), name="rule")
     return made
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from agent_servicing.ports import Clock, EventBus, Ids, InstanceTokens, LimitsInstances, Metrics, Router, Runtime, VersionSource
 from agent_servicing.ports.access import IdentityProvider, Passwords
+from agent_servicing.ports.outward import Outside
 from agent_servicing.ports.state import SetAsides, Snapshots
 from agent_servicing.services.access import Access
 from agent_servicing.services.agent_lock import AgentLock
@@ -20,7 +21,6 @@ from agent_servicing.services.events import EventLog
 from agent_servicing.services.fleet import Fleet
 from agent_servicing.services.generations import Generations
 from agent_servicing.services.idempotency import Idempotency
-from agent_servicing.services.notifications import Notifications
 from agent_servicing.services.oidc import OidcSignIn
 from agent_servicing.services.redaction import Redactor
 from agent_servicing.services.reports import AgentReports
@@ -32,6 +32,7 @@ from agent_servicing.services.sessions import Sessions
 from agent_servicing.services.sign_in import SignIn
 from agent_servicing.services.staging import Staging
 from agent_servicing.services.states import AgentStates
+from agent_servicing.services.telling import Telling, build_telling
 from agent_servicing.services.upcoming import Preview
 from agent_servicing.services.users import Users
 from agent_servicing.services.version_manager import VersionManager
@@ -68,8 +69,8 @@ class Services:
     secrets: Secrets
     secret_delivery: SecretDelivery
     states: AgentStates
+    telling: Telling
     staging: Staging
-    notifications: Notifications
     backups: Backups
 
 
@@ -85,6 +86,7 @@ def build_services(
     sources: Mapping[str, VersionSource],
     secrets: Secrets,
     redactor: Redactor,
+    outside: Outside,
     passwords: Passwords,
     identities: IdentityProvider | None = None,
     router: Router | None = None,
@@ -95,8 +97,11 @@ def build_services(
 ) -> Services:
     """Wire the services to one database and the drivers they read from. `redactor` is told every secret; the engine and the log use it too."""
     versions = VersionManager(database=database, clock=clock, ids=ids, bus=bus, settings=settings, sources=sources)
-    limitable = runtime.limitable if isinstance(runtime, LimitsInstances) else ()
-    hotpatch = ConfigHotpatch(database=database, clock=clock, ids=ids, bus=bus, settings=settings, secrets=secrets, limitable=limitable)
+    able = _limitable(runtime)
+    hotpatch = ConfigHotpatch(database=database, clock=clock, ids=ids, bus=bus, settings=settings, secrets=secrets, limitable=able)
+    telling = build_telling(
+        database=database, clock=clock, ids=ids, bus=bus, settings=settings, secrets=secrets, masks=redactor, to=outside, of=runtime
+    )
     fleet = Fleet(
         database=database,
         clock=clock,
@@ -120,13 +125,7 @@ def build_services(
         schedule=Schedule(database=database, clock=clock, ids=ids, bus=bus, settings=settings),
         preview=Preview(database=database, clock=clock, settings=settings),
         audit=AuditLogger(database=database),
-        access=Access(
-            database=database,
-            clock=clock,
-            ids=ids,
-            settings=settings,
-            instances=runtime if isinstance(runtime, InstanceTokens) else None,
-        ),
+        access=Access(database=database, clock=clock, ids=ids, settings=settings, instances=_tokens(runtime)),
         **_people(database=database, clock=clock, ids=ids, settings=settings, passwords=passwords, provider=identities),
         idempotency=Idempotency(database=database, clock=clock),
         events=EventLog(database=database),
@@ -135,12 +134,20 @@ def build_services(
         hotpatch=hotpatch,
         config=ConfigReader(database=database, clock=clock, hotpatch=hotpatch, known=configs, masker=redactor),
         secrets=secrets,
+        telling=telling,
         staging=Staging(database=database, clock=clock, ids=ids, bus=bus, settings=settings),
-        notifications=Notifications(database=database, clock=clock, ids=ids, bus=bus, settings=settings),
         backups=Backups(database=database, clock=clock, ids=ids, settings=settings, kept=kept),
         secret_delivery=SecretDelivery(database=database, secrets=secrets, hotpatch=hotpatch, fleet=fleet),
         states=AgentStates(database=database, clock=clock, ids=ids, settings=settings, snapshots=snapshots, asides=asides, runtime=runtime),
     )
+
+
+def _tokens(runtime: Runtime) -> InstanceTokens | None:
+    return runtime if isinstance(runtime, InstanceTokens) else None
+
+
+def _limitable(runtime: Runtime) -> frozenset[str]:
+    return runtime.limitable if isinstance(runtime, LimitsInstances) else frozenset()
 
 
 def _people(

@@ -30,7 +30,9 @@ from agent_servicing.web.routes import (
     config,
     flags,
     health,
+    issues,
     link,
+    notification_settings,
     notifications,
     oidc,
     queue,
@@ -66,6 +68,8 @@ MODULES: Final = (
     oidc,
     users,
     notifications,
+    notification_settings,
+    issues,
     backups,
 )
 """The link first: routes are tried one after the other, and its are asked for far more often than all others together."""

@@ -1,11 +1,11 @@
 """Bodies and answers of staging runs."""
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import AfterValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import ConfigDict, Field
 
-from agent_servicing.core.staging.model import SUITES, Recommendation, StateChoice, Suite
+from agent_servicing.core.staging.model import SUITES, Offered, Recommendation, StateChoice
 from agent_servicing.core.staging.verdict import FRESH_HOURS_MAX
 from agent_servicing.services.staging import KEEP_SECONDS_MAX, LOAD_RPS_MAX, PERFORMANCE_SECONDS_MAX, SUITE_SECONDS_MAX
 from agent_servicing.web.schemas.common import Body, Name, NextCursor, Text, View, example
@@ -97,17 +97,8 @@ _RUN: dict[str, Any] = {
     "hand": [],
     "waiting": [],
 }
-
-
-def _offered(suite: Suite) -> Suite:
-    if suite not in SUITES:
-        raise ValueError(f"must be one of {', '.join(SUITES)}")
-    return suite
-
-
 _OPTIONS_NOTE = "Suites that the manifest has nothing for are left out and said to be"
 
-SuiteName = Annotated[Suite, AfterValidator(_offered), WithJsonSchema({"type": "string", "enum": list(SUITES)})]
 StatusWord = Literal["passed", "failed", "skipped", "inconclusive"]
 
 
@@ -117,7 +108,7 @@ class StagingBody(Body):
     model_config = ConfigDict(json_schema_extra=example(version="1.3.0", suites=["smoke", "integration"], state="copy"))
 
     version: Name
-    suites: list[SuiteName] = Field(default=list(SUITES), min_length=1, max_length=len(SUITES), description=_OPTIONS_NOTE)
+    suites: list[Offered] = Field(default=list(SUITES), min_length=1, max_length=len(SUITES), description=_OPTIONS_NOTE)
     state: StateChoice = Field(default="copy", description="copy: of the live state as it is now; empty: none")
     keep_seconds: float = Field(default=0, ge=0, le=KEEP_SECONDS_MAX, description="How long the instances stay for tests by hand")
     load_target_rps: float = Field(default=50, ge=1, le=LOAD_RPS_MAX, description="Requests a second that it must hold")
