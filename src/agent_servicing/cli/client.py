@@ -81,7 +81,7 @@ class Api:
         return self.send("POST", path_of("agents", agent, "scale"), {"instances": instances, "reason": reason})
 
     def set_approval(self, agent: str, body: Json) -> Json:
-        return self.send("PUT", path("agents", agent, "approval"), body)
+        return self.send("PUT", path_of("agents", agent, "approval"), body)
 
     def restart(self, agent: str, reason: str, *, override_freeze: bool = False) -> Json:
         more = {"override_freeze": True} if override_freeze else {}
