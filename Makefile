@@ -4,7 +4,7 @@ SHELL := /bin/sh
 BIN := .venv/bin
 STAMP := .venv/.installed
 export PYTHON
-.PHONY: help setup demo test page page-api page-check unit sim check format bench wheel lock clean
+.PHONY: help setup demo test page page-api page-check unit sim check format bench wheel lock audit clean
 
 help: ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -56,6 +56,9 @@ wheel: page ## Build the wheel, install it into an environment of its own and tr
 
 lock: $(STAMP) ## Resolve pyproject.toml again into requirements/*.txt (hashes for every platform)
 	@sh scripts/lock.sh
+
+audit: $(STAMP) ## Look for known weaknesses of the locked dependencies (asks a public database, so it needs the network)
+	@$(BIN)/uv tool run pip-audit --disable-pip --require-hashes --requirement requirements/base.txt $(ARGS)
 
 clean: ## Delete everything that make produced, the environment included; data directories stay
 	rm -rf .venv .venv-uv build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage .coverage.* htmlcov

@@ -1,15 +1,19 @@
 """All settings of the server, in one instance: command line over `SERVICING_*` over `servicing.toml` over the defaults here."""
 
+import re
+from ipaddress import ip_network
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal, Self
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     TomlConfigSettingsSource,
 )
+
+_HOST_NAME: Final = re.compile(r"(\*\.)?[A-Za-z0-9-]{1,63}(\.[A-Za-z0-9-]{1,63})*")
 
 
 class Settings(BaseSettings):
@@ -25,6 +29,18 @@ class Settings(BaseSettings):
 
     port: int = Field(default=8700, ge=0, le=65535)
     """Port of API and page; 0 picks a free one."""
+
+    allowed_hosts: str | None = None
+    """Names under which API and page are reached, separated by commas, `*.example.org` for all below; addresses and localhost always are."""
+
+    trusted_proxies: str | None = None
+    """Addresses and networks of proxies whose X-Forwarded-For and X-Forwarded-Proto are believed, separated by commas; nobody else's are."""
+
+    tls_cert: Path | None = None
+    """Certificate chain in PEM for API and page; unset means plain HTTP."""
+
+    tls_key: Path | None = None
+    """Private key in PEM that belongs to `tls_cert`."""
 
     router_host: str = "127.0.0.1"
     """Address on which agents are reached through the data plane."""
@@ -158,10 +174,28 @@ class Settings(BaseSettings):
     oidc_allowed_domains: tuple[str, ...] = ()
     """Domains of mail addresses that may come in; empty means all."""
 
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _networks(cls, value: str | None) -> str | None:
+        for entry in (value or "").split(","):
+            if entry.strip():
+                ip_network(entry.strip())  # its error says what is wrong
+        return value
+
+    @field_validator("allowed_hosts")
+    @classmethod
+    def _host_names(cls, value: str | None) -> str | None:
+        for entry in (value or "").split(","):
+            if entry.strip() and not _HOST_NAME.fullmatch(entry.strip()):
+                raise ValueError(f"{entry.strip()!r} is no host name; allowed are names such as servicing.example.org or *.example.org")
+        return value
+
     @model_validator(mode="after")
-    def _whole(self) -> "Settings":
+    def _whole(self) -> Self:
         if (self.oidc_issuer is None) != (self.oidc_client_id is None):
             raise ValueError("oidc_issuer and oidc_client_id go together")
+        if (self.tls_cert is None) != (self.tls_key is None):
+            raise ValueError("tls_cert and tls_key belong together: give both or neither")
         return self
 
     @classmethod
@@ -179,3 +213,8 @@ class Settings(BaseSettings):
 def database_url(settings: Settings) -> str:
     """The database in use: the one that was set, else SQLite in the data directory."""
     return settings.database_url or f"sqlite:///{(settings.data_dir / 'servicing.db').resolve()}"
+
+
+def listed(text: str | None) -> tuple[str, ...]:
+    """The entries of a setting that separates them by commas."""
+    return tuple(entry for entry in (part.strip() for part in (text or "").split(",")) if entry)

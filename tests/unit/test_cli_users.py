@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.cli_world import Json, World
+from tests.unit.cli_world import ID, Json, World, agent, deployment
 
 ADA: Json = {
     "user_id": "usr-1",
@@ -86,6 +86,22 @@ def test_disabling_enabling_signing_out_and_a_new_password(world: World) -> None
     assert "2 sessions" in world.run("user", "sign-out", "ada").stdout
     assert world.run("user", "password", "ada", piped="four words nobody guesses").exit_code == 0
     assert world.server.sent("PUT", "users/ada/password") == [{"password": "four words nobody guesses"}]
+
+
+def test_a_second_person_is_wanted_approves_and_rejects(world: World) -> None:
+    world.server.on("PUT", "agents/WowMemory/approval", {"agent_id": "WowMemory", "required": True})
+    world.server.on("GET", "agents", {"agents": [agent()]})
+    world.server.on("GET", f"agents/WowMemory/upgrades/{ID}", deployment("queued"))
+    world.server.on("GET", "agents/WowMemory/upgrades", {"upgrades": [deployment("queued")]})
+    world.server.on("POST", f"agents/WowMemory/upgrades/{ID}/approve", deployment("queued"))
+    world.server.on("POST", f"agents/WowMemory/upgrades/{ID}/reject", deployment("cancelled"))
+    assert "second person" in world.run("agent", "approval", "WowMemory", "on").stdout
+    assert world.run("agent", "approval", "WowMemory", "maybe").exit_code == 2
+    assert world.run("approve", ID, "--override", "-r", "it burns").exit_code == 0
+    assert world.run("reject", ID, "-r", "not now").exit_code == 0
+    assert world.server.sent("PUT", "agents/WowMemory/approval") == [{"required": True, "reason": ""}]
+    assert world.server.sent("POST", f"agents/WowMemory/upgrades/{ID}/approve") == [{"reason": "it burns", "override": True}]
+    assert world.server.sent("POST", f"agents/WowMemory/upgrades/{ID}/reject") == [{"reason": "not now"}]
 
 
 def test_opening_the_page_prints_its_address_with_a_one_time_sign_in(world: World) -> None:

@@ -80,6 +80,9 @@ class Api:
     def scale(self, agent: str, instances: int, reason: str) -> Json:
         return self.send("POST", path_of("agents", agent, "scale"), {"instances": instances, "reason": reason})
 
+    def set_approval(self, agent: str, body: Json) -> Json:
+        return self.send("PUT", path_of("agents", agent, "approval"), body)
+
     def restart(self, agent: str, reason: str, *, override_freeze: bool = False) -> Json:
         more = {"override_freeze": True} if override_freeze else {}
         return self.send("POST", path_of("agents", agent, "restart"), {"reason": reason, **more})

@@ -160,6 +160,8 @@ def _build() -> typer.Typer:
             "promote": deployments.promote,
             "cancel": deployments.cancel,
             "override": deployments.override,
+            "approve": deployments.approve,
+            "reject": deployments.reject,
             "analysis": analysis.analysis,
         },
     )
@@ -186,6 +188,7 @@ AGENT: dict[str, Callable[..., None]] = {
     "scale": agents.scale,
     "restart": agents.restart,
     "remove": agents.remove,
+    "approval": agents.approval,
 }
 VERSION: dict[str, Callable[..., None]] = {
     "deprecate": versions.deprecate,

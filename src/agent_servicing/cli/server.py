@@ -33,6 +33,8 @@ RouterPort = Annotated[
 DatabaseUrl = Annotated[
     str | None, typer.Option("--database-url", metavar="URL", help="postgresql://… [default: SQLite in the data directory]")
 ]
+TlsCert = Annotated[Path | None, typer.Option("--tls-cert", metavar="FILE", help="Certificate in PEM: API and page over TLS")]
+TlsKey = Annotated[Path | None, typer.Option("--tls-key", metavar="FILE", help="Its private key in PEM")]
 LogFormat = Annotated[
     str | None, typer.Option("--log-format", metavar="text|json", help="text for people, json for a log collector [default: text]")
 ]
@@ -46,6 +48,8 @@ def serve(
     router_host: RouterHost = None,
     router_port: RouterPort = None,
     database_url: DatabaseUrl = None,
+    tls_cert: TlsCert = None,
+    tls_key: TlsKey = None,
     log_format: LogFormat = None,
     log_level: LogLevel = None,
 ) -> None:
@@ -60,6 +64,8 @@ def serve(
         router_host=router_host,
         router_port=router_port,
         database_url=database_url,
+        tls_cert=tls_cert,
+        tls_key=tls_key,
         log_format=log_format or ("json" if session.options.json else None),
         log_level=log_level,
     )

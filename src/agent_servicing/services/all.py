@@ -13,6 +13,7 @@ from agent_servicing.services.agent_lock import AgentLock
 from agent_servicing.services.agent_queue import AgentQueue
 from agent_servicing.services.agent_upgrade import AgentUpgrade
 from agent_servicing.services.analysis import Analysis
+from agent_servicing.services.approvals import Approvals
 from agent_servicing.services.audit_logger import AuditLogger
 from agent_servicing.services.backups import Backups
 from agent_servicing.services.config_hotpatch import ConfigHotpatch
@@ -56,6 +57,7 @@ class Services:
     preview: Preview
     audit: AuditLogger
     access: Access
+    approvals: Approvals
     users: Users
     sessions: Sessions
     sign_in: SignIn
@@ -121,6 +123,7 @@ def build_services(
         upgrades=AgentUpgrade(database=database, clock=clock, ids=ids, bus=bus, settings=settings),
         rollbacks=Rollback(database=database, clock=clock, ids=ids, bus=bus, settings=settings, snapshots=snapshots, asides=asides),
         queue=AgentQueue(database=database, clock=clock, ids=ids, bus=bus, settings=settings),
+        approvals=Approvals(database=database, clock=clock, ids=ids, bus=bus, settings=settings),
         locks=AgentLock(database=database, clock=clock, ids=ids, bus=bus, settings=settings),
         schedule=Schedule(database=database, clock=clock, ids=ids, bus=bus, settings=settings),
         preview=Preview(database=database, clock=clock, settings=settings),

@@ -41,6 +41,7 @@ TAGS: Final = [
 ]
 
 _PROBLEMS: Final = {
+    "400": "The body is no text that could be read, such as broken UTF-8",
     "401": "No token or session, or one that is unknown, expired or revoked",
     "403": "Role or reach do not suffice, or a session's request does not show that it comes from our page",
     "404": "There is no such thing",
@@ -87,11 +88,11 @@ def _complete(path: str, method: str, operation: dict[str, Any]) -> None:
     public = path in PUBLIC_PATHS
     if public:
         operation["security"] = []
-    possible = set(_PROBLEMS) - ({"401", "403", "404", "409", "413", "422", "429"} if public else set())
+    possible = set(_PROBLEMS) - ({"400", "401", "403", "404", "409", "413", "422", "429"} if public else set())
     if (method.upper(), path) in PUBLIC_OPERATIONS:
         operation["security"] = []
     if "requestBody" not in operation:
-        possible.discard("413")
+        possible -= {"400", "413"}
     for status in sorted(possible):
         if status == "422" or status not in responses:
             responses[status] = _problem(_PROBLEMS[status])

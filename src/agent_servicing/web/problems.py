@@ -184,7 +184,11 @@ def _member(request: Request, value: object) -> object:
 
 def _http_error(request: Request, error: HTTPException) -> Response:
     code = HTTPStatus(error.status_code).phrase.lower().replace(" ", "_").replace("-", "_")
-    sentences = {404: f"There is nothing at {request.url.path}.", 405: f"{request.method} is not possible at {request.url.path}."}
+    sentences = {
+        400: "The body cannot be read: it must be JSON in UTF-8.",
+        404: f"There is nothing at {request.url.path}.",
+        405: f"{request.method} is not possible at {request.url.path}.",
+    }
     detail = sentences.get(error.status_code, str(error.detail))
     headers = dict(error.headers or {})
     if error.status_code == 405:
