@@ -11,6 +11,7 @@ import httpx
 from fastapi import FastAPI
 
 from agent_servicing.adapters.events.local import LocalEventBus
+from agent_servicing.adapters.passwords import Argon2Passwords
 from agent_servicing.adapters.sources.uploads import FolderUploads, WithUploads
 from agent_servicing.adapters.state.epochs import FolderEpochs
 from agent_servicing.adapters.state.snapshots import FolderSnapshots
@@ -21,6 +22,7 @@ from agent_servicing.core.limits import Limits
 from agent_servicing.core.manifest import Manifest
 from agent_servicing.core.versions import Change, SourceVersion
 from agent_servicing.ports import VersionSource
+from agent_servicing.ports.outward import Outside, Sender
 from agent_servicing.reconcile.engine import Engine
 from agent_servicing.services.access import Role
 from agent_servicing.services.all import Services, build_services
@@ -33,9 +35,12 @@ from agent_servicing.store.sql import SqlStore
 from agent_servicing.testing.channel import MemoryChannel
 from agent_servicing.testing.clock import VirtualClock
 from agent_servicing.testing.memory import MemoryClient, MemoryMetrics, MemoryRouter, MemoryRuntime
+from agent_servicing.testing.outward import MemorySender, MemoryTracker
 from agent_servicing.web.app import PREFIX, create_app
+from agent_servicing.web.page import Page
 
 AGENT = "WowMemory"
+CHEAP_PASSWORDS = Argon2Passwords(time_cost=1, memory_kib=8, parallelism=1)
 MANIFEST = """
 [agent]
 id = "WowMemory"
@@ -99,6 +104,8 @@ class ApiWorld:
     bus: LocalEventBus
     redactor: Redactor
     channel: MemoryChannel
+    sender: MemorySender = field(default_factory=MemorySender)
+    tracker: MemoryTracker = field(default_factory=MemoryTracker)
     requests_per_second: int = 100
     tokens: dict[str, str] = field(default_factory=dict)
 
@@ -157,7 +164,7 @@ class ApiWorld:
 
 
 @asynccontextmanager
-async def open_world(folder: Path) -> AsyncIterator[ApiWorld]:
+async def open_world(folder: Path, *, sender: Sender | None = None) -> AsyncIterator[ApiWorld]:
     clock, ids, bus, redactor = VirtualClock(), RandomIds(), LocalEventBus(), Redactor()
     settings = Settings(data_dir=folder)
     runtime, router = MemoryRuntime(clock), MemoryRouter()
@@ -165,6 +172,7 @@ async def open_world(folder: Path) -> AsyncIterator[ApiWorld]:
     uploads = FolderUploads(folder, sources=sources, ids=ids, clock=clock)
     metrics, source, channel = MemoryMetrics(clock, router, runtime), MemorySource(), MemoryChannel(clock)
     sources |= {kind: WithUploads(source, uploads) for kind in ("path", "git")}
+    memory, tracker = MemorySender(), MemoryTracker()
     async with (
         Database.open(f"sqlite:///{folder / 'test.db'}") as database,
         FolderSnapshots(data_dir=folder, clock=clock) as snapshots,
@@ -182,6 +190,8 @@ async def open_world(folder: Path) -> AsyncIterator[ApiWorld]:
             uploads=uploads,
             secrets=Secrets(database=database, clock=clock, ids=ids, settings=settings, cipher=Vault(data_dir=folder), redactor=redactor),
             redactor=redactor,
+            outside=Outside(sender=sender or memory, tracker=tracker),
+            passwords=CHEAP_PASSWORDS,
             router=router,
             configs=channel,
             snapshots=snapshots,
@@ -205,7 +215,9 @@ async def open_world(folder: Path) -> AsyncIterator[ApiWorld]:
         yield ApiWorld(
             services=services,
             database=database,
-            app=create_app(services, settings=settings, clock=clock, ids=ids, bus=bus, readiness={"store": _fine}),
+            app=create_app(
+                services, settings=settings, clock=clock, ids=ids, bus=bus, readiness={"store": _fine}, page=Page(ids, folder / "no-page")
+            ),
             admin_token=await services.access.ensure_admin_token(folder),
             clock=clock,
             runtime=runtime,
@@ -217,6 +229,8 @@ async def open_world(folder: Path) -> AsyncIterator[ApiWorld]:
             bus=bus,
             redactor=redactor,
             channel=channel,
+            sender=memory,
+            tracker=tracker,
         )
 
 

@@ -1,9 +1,9 @@
 """The composition root: settings in, the whole server out, everything it opened closed again in reverse order."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import anyio
 import structlog
@@ -11,7 +11,11 @@ from anyio import to_thread
 from fastapi import FastAPI
 
 from agent_servicing.adapters.agent_http import HttpAgentClient
+from agent_servicing.adapters.apprise_sender import AppriseSender
 from agent_servicing.adapters.config.channel import InstanceChannel
+from agent_servicing.adapters.issue_trackers import IssueTrackers
+from agent_servicing.adapters.oidc import OidcProvider
+from agent_servicing.adapters.passwords import Argon2Passwords
 from agent_servicing.adapters.registry import installed_drivers, load_driver
 from agent_servicing.adapters.sources.uploads import FolderUploads, WithUploads
 from agent_servicing.adapters.state.epochs import FolderEpochs
@@ -22,27 +26,21 @@ from agent_servicing.adapters.vault import Vault
 from agent_servicing.adapters.verification.verifier import ProcessVerifier
 from agent_servicing.bootstrap.backup import copy_before_migrating
 from agent_servicing.bootstrap.kept import KeptFiles
+from agent_servicing.bootstrap.staging import open_staging
 from agent_servicing.core.errors import PermanentError, ServicingError, TemporaryError, Unavailable
 from agent_servicing.core.limits import Limits
 from agent_servicing.ports import (
-    AgentClient,
     Clock,
-    ConfigChannel,
     ConfiguresInstances,
     EventBus,
     Ids,
-    Masker,
-    Metrics,
-    Reports,
-    Router,
     Runtime,
-    Store,
-    Verifier,
     VersionSource,
 )
-from agent_servicing.ports.state import Restores, Snapshots
+from agent_servicing.ports.outward import Outside
 from agent_servicing.reconcile.engine import Engine
 from agent_servicing.reconcile.pulse import Pulse
+from agent_servicing.reconcile.staging.reconciler import StagingReconciler
 from agent_servicing.reconcile.supervisor import Supervisor
 from agent_servicing.services.all import Services, build_services
 from agent_servicing.services.redaction import Redactor
@@ -59,6 +57,11 @@ log = structlog.get_logger(__name__)
 
 SAMPLE_SECONDS = 5.0
 """Between readings of every agent's counters for the metrics view."""
+
+START_LINK_SECONDS = 3600.0
+
+ACCESS_SECONDS = 30.0
+"""Between writings of when tokens and sessions were used. A crash forgets that much."""
 
 NOTIFY_SECONDS = 1.0
 """Between looks at what people are to be told of."""
@@ -77,7 +80,9 @@ class App:
     asgi: FastAPI
     services: Services
     supervisor: Supervisor
+    staging: StagingReconciler
     admin_token: str
+    setup_token: str | None
     router_url: str
     settings: Settings
     clock: Clock
@@ -88,13 +93,25 @@ class App:
         if self.channel is not None:
             self.channel.link.close()
 
+    async def sign_in_path(self) -> str:
+        """Where a browser is signed in as the admin, once, within the hour: for whoever stands at the terminal that started this."""
+        admin = await self.services.access.authenticate(self.admin_token)
+        if admin is None:
+            raise Unavailable("the admin token was revoked meanwhile", code="admin_token")
+        link = await self.services.sign_in.own_link(admin, seconds=START_LINK_SECONDS)
+        return f"/sign-in#{link.token}"
+
     async def run_loops(self) -> None:
         """The engine and the timers, until cancelled."""
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self.supervisor.run)
+            tasks.start_soon(self.staging.run)
             tasks.start_soon(self._sample)
+            tasks.start_soon(self._keep_access)
             tasks.start_soon(self._tell)
             tasks.start_soon(self._clear)
+            tasks.start_soon(self.services.telling.outward.run)
+            tasks.start_soon(self.services.telling.issues.run)
             tasks.start_soon(self.services.backups.run)
             if self.settings.version_refresh_seconds > 0:
                 tasks.start_soon(self._refresh)
@@ -106,12 +123,20 @@ class App:
                 await self.services.fleet.sample()
             await self.clock.sleep(SAMPLE_SECONDS)
 
+    async def _keep_access(self) -> None:
+        """When tokens and sessions were used last, and an end to those whose time is over."""
+        while True:
+            await self.clock.sleep(ACCESS_SECONDS)
+            with suppress(TemporaryError):
+                await self.services.access.flush()
+                await self.services.sessions.flush()
+
     async def _tell(self) -> None:
         while True:
             with suppress(
                 ServicingError, TemporaryError
             ):  # a database that is away is reported by the engine; the log is read on from here
-                await self.services.notifications.follow()
+                await self.services.telling.notifications.follow()
             await self.clock.sleep(NOTIFY_SECONDS)
 
     async def _clear(self) -> None:
@@ -170,41 +195,41 @@ async def open_app(settings: Settings, *, api_url: str, redactor: Redactor | Non
         if settings.database_url is None or ownership is not None:
             await store.drop_leases()
         drivers = {"database": database, "clock": clock, "ids": ids, "bus": bus, "runtime": runtime, "metrics": metrics, "sources": sources}
-        reading = {"router": router, "configs": channel, "snapshots": snapshots, "asides": epochs, "kept": KeptFiles(settings)}
-        services = build_services(**drivers, settings=settings, secrets=secrets, redactor=redactor, uploads=uploads, **reading)
-        await secrets.load()
-        engine = _engine(
-            settings,
-            store=store,
-            runtime=runtime,
-            router=router,
-            metrics=metrics,
-            client=client,
-            clock=clock,
-            verifier=verifier,
-            snapshots=snapshots,
-            restores=epochs,
-            reports=SqlReports(database=database),
-            masker=redactor,
-            channel=channel,
-        )
+        reading = {"router": router, "configs": channel, "snapshots": snapshots, "asides": epochs} | await _own(stack, settings, clock, ids)
+        services = build_services(**drivers, settings=settings, secrets=secrets, redactor=redactor, **reading, **_outside(clock), uploads=uploads)
+        await services.telling.load()
+        acting: dict[str, Any] = {
+            "runtime": runtime,
+            "router": router,
+            "metrics": metrics,
+            "client": client,
+            "clock": clock,
+            "channel": channel,
+        }
+        seeing = {"verifier": verifier, "reports": SqlReports(database=database), "masker": redactor}
+        engine = _engine(settings, acting | seeing | {"store": store, "snapshots": snapshots, "restores": epochs})
+        given = {"database": database, "clock": clock, "ids": ids, "bus": bus, "live": runtime, "masker": redactor, "client": client}
+        opening = open_staging(settings, **given, snapshots=snapshots, channel=channel, router_url=router.url)
+        staging = await stack.enter_async_context(opening)
         lease_seconds, concurrency = settings.lease_seconds, settings.max_concurrent_reconciles
         supervisor = Supervisor(engine=engine, store=store, bus=bus, clock=clock, lease_seconds=lease_seconds, concurrency=concurrency)
+        ready, link = _readiness(supervisor, clock, router, store, ownership), channel.link if channel is not None else None
         asgi = create_app(
             services,
             settings=settings,
             clock=clock,
             ids=ids,
             bus=bus,
-            readiness=_readiness(supervisor, clock, router, store, ownership),
+            readiness=ready,
             engine=lambda: _stats(supervisor),
-            instance_link=channel.link if channel is not None else None,
+            instance_link=link,
         )
         yield App(
             asgi=asgi,
             services=services,
             supervisor=supervisor,
-            admin_token=await services.access.ensure_admin_token(settings.data_dir),
+            staging=staging,
+            **await _tokens(services, settings),
             router_url=router.url,
             settings=settings,
             clock=clock,
@@ -216,6 +241,28 @@ def _readiness(
     supervisor: Supervisor, clock: Clock, router: HasLife, store: SqlStore, ownership: Ownership | None
 ) -> dict[str, Callable[[], Awaitable[None]]]:
     return {"engine": _alive(supervisor, clock), "router": _routing(router), "database": _reachable(store, ownership)}
+
+
+def _outside(clock: Clock) -> dict[str, Any]:
+    """Who tells somebody outside."""
+    return {"outside": Outside(sender=AppriseSender(clock=clock), tracker=IssueTrackers())}
+
+
+async def _tokens(services: Services, settings: Settings) -> dict[str, Any]:
+    return {
+        "admin_token": await services.access.ensure_admin_token(settings.data_dir),
+        "setup_token": await services.users.ensure_setup_token(),
+    }
+
+
+async def _own(stack: AsyncExitStack, settings: Settings, clock: Clock, ids: Ids) -> dict[str, Any]:
+    """What concerns this server and its people only."""
+    own: dict[str, Any] = {"kept": KeptFiles(settings), "passwords": Argon2Passwords()}
+    if settings.oidc_issuer is not None and settings.oidc_client_id is not None:
+        named: dict[str, Any] = {"issuer": settings.oidc_issuer, "client_id": settings.oidc_client_id, "scope": settings.oidc_scope}
+        provider = OidcProvider(**named, secret_file=settings.oidc_client_secret_file, clock=clock, ids=ids)
+        own["identities"] = await stack.enter_async_context(provider)
+    return own
 
 
 def _vault(settings: Settings) -> Vault:
@@ -250,42 +297,18 @@ def _store(database: Database, ids: Ids, settings: Settings, *, may_work: Callab
     )
 
 
-def _engine(
-    settings: Settings,
-    *,
-    store: Store,
-    runtime: Runtime,
-    router: Router,
-    metrics: Metrics,
-    client: AgentClient,
-    clock: Clock,
-    verifier: Verifier,
-    snapshots: Snapshots,
-    restores: Restores,
-    reports: Reports,
-    masker: Masker,
-    channel: ConfigChannel | None,
-) -> Engine:
+def _engine(settings: Settings, ports: Mapping[str, Any]) -> Engine:
+    """`ports` are the engine's own parameters of those names."""
+    runtime, router, client, store, clock = (ports[name] for name in ("runtime", "router", "client", "store", "clock"))
     interval_seconds = settings.reconcile_interval_seconds
     return Engine(
-        store=store,
-        runtime=runtime,
-        router=router,
-        metrics=metrics,
-        client=client,
-        clock=clock,
+        **ports,
         limits=Limits(
             install_timeout_seconds=settings.install_timeout_seconds,
             stop_grace_seconds=settings.stop_grace_seconds,
             idle_interval_seconds=interval_seconds,
         ),
         action_timeout_seconds=settings.action_timeout_seconds,
-        verifier=verifier,
-        snapshots=snapshots,
-        restores=restores,
-        reports=reports,
-        masker=masker,
-        channel=channel,
         pulse=Pulse.of(runtime=runtime, router=router, client=client, store=store, clock=clock, interval_seconds=interval_seconds),
     )
 

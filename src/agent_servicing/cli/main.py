@@ -16,15 +16,19 @@ from agent_servicing.cli import (
     config,
     deployments,
     doctor,
+    issues,
     logs,
+    notifications,
     schedule,
     secrets,
     server,
+    staging,
     states,
     status,
     tokens,
     turns,
     upgrade,
+    users,
     versions,
 )
 from agent_servicing.cli.command import command, group, listing
@@ -37,6 +41,8 @@ servicing demo --quick — see it work, with sample agents under traffic
 servicing agent add ./wow-memory --wait — take on an agent
 
 servicing versions WowMemory — what it can be upgraded to, and back to
+
+servicing test WowMemory 1.3.0 --watch — try it first, beside the live ones
 
 servicing upgrade WowMemory 1.3.0 --reason "faster recall" --watch — upgrade it live
 
@@ -99,12 +105,37 @@ def _token(_: typer.Context) -> None:
 
 
 @group
+def _user(_: typer.Context) -> None:
+    """Add, list, change and disable the people who may sign in."""
+
+
+@group
 def _state(_: typer.Context) -> None:
     """What agents keep, and copies of it: show, take, try, remove."""
 
 
+@group
+def _staging(_: typer.Context) -> None:
+    """Staging runs: list, show, one case by hand, cancel, the gate; `servicing test` asks for one."""
+
+
 def _secret(_: typer.Context) -> None:
     """Set, apply, list and remove secrets of agents."""
+
+
+@group
+def _issue(_: typer.Context) -> None:
+    """Report a deployment that went wrong; list, download and send reports."""
+
+
+@group
+def _target(_: typer.Context) -> None:
+    """Where notifications are sent: add, list, remove, test."""
+
+
+@group
+def _rule(_: typer.Context) -> None:
+    """What goes to which target: add, list, remove."""
 
 
 def _typer(**more: Any) -> typer.Typer:
@@ -129,17 +160,24 @@ def _build() -> typer.Typer:
             "promote": deployments.promote,
             "cancel": deployments.cancel,
             "override": deployments.override,
+            "approve": deployments.approve,
+            "reject": deployments.reject,
             "analysis": analysis.analysis,
         },
     )
+    _add(made, ACT, {"test": staging.try_version})
+    made.add_typer(_group(_staging, STAGING), name="staging", rich_help_panel=ACT)
     _add(made, CONFIGURE, {"patch": config.patch})
     made.add_typer(_group(_config, CONFIG), name="config", rich_help_panel=CONFIGURE)
     made.add_typer(_group(_state, STATE), name="state", rich_help_panel=CONFIGURE)
     made.add_typer(_schedule(), name="schedule", rich_help_panel=TURN)
     _add(made, TURN, {"queue": turns.queue, "move": turns.move, "reschedule": turns.reschedule, "lock": turns.lock, "unlock": turns.unlock})
     made.add_typer(_audit(), name="audit", rich_help_panel=ACCESS)
+    made.add_typer(_group(_user, USER), name="user", rich_help_panel=ACCESS)
     made.add_typer(_group(_token, TOKEN), name="token", rich_help_panel=ACCESS)
     made.add_typer(_group(_secret, SECRET), name="secret", rich_help_panel=ACCESS)
+    made.add_typer(_notifications(), name="notifications", rich_help_panel=ACCESS)
+    made.add_typer(_group(_issue, ISSUE), name="issue", rich_help_panel=ACCESS)
     return made
 
 
@@ -150,6 +188,7 @@ AGENT: dict[str, Callable[..., None]] = {
     "scale": agents.scale,
     "restart": agents.restart,
     "remove": agents.remove,
+    "approval": agents.approval,
 }
 VERSION: dict[str, Callable[..., None]] = {
     "upload": versions.upload,
@@ -171,12 +210,47 @@ STATE: dict[str, Callable[..., None]] = {
     "offer": states.offer,
     "discard": states.discard,
 }
+STAGING: dict[str, Callable[..., None]] = {
+    "list": staging.list_runs,
+    "show": staging.show,
+    "case": staging.case,
+    "cancel": staging.cancel,
+    "gate": staging.gate,
+}
 TOKEN: dict[str, Callable[..., None]] = {"create": tokens.create, "list": tokens.list_tokens, "revoke": tokens.revoke}
+USER: dict[str, Callable[..., None]] = {
+    "add": users.add,
+    "list": users.list_users,
+    "grant": users.grant,
+    "password": users.password,
+    "disable": users.disable,
+    "enable": users.enable,
+    "link": users.link,
+    "sign-out": users.sign_out,
+}
 SECRET: dict[str, Callable[..., None]] = {
     "set": secrets.set_secret,
     "apply": secrets.apply,
     "list": secrets.list_secrets,
     "remove": secrets.remove,
+}
+
+ISSUE: dict[str, Callable[..., None]] = {
+    "report": issues.report,
+    "list": issues.list_issues,
+    "download": issues.download,
+    "send": issues.send,
+}
+TARGET: dict[str, Callable[..., None]] = {
+    "add": notifications.target_add,
+    "list": notifications.target_list,
+    "remove": notifications.target_remove,
+    "test": notifications.target_test,
+}
+RULE: dict[str, Callable[..., None]] = {
+    "add": notifications.rule_add,
+    "list": notifications.rule_list,
+    "remove": notifications.rule_remove,
 }
 
 SCHEDULE: dict[str, Callable[..., None]] = {
@@ -203,6 +277,16 @@ def _audit() -> typer.Typer:
     made = _typer(invoke_without_command=True)
     made.callback(help="Who did what, when and why; and whether that history is whole.")(listing(audit.list_events))
     _add(made, None, {"list": audit.list_events, "verify": audit.verify})
+    return made
+
+
+def _notifications() -> typer.Typer:
+    """`servicing notifications` lists by itself."""
+    made = _typer(invoke_without_command=True)
+    made.callback(help="What happened that somebody should know, and where it is sent.")(listing(notifications.list_notifications))
+    _add(made, None, {"list": notifications.list_notifications, "read": notifications.read})
+    made.add_typer(_group(_target, TARGET), name="target")
+    made.add_typer(_group(_rule, RULE), name="rule")
     return made
 
 

@@ -23,6 +23,7 @@ from agent_servicing.services.requests import UpgradeRequest
 from agent_servicing.services.rights import Asker, calendar_warnings, right_refusals
 from agent_servicing.services.specs import problems, spec_of
 from agent_servicing.services.stage_words import estimated_minutes, sentence
+from agent_servicing.services.staging_gate import gate_refusals, gate_warnings
 from agent_servicing.services.strategy_warnings import strategy_warnings
 from agent_servicing.services.transaction import checked_reason, leaving, shown
 from agent_servicing.services.views import Plan, PlannedStage, Refusal
@@ -55,8 +56,9 @@ def make_plan(
     keep_warm_seconds: float,
     asker: Asker,
     line: Line,
+    shut: str | None = None,
 ) -> Planned:
-    """What `request` would do to the agent as it is now, with the line's calendar as it is."""
+    """What `request` would do to the agent as it is now, with the line's calendar as it is. `shut`: why the staging gate is."""
     parsed = try_parse(request.target_version)
     target = str(parsed) if parsed else request.target_version
     row = next((row for row in rows if row.version == target), None)
@@ -70,6 +72,7 @@ def make_plan(
         *right_refusals(state, request, asker, now),
         *_version_refusals(state, rows, row, target, request),
         *_config_refusals(state, row),
+        *gate_refusals(request, shut if row is not None else None, state.agent.agent),
         *_busy_refusals(state, target, request, start),
     )
     compiles = request.strategy in UPGRADES and not any(r.code == "bad_value" for r in refusals)
@@ -84,6 +87,7 @@ def make_plan(
         refusals=refusals,
         warnings=(
             *calendar_warnings(state, request, line, start or now, opening),
+            *gate_warnings(request, shut),
             *_warnings(state, current, row, request),
             *strategy_warnings(spec, state.agent.instances),
         ),

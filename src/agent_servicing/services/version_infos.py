@@ -1,6 +1,6 @@
 """Versions as the list shows them: rows and the agent's state in, `VersionInfo`s and advice out; pure. `VersionManager` calls it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 
 from agent_servicing.core.config.layers import effective
@@ -28,8 +28,8 @@ class Infos:
         self._current = next((row for row in rows if row.version == state.agent.version), None)
         self._config_problems = cache(self._problems)
 
-    def info(self, row: VersionRow, record: Record) -> VersionInfo:
-        """Everything about one version, seen from the running one."""
+    def info(self, row: VersionRow, record: Record, results: Mapping[str, str] | None = None) -> VersionInfo:
+        """Everything about one version, seen from the running one. `results`: what its newest staging run came to."""
         current = self._state.agent.version
         upgradable, sentence = catalogue.compatibility(self._rows, current, row)
         against = self.config_problems(row)
@@ -49,6 +49,7 @@ class Infos:
             changelog=by_kind(row.body.changes),
             breaking_changes=catalogue.breaking_notes([row]),
             migration_notes=row.manifest.upgrade.migration_notes,
+            test_results=results or {},
             deployment_count=record.total,
             success_rate=round(100 * record.completed / record.finished, 1) if record.finished else None,
             compatibility=sentence,

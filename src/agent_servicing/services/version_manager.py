@@ -28,6 +28,7 @@ from agent_servicing.settings import Settings
 from agent_servicing.store import queries
 from agent_servicing.store.database import Database
 from agent_servicing.store.queries import Record, VersionRow
+from agent_servicing.store.staging import newest_results
 from agent_servicing.store.state import load_rollback_points
 
 SOURCE_TIMEOUT_SECONDS: Final = 120.0
@@ -107,9 +108,10 @@ class VersionManager:
             rows = catalogue.newest_first(await queries.version_rows(connection, agent))
             records = await queries.records(connection, agent)
             points = await load_rollback_points(connection, row.body)
+            tried = await newest_results(connection, agent)
         current = row.body.agent.version
         looked = Infos(state, rows)
-        infos = [looked.info(each, records.get(each.version, Record())) for each in rows]
+        infos = [looked.info(each, records.get(each.version, Record()), tried.get(each.version)) for each in rows]
         newer = (
             {update.version for update in available_updates(current, [r.version for r in rows])} if current else {r.version for r in rows}
         )

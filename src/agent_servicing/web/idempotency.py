@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from agent_servicing.core.errors import ServicingError
 from agent_servicing.services.idempotency import Idempotency
-from agent_servicing.web.auth import LINK_PATHS, bearer_token, caller_of
+from agent_servicing.web.auth import LINK_PATHS, caller_of, credential_shown
 from agent_servicing.web.context import WebContext
 from agent_servicing.web.limits import IDEMPOTENCY_KEY_CHARACTERS_MAX
 from agent_servicing.web.problems import MEDIA_TYPE, error_response, problem_response
@@ -78,8 +78,8 @@ class IdempotencyMiddleware:
         """Reads the body into the file; an answer when this request was answered before."""
         principal = caller_of(request).token_id
         path = request.url.path + ("?" + request.url.query if request.url.query else "")
-        # Keyed with the caller's own token, which is stored nowhere: from a plain hash of a body a short secret in it could be guessed.
-        digest = hmac.new((bearer_token(request) or "").encode(), digestmod=hashlib.sha256)
+        # Keyed with the caller's own secret, which is stored nowhere: from a plain hash of a body a short secret in it could be guessed.
+        digest = hmac.new(credential_shown(request).secret.encode(), digestmod=hashlib.sha256)
         async for chunk in request.stream():
             digest.update(chunk)
             await body.write(chunk)
