@@ -24,6 +24,9 @@ PREFIX: Final = "/api/platform"
 TIMEOUT_SECONDS: Final = 30.0
 """For one answer. Refreshing versions asks a remote repository, which is what takes longest."""
 
+_SLOW: Final = {f"{PREFIX}/audit/verify": 900.0}
+"""Answers that take longer: the whole history is read for one, which takes some 20 s for each million entries."""
+
 ATTEMPTS: Final = 3
 PAUSES_SECONDS: Final = (0.3, 1.0)
 MAX_RETRY_AFTER_SECONDS: Final = 5.0
@@ -178,8 +181,15 @@ class Api:
         """Audit entries, newest first, page after page as they are consumed."""
         return self.pages(f"{PREFIX}/audit", key="events", params=filters)
 
-    def verify_audit(self) -> Json:
-        return self.get(_path("audit", "verify"))
+    def verify_audit(self, anchor: Json | None = None) -> Json:
+        return self.get(_path("audit", "verify"), {name: str(value) for name, value in (anchor or {}).items()})
+
+    def audit_anchor(self) -> Json:
+        return self.get(_path("audit", "anchor"))
+
+    def export_audit(self, filters: Mapping[str, str]) -> Iterator[bytes]:
+        """The file, in pieces."""
+        return self._stream(_path("audit", "export"), filters)
 
     def create_token(self, body: Json) -> Json:
         return self.send("POST", _path("tokens"), body)
@@ -210,11 +220,7 @@ class Api:
 
     def export_set_aside(self, agent: str, epoch: int) -> Iterator[bytes]:
         """The records, in pieces."""
-        with self._http.stream("GET", _path("agents", agent, "state", "set-aside", str(epoch), "records")) as answer:
-            if not answer.is_success:
-                answer.read()
-                _parsed(answer)
-            yield from answer.iter_bytes()
+        return self._stream(_path("agents", agent, "state", "set-aside", str(epoch), "records"))
 
     def offer_set_aside(self, agent: str, epoch: int) -> Json:
         return self.send("POST", _path("agents", agent, "state", "set-aside", str(epoch), "offer"))
@@ -260,6 +266,13 @@ class Api:
                 return
             asked["cursor"] = str(cursor)
 
+    def _stream(self, path: str, params: Mapping[str, str] | None = None) -> Iterator[bytes]:
+        with self._http.stream("GET", path, params=params) as answer:
+            if not answer.is_success:
+                answer.read()
+                _parsed(answer)
+            yield from answer.iter_bytes()
+
     def _json(self, method: str, path: str, body: Json | None, params: Mapping[str, str] | None, extra: Json, *, again: bool) -> Json:
         attempts = ATTEMPTS if again else 1
         for attempt in range(attempts):
@@ -281,12 +294,13 @@ class Api:
         import httpx  # noqa: PLC0415
 
         try:
-            return self._http.request(method, path, json=body, params=params, headers=extra)
+            timeout = httpx.Timeout(_SLOW.get(path, TIMEOUT_SECONDS), connect=5.0)
+            return self._http.request(method, path, json=body, params=params, headers=extra, timeout=timeout)
         except (httpx.ConnectError, httpx.ConnectTimeout) as e:
             message = f"No server answers at {self.target.url} (from {self.target.found_by}): {str(e) or 'connection failed'}."
             raise ServerAbsent(message, hint=START_HINT) from e
         except httpx.TimeoutException as e:
-            raise Unavailable(f"The server at {self.target.url} did not answer within {TIMEOUT_SECONDS:g} s.") from e
+            raise Unavailable(f"The server at {self.target.url} did not answer within {_SLOW.get(path, TIMEOUT_SECONDS):g} s.") from e
         except httpx.TransportError as e:
             raise Unavailable(f"The connection to {self.target.url} broke: {str(e) or type(e).__name__}.") from e
 
