@@ -17,7 +17,7 @@ from agent_servicing.adapters.events.local import open_local
 from agent_servicing.adapters.events.nats import open_nats
 from agent_servicing.adapters.system import RandomIds, SystemClock
 from agent_servicing.adapters.vault import Vault
-from agent_servicing.bootstrap.serve import THREAD_SWITCH_SECONDS
+from agent_servicing.bootstrap.serve import EVENT_LOOP, THREAD_SWITCH_SECONDS
 from agent_servicing.core.limits import Limits
 from agent_servicing.core.versions import SourceVersion
 from agent_servicing.manifest import load_manifest
@@ -135,4 +135,4 @@ async def installed(services, clock, instances: int) -> Mapping[str, object]:
 if __name__ == "__main__":
     sys.setswitchinterval(THREAD_SWITCH_SECONDS)  # as `serve` does
     with tempfile.TemporaryDirectory(prefix="servicing-bench-") as scratch:
-        anyio.run(main, int(sys.argv[1]), sys.argv[2] if len(sys.argv) > 2 else "", Path(scratch))
+        anyio.run(main, int(sys.argv[1]), sys.argv[2] if len(sys.argv) > 2 else "", Path(scratch), backend_options=EVENT_LOOP)

@@ -41,6 +41,18 @@ class Settings(BaseSettings):
     event_bus: str = "local"
     """How servers hear of one another's commits: `local` (one server), `postgres` (over the database itself) or `nats://HOST:PORT`."""
 
+    backup_directory: Path | None = None
+    """Where scheduled backups are put, better on another disk; unset means none are taken."""
+
+    backup_interval_hours: float = Field(default=24.0, gt=0, le=24 * 366)
+    """How long after the newest backup in `backup_directory` the next is taken."""
+
+    backup_keep: int = Field(default=14, ge=1, le=10_000)
+    """How many scheduled backups stay; older ones are deleted."""
+
+    backup_state: bool = False
+    """Whether scheduled backups hold the copies of agents' states too, which can be large."""
+
     log_format: Literal["text", "json"] = "text"
     """`text` for people, `json` for a log collector."""
 
@@ -105,3 +117,8 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 (the base class asks for it)
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+
+
+def database_url(settings: Settings) -> str:
+    """The database in use: the one that was set, else SQLite in the data directory."""
+    return settings.database_url or f"sqlite:///{(settings.data_dir / 'servicing.db').resolve()}"

@@ -236,7 +236,8 @@ async def test_limits_of_a_running_instance_are_set_read_back_and_taken_away_aga
     release = await installed(harness, "1.0.0")
     await runtime.start(release, instance="g1-1-1", generation=1)
     assert (await runtime.observe(AGENT))["g1-1-1"].resources == Resources()
-    for wanted in (Resources(memory_mb=300), Resources(memory_mb=200), Resources(memory_mb=4000), Resources(), Resources()):
+    parts = (Resources(cpu=0.5), Resources(cpu=0.25, memory_mb=300)) if "cpu" in runtime.limitable else ()
+    for wanted in (*parts, Resources(memory_mb=300), Resources(memory_mb=200), Resources(memory_mb=4000), Resources(), Resources()):
         await runtime.limit(AGENT, "g1-1-1", wanted)
         assert (await runtime.observe(AGENT))["g1-1-1"].resources == wanted
 

@@ -171,16 +171,27 @@ def haproxy_workers(server: Server) -> set[int]:
     return {worker.pid for worker in psutil.Process(master).children()}
 
 
+def work_of(server: Server, agent: str, version: str) -> dict[str, Any]:
+    return next(dict(g) for g in server.get(f"/agents/{agent}/generations")["generations"] if g["version"] == version)
+
+
+def own_state(pid: int) -> str:
+    """What the process says of itself where only its server may ask."""
+    port = next(connection.laddr.port for connection in psutil.Process(pid).net_connections("tcp") if connection.status == "LISTEN")
+    return str(httpx.get(f"http://127.0.0.1:{port}/.well-known/servicing/ready").json()["state"])
+
+
 def upgraded(server: Server, agent: str, **more: Any) -> dict[str, Any]:
     body = {"target_version": "1.1.0", "reason": "a test", "blue_green": {"steps": [50, 100], "monitor_seconds": 1}, **more}
     with Load(server.router_url, agent, method="GET"):  # without requests nobody could judge it
         return dict(server.outcome(server.post(f"/agents/{agent}/upgrade", body)["upgrade_id"], agent=agent))
 
 
-def test_streams_outlive_whatever_is_done_around_them(server: Server) -> None:
+def test_streams_outlive_whatever_is_done_around_them_the_end_of_the_server_included(server: Server) -> None:
     an_agent(server, "Lasting", stream_timeout_seconds=600)
     with over_sse(server, "Lasting") as sse, over_websocket(server, "Lasting") as socket:
         first = sse.pid
+        httpx.get(f"{server.router_url}/Lasting/who", headers={"X-Conversation-Id": "mine"}).raise_for_status()
         with server.api() as api:
             answer = api.patch("/agents/Lasting/config", json={"config_updates": {"timeout_seconds": 60}, "reason": "a test"})
         assert answer.status_code == 200, answer.text
@@ -195,14 +206,29 @@ def test_streams_outlive_whatever_is_done_around_them(server: Server) -> None:
         socket.goes_on()
         assert upgraded(server, "Lasting")["status"] == "completed"
         assert httpx.get(f"{server.router_url}/Lasting/who").json()["pid"] != first, "new requests go to the new version"
+        wait_for("the old one to hear that it was replaced", lambda: own_state(first) == "draining")
+        wait_for("its word", lambda: work_of(server, "Lasting", "1.0.0")["active_streams"] == 2)
+        old = work_of(server, "Lasting", "1.0.0")
+        assert (old["phase"], old["in_flight"]) == ("draining", 2), "kept for a rollback, but not idle"
+        assert 0 < old["stream_seconds_left"] <= 600
+        assert old["conversations"] == 1, "which moves at its next request"
+        server.kill()
+        sse.goes_on()
+        server.start()
+        sse.goes_on()
+        socket.goes_on()
         sse.goes_on()
         socket.goes_on()
         server.post("/agents/Lasting/rollback", {"reason": "a test"})
         wait_for("the old version", lambda: server.get("/agents/Lasting")["current_version"] == "1.0.0")
         assert httpx.get(f"{server.router_url}/Lasting/who").json()["pid"] == first, "a warm rollback: the same process serves again"
+        wait_for("it to hear that it serves again", lambda: own_state(first) == "ready")
         sse.goes_on()
         socket.goes_on()
         assert sse.pid == socket.pid == first
+        one = work_of(server, "Lasting", "1.0.0")
+        assert (one["phase"], one["active_streams"]) == ("active", 2)
+        assert one["in_flight"] >= 2, "those in the worker from before the reload count as well"
 
 
 def test_streams_of_an_instance_that_leaves_have_a_time_of_their_own_and_then_a_goodbye(server: Server) -> None:

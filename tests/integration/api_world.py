@@ -90,6 +90,7 @@ class ApiWorld:
     clock: VirtualClock
     runtime: MemoryRuntime
     metrics: MemoryMetrics
+    router: MemoryRouter
     source: MemorySource
     store: SqlStore
     engine: Engine
@@ -175,6 +176,7 @@ async def open_world(folder: Path) -> AsyncIterator[ApiWorld]:
             sources={"path": source, "git": source},
             secrets=Secrets(database=database, clock=clock, ids=ids, settings=settings, cipher=Vault(data_dir=folder), redactor=redactor),
             redactor=redactor,
+            router=router,
             configs=channel,
             snapshots=snapshots,
             asides=epochs,
@@ -202,6 +204,7 @@ async def open_world(folder: Path) -> AsyncIterator[ApiWorld]:
             clock=clock,
             runtime=runtime,
             metrics=metrics,
+            router=router,
             source=source,
             store=store,
             engine=engine,

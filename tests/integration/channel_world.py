@@ -50,6 +50,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
         else:
             self.answer(404, {})
 
+    def do_DELETE(self):
+        if self.path == BASE + "drain" and self.allowed():
+            log("serves on")
+            self.answer(200, {})
+
     def do_POST(self):
         length = int(self.headers["Content-Length"] or 0)
         body = json.loads(self.rfile.read(length) or b"{}")
@@ -61,7 +66,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         elif self.path == BASE + "config/commit" and self.allowed():
             self.commit(body)
         elif self.path == BASE + "drain" and self.allowed() and HOW != "unprepared":
-            log("ends in", body["deadline_seconds"])
+            log("ends in", body["deadline_seconds"], body["reason"])
             self.answer(200, {})
         else:
             self.answer(404, {})

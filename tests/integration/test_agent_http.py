@@ -102,3 +102,23 @@ async def test_an_endless_body_is_not_read(client: HttpAgentClient) -> None:
 async def test_a_path_that_no_request_can_carry_is_unhealthy_and_no_exception(client: HttpAgentClient) -> None:
     async with answering(b"HTTP/1.1 200 OK\r\n\r\n") as port:
         assert not (await probe(client, port, "/a b\r\nX: y")).healthy
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "healthy"),
+    [
+        ("/.well-known/servicing/ready", '{"state": "draining", "reason": ""}', True),
+        ("/.well-known/servicing/ready", '{"state": "drained"}', True),
+        ("/.well-known/servicing/ready", '{"state": "unavailable", "reason": "the model is loading"}', False),
+        ("/.well-known/servicing/ready", "[]", False),
+        ("/.well-known/servicing/ready", "no", False),
+        ("/.well-known/servicing/ready", " " * 5000 + '{"state": "draining"}', False),
+        ("/healthz", '{"state": "draining"}', False),
+    ],
+)
+async def test_an_agent_that_was_told_to_come_to_an_end_is_not_ready_but_well(
+    client: HttpAgentClient, path: str, body: str, *, healthy: bool
+) -> None:
+    answer = f"HTTP/1.1 503 Service Unavailable\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode()
+    async with answering(answer) as port:
+        assert (await probe(client, port, path)).healthy is healthy

@@ -4,7 +4,7 @@ import pytest
 
 from agent_servicing.manifest import load_manifest
 from agent_servicing.web.app import PREFIX
-from tests.integration.api_world import AGENT, MANIFEST, ApiWorld
+from tests.integration.api_world import AGENT, MANIFEST, UPGRADE, ApiWorld
 
 pytestmark = pytest.mark.anyio
 
@@ -66,6 +66,43 @@ async def test_instances_logs_and_metrics_can_be_read(api_world: ApiWorld) -> No
         assert (generation["role"], generation["errors"], generation["error_rate"]) == ("stable", 0, 0.0)
         assert generation["requests"] > 0
         assert metrics["unserved"] == 0
+
+
+async def test_what_an_old_version_is_still_busy_with_is_told_and_what_nobody_knows_is_null(api_world: ApiWorld) -> None:
+    async with api_world.client(api_world.admin_token) as client:
+        await api_world.add(client)
+        api_world.source.names.append("1.3.0")
+        await client.post(f"{PREFIX}/agents/{AGENT}/versions/refresh")
+        upgrade = (await client.post(f"{PREFIX}/agents/{AGENT}/upgrade", json=UPGRADE)).json()
+        await api_world.until(client, upgrade["upgrade_id"], "completed")
+        api_world.router.in_flight["g1-1-1"] = 2
+        new, old = (await client.get(f"{PREFIX}/agents/{AGENT}/generations")).json()["generations"]
+        assert (new["generation"], new["role"], new["phase"], new["in_flight"], new["stream_seconds_left"]) == (
+            2,
+            "stable",
+            "active",
+            0,
+            None,
+        )
+        assert (old["generation"], old["version"], old["phase"], old["in_flight"], old["active_streams"]) == (
+            1,
+            "1.2.5",
+            "draining",
+            2,
+            None,
+        )
+        assert 0 < old["stream_seconds_left"] <= 300
+        assert old["conversations"] is None
+        instances = (await client.get(f"{PREFIX}/agents/{AGENT}/instances")).json()["instances"]
+        busy = next(i for i in instances if i["instance"] == "g1-1-1")
+        assert (busy["status"], busy["in_flight"], busy["active_streams"], busy["says"]) == ("ready", 2, None, "")
+        api_world.router.in_flight.clear()
+        _, old = (await client.get(f"{PREFIX}/agents/{AGENT}/generations")).json()["generations"]
+        assert (old["phase"], old["in_flight"], old["active_streams"]) == ("warm", 0, 0)
+        api_world.router.reachable = False
+        new, old = (await client.get(f"{PREFIX}/agents/{AGENT}/generations")).json()["generations"]
+        assert (new["in_flight"], old["phase"], old["in_flight"]) == (None, "draining", None)
+        assert (await client.get(f"{PREFIX}/agents/WowNobody/generations")).json()["code"] == "unknown_agent"
 
 
 async def test_scaling_and_restarting_are_accepted_and_then_done(api_world: ApiWorld) -> None:

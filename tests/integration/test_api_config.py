@@ -166,7 +166,7 @@ async def test_a_limit_that_this_runtime_cannot_set_is_refused_and_not_just_kept
     await installed(api_world, client)
     answer = await patch(api_world, client, {"servicing": {"resources": {"cpu": 0.5, "memory_mb": 256}}})
     assert (answer.status_code, answer.json()["code"]) == (422, "bad_value")
-    message = "cannot be limited by the runtime of this server, with or without a restart"
+    message = "cannot be limited by the runtime of this server, with or without a restart; `servicing doctor` tells why"
     assert answer.json()["errors"] == [{"path": "servicing.resources.cpu", "message": message}]
 
 

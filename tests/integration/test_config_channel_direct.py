@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from agent_servicing.core.actions import Goodbye
 from agent_servicing.core.config.layers import text_of
 from agent_servicing.core.errors import PermanentError, TemporaryError
 from tests.integration.channel_world import FIRST, INSTANCE, SECOND, Safe, document, open_channel_world, read_lines
@@ -76,14 +77,21 @@ async def test_an_agent_that_speaks_the_contract_is_asked_and_then_told(tmp_path
         assert 'committed cfg-1.0.0-p3 {"log_level": "DEBUG"}' in await world.lines()
 
 
-async def test_an_agent_that_speaks_the_contract_is_told_that_it_leaves_and_one_that_has_nothing_there_is_no_worse_off(
+async def test_an_agent_that_speaks_the_contract_is_told_that_it_leaves_or_serves_on_and_one_that_has_nothing_there_is_no_worse_off(
     tmp_path: Path,
 ) -> None:
+    goodbye = Goodbye(seconds=12.5, reason="replaced")
     async with open_channel_world(tmp_path / "a", "sdk") as world:
-        await world.channel.drain(world.target(FIRST), deadline_seconds=12.5)
-        await world.printed("ends in 12.5")
+        target = world.target(FIRST)
+        for said in (goodbye, goodbye, None, None, goodbye):
+            await world.channel.drain(target.manifest, target.process, said)
+            await world.printed("serves on" if said is None else "ends in 12.5 replaced")
+        await world.committed(SECOND)
+        told = [line for line in await world.lines() if "ends in" in line or "serves on" in line]
+        assert len(told) == 3, "the same word is said once"
     async with open_channel_world(tmp_path / "b", "sdk", "unprepared") as world:
-        await world.channel.drain(world.target(FIRST), deadline_seconds=12.5)
+        target = world.target(FIRST)
+        await world.channel.drain(target.manifest, target.process, goodbye)
         assert (await world.committed(SECOND)).applied == SECOND.key
 
 

@@ -10,6 +10,7 @@ import pytest
 from agent_servicing.adapters.config.hub import SILENCE_SECONDS, Hub
 from agent_servicing.adapters.config.rendering import Renderer
 from agent_servicing.adapters.system import SystemClock
+from agent_servicing.core.actions import Goodbye
 from agent_servicing.core.config.layers import text_of
 from agent_servicing.testing.clock import VirtualClock
 from agent_servicing.web.app import PREFIX
@@ -49,12 +50,17 @@ async def test_a_subscriber_is_told_that_it_leaves_and_one_that_connects_anew_wh
     for left in (240.0, 180.0):
         async with hub.subscribe(AGENT, INSTANCE) as events:
             if left == 240.0:
-                assert hub.drain(AGENT, INSTANCE, deadline_seconds=left)
+                assert hub.drain(AGENT, INSTANCE, Goodbye(seconds=left, reason="ending"))
             event = await anext(events)
             assert event is not None
-            assert (event.event, json.loads(event.data)) == ("drain", {"deadline_seconds": left})
+            assert (event.event, json.loads(event.data)) == ("drain", {"deadline_seconds": left, "reason": "ending"})
         clock.advance(60)
-    assert not hub.drain(AGENT, INSTANCE, deadline_seconds=1), "nobody is subscribed any more"
+    async with hub.subscribe(AGENT, INSTANCE) as events:
+        assert hub.drain(AGENT, INSTANCE, None)
+        event = await anext(events)
+        assert event is not None
+        assert event.event == "resume"
+    assert not hub.drain(AGENT, INSTANCE, None), "nobody is subscribed any more"
 
 
 async def test_a_subscriber_that_slept_through_changes_gets_the_last_one_only(linked: Linked) -> None:

@@ -2,6 +2,7 @@
 
 import socket
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 
 import anyio
@@ -35,6 +36,31 @@ async def pins_are_on_disk(world: World) -> bool:
     return len(saved.read_text().splitlines()) >= len(CONVERSATIONS)
 
 
+async def test_conversations_are_counted_for_each_generation_and_still_are_after_a_restart(tmp_path: Path) -> None:
+    async with open_world(tmp_path) as world:
+        wanted, pins = await split_with_pins(world)
+        other = await world.agent("three")
+        # The same number of another agent: its conversations are not ours.
+        await world.router.apply(routing(generation(1, "1.0.0", other.backend()), agent="Other"))
+        await world.get("/", "Other", headers={KEY.name: "conversation-1"})
+        counted = {1: sum(pin.startswith("1.0.0") for pin in pins), 2: sum(pin.startswith("2.0.0") for pin in pins)}
+        assert sum(counted.values()) == len(CONVERSATIONS)
+        assert await world.router.conversations(AGENT) == counted
+        assert await world.router.conversations("Other") == {1: 1}
+        assert await world.router.conversations("Nobody") is None
+        await until(lambda: pins_are_on_disk(world))
+        pid = world.router.pid or 0
+        kill(pid)
+        # A worker answers for a moment longer than its master lives.
+        await until(lambda: another_master(world, pid))
+        await until(lambda: tried(lambda: answered(world)))
+        assert await world.router.conversations(AGENT) == counted, "those that were silent since are known, too"
+        await world.router.apply(replace(wanted, stable=2, candidate=None, share=0.0, redirects={1: 2}))
+        assert await world.router.conversations(AGENT) == counted, "they move at their next request"
+        assert {pin[:5] for pin in await world.crowd(CONVERSATIONS)} == {"2.0.0"}
+        assert await world.router.conversations(AGENT) == {1: 0, 2: len(CONVERSATIONS)}
+
+
 @pytest.mark.parametrize("victim", ["worker", "master"])
 async def test_a_killed_haproxy_comes_back_with_its_routing_and_its_pins(tmp_path: Path, victim: str) -> None:
     async with open_world(tmp_path) as world:
@@ -44,11 +70,7 @@ async def test_a_killed_haproxy_comes_back_with_its_routing_and_its_pins(tmp_pat
         pid = world.router.pid
         assert pid is not None
         kill(worker_of(pid) if victim == "worker" else pid)
-
-        async def back() -> bool:
-            return world.router.alive and world.router.pid != pid
-
-        await until(back)
+        await until(lambda: another_master(world, pid))
         after = await world.router.observe(AGENT)
         assert after.routing == wanted
         assert after.epoch != before.epoch
@@ -56,6 +78,10 @@ async def test_a_killed_haproxy_comes_back_with_its_routing_and_its_pins(tmp_pat
         kill(worker_of(world.router.pid or 0))
         await until(lambda: tried(lambda: answered(world)))
         assert await world.crowd(CONVERSATIONS) == pins
+
+
+async def another_master(world: World, pid: int) -> bool:
+    return world.router.alive and world.router.pid != pid
 
 
 async def answered(world: World) -> bool:

@@ -1,16 +1,19 @@
-"""Limits of memory on real processes: what they stop, whom they reach, and that they go away again."""
+"""Limits of memory and processors on real processes: what they stop, whom they reach, and that they go away again."""
 
 import json
 import resource
 import sys
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
 import pytest
 
+from agent_servicing.adapters.runtime import cgroups
+from agent_servicing.adapters.runtime.cgroups import ControlGroups
 from agent_servicing.adapters.runtime.process import ProcessRuntime
-from agent_servicing.core.errors import PermanentError
+from agent_servicing.core.errors import PermanentError, TemporaryError
 from agent_servicing.core.resources import Resources
 from tests.integration import process_world as world
 from tests.integration.process_world import AGENT, printed, release, started, until
@@ -71,6 +74,80 @@ async def test_a_limit_reaches_every_process_of_a_running_instance_and_stops_wha
     await runtime.limit(AGENT, "g1-1-0", Resources())
     assert memory_limits(process.pid) == {resource.prlimit(process.pid, resource.RLIMIT_DATA)[1] // MB}
     assert (await runtime.observe(AGENT))["g1-1-0"].pid == process.pid, "it is the same process"
+
+
+@pytest.fixture
+def groups(tmp_path: Path) -> ControlGroups:
+    """Those of the runtime under test."""
+    found = cgroups.find(tmp_path.resolve())
+    if isinstance(found, str):
+        pytest.skip(found)
+    return found
+
+
+BUSY = (
+    sys.executable,
+    "-u",
+    "-c",
+    """
+import os, subprocess, sys
+child = subprocess.Popen([sys.executable, "-u", "-c", "print('child', flush=True)\\nwhile True: pass"])
+print("ready", flush=True)
+while True: pass
+""",
+)
+
+
+def throttled(groups: ControlGroups) -> int:
+    """How often the kernel held the instance back."""
+    text = (groups.parent / f"{groups.prefix}{AGENT}.g1-1-0" / "cpu.stat").read_text()
+    return int(dict(line.split() for line in text.splitlines())["nr_throttled"])
+
+
+async def test_a_part_of_the_processors_is_for_all_processes_of_an_instance_together_and_is_changed_while_they_run(
+    runtime: ProcessRuntime, groups: ControlGroups
+) -> None:
+    assert "cpu" in runtime.limitable
+    process = await started(runtime, release("1.0.0", command=BUSY))
+    await printed(runtime, "ready")
+    await printed(runtime, "child")
+    assert process.pid is not None
+    child = psutil.Process(process.pid).children()[0].pid
+    for wanted in (Resources(cpu=0.5), Resources(cpu=0.125, memory_mb=256)):
+        await runtime.limit(AGENT, "g1-1-0", wanted)
+        assert (await runtime.observe(AGENT))["g1-1-0"].resources == wanted
+        assert groups.read(f"{AGENT}/g1-1-0", child) == wanted.cpu
+
+    async def held_back() -> bool:
+        return throttled(groups) > 2
+
+    await until(held_back)
+    await runtime.limit(AGENT, "g1-1-0", Resources())
+    assert (await runtime.observe(AGENT))["g1-1-0"].resources == Resources()
+    assert (await runtime.observe(AGENT))["g1-1-0"].pid == process.pid, "it is the same process"
+    await runtime.stop(AGENT, "g1-1-0", kill=True)
+
+    async def forgotten() -> bool:
+        with suppress(TemporaryError):
+            await runtime.forget(AGENT, "g1-1-0")
+        return not list(groups.parent.glob(f"{groups.prefix}*"))
+
+    await until(forgotten)
+
+
+async def test_the_next_server_knows_the_part_of_a_running_instance_and_clears_away_the_group_of_one_that_ended(
+    tmp_path: Path, groups: ControlGroups
+) -> None:
+    async with world.open_runtime(tmp_path) as first:
+        await started(first, release("1.0.0", command=("sleep", "1000")))
+        await first.limit(AGENT, "g1-1-0", Resources(cpu=0.5))
+    groups.limit("Tiny/gone", 0.5)
+    async with world.open_runtime(tmp_path) as second:
+        assert (await second.observe(AGENT))["g1-1-0"].resources == Resources(cpu=0.5)
+        assert [path.name for path in groups.parent.glob(f"{groups.prefix}*")] == [f"{groups.prefix}{AGENT}.g1-1-0"]
+        await second.stop_everything()
+    groups.sweep()
+    assert not list(groups.parent.glob(f"{groups.prefix}*"))
 
 
 async def test_a_program_that_only_reserves_address_space_is_not_stopped(runtime: ProcessRuntime) -> None:

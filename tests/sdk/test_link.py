@@ -1,5 +1,6 @@
 """The link of an agent to a server: subscription, reports, what happens when either is held back."""
 
+import asyncio
 import logging
 import subprocess
 import sys
@@ -156,7 +157,7 @@ def test_the_agents_clock_may_be_hours_off_and_it_still_follows(tmp_path: Path) 
                     server.say("config", {**said, "phase": "commit"})
                     server.until(lambda report, said=said: report["config"]["applied"]["hash"] == said["hash"])  # type: ignore[misc]
                 server.say("drain", {"deadline_seconds": 300})
-                server.until(lambda report: report["state"] == "draining")
+                server.until(lambda report: report["state"] == "drained")
                 assert process.stdin is not None
                 process.stdin.close()
                 assert process.wait(20) == 0
@@ -193,10 +194,21 @@ def test_the_log_level_and_flags_act_and_go_back(server: FakeServer, servicing: 
 def test_a_drain_is_heard_and_taken_back(server: FakeServer, servicing: Servicing) -> None:
     server.until(lambda said: said["state"] == "ready")
     server.say("drain", {"deadline_seconds": 300})
-    server.until(lambda report: report["state"] == "draining")
+    server.until(lambda report: report["state"] == "drained")
     server.posts.clear()
     server.say("resume", {})
     server.until(lambda report: report["state"] == "ready")
+
+
+def test_a_drain_is_reported_as_over_when_its_last_stream_has_ended(server: FakeServer, servicing: Servicing) -> None:
+    async def streaming() -> None:
+        with servicing.work.stream():
+            server.say("drain", {"deadline_seconds": 300})
+            await asyncio.to_thread(server.until, lambda report: report["state"] == "draining" and report["load"]["active_streams"] == 1)
+            server.posts.clear()
+
+    asyncio.run(streaming())
+    assert server.until(lambda report: report["state"] == "drained")["load"]["active_streams"] == 0
 
 
 def test_metrics_of_its_own_are_sent_together(server: FakeServer, servicing: Servicing) -> None:

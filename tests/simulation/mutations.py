@@ -11,7 +11,7 @@ from datetime import timedelta
 from typing import Any
 from unittest.mock import patch
 
-from agent_servicing.core import arrive, begin, conduct, decide, draft, guards, intake, interpret, keep, retreat, routing, traffic
+from agent_servicing.core import arrive, begin, conduct, decide, draft, goodbye, guards, intake, interpret, keep, retreat, routing, traffic
 from agent_servicing.core.model import Instance
 from agent_servicing.core.status import DeploymentStatus, InstanceStatus
 from agent_servicing.reconcile import observe, pulse
@@ -139,6 +139,11 @@ MUTATIONS: Mapping[str, Mutation] = {
     "a rollback waits for an upgrade": _bug(guards, "_overtaken", _always(False), "a_rollback_begins_soon"),
     "a retreat forgets the conversations": _bug(interpret, "_aim", _aim_without_conversations, "what_was_taken_back_answers_nobody"),
     "stopped before it drains": _bug(keep, "_routed", _always(False), "nothing_in_service_is_stopped", "what_is_busy_is_let_finish"),
+    "streams get the time of requests": _bug(
+        keep, "_budget_seconds", lambda d, i: d.manifest(i.version).drain.timeout_seconds, "what_is_busy_is_let_finish"
+    ),
+    "a rollback does not take the goodbye back": _bug(goodbye, "_serves", _always(False), "who_serves_does_not_think_that_it_leaves"),
+    "a word that was lost is not said again": _bug(goodbye, "_ENDING", (), "who_serves_does_not_think_that_it_leaves"),
     "no guards while paused": _bug(
         conduct,
         "_GUARDED",

@@ -52,6 +52,22 @@ def test_every_reading_command_prints_for_people_and_for_programs(world: World, 
         assert isinstance(json.loads(found.stdout), dict)
 
 
+def test_status_says_what_is_still_open_on_an_old_version_and_marks_what_nobody_knows(world: World) -> None:
+    old = {
+        "generation": 7, "version": "1.2.5", "role": "other", "phase": "draining", "instances": 3, "conversations": 12, "in_flight": 4,
+        "active_streams": None, "conversation_seconds_left": 0.0, "stream_seconds_left": 90.0, "warm_until": None,
+    }  # fmt: skip
+    world.server.on("GET", "agents", {"agents": [agent()]})
+    world.server.on("GET", f"agents/WowMemory/upgrades/{ID}", deployment())
+    world.server.on("GET", "agents/WowMemory", agent())
+    world.server.on("GET", "agents/WowMemory/upgrades", {"upgrades": [deployment()]})
+    world.server.on("GET", "agents/WowMemory/generations", {"generations": [old]})
+    for what in ("WowMemory", ID):
+        row = next(line for line in world.run("status", what).stdout.splitlines() if "draining" in line)
+        assert row.split() == ["g7", "1.2.5", "draining", "3", "12", "4", "?", "streams", "1", "min", "30", "s"]
+    assert json.loads(world.run("status", "WowMemory", "--json").stdout)["work"] == [old]
+
+
 def test_an_agent_is_shown_with_what_its_instances_are_busy_with_and_how_long_one_that_leaves_may_go_on(world: World) -> None:
     busy = {"instance": "g1-1-0", "status": "ready", "in_flight": 3, "active_streams": 1, "open_conversations": None}
     leaving = {"instance": "g1-2-0", "status": "draining", "in_flight": 1, "active_streams": 1, "drain_seconds_left": 240.0}

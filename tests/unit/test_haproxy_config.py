@@ -104,13 +104,13 @@ def test_a_plan_is_read_back_from_its_rows() -> None:
 
 def test_rows_say_where_pins_lead() -> None:
     plan = place(BOOK, agent(route(1, "a"), route(2, "b"), stable=2, redirects={1: 2, 9: 5}), {}).agents["Wow"]
-    assert encode(plan)[PINS] == {"00.1": "s00g1:6:2", "00.1>": "2", "00.2": "s00g1:6:2", "00.9>": "5"}
+    assert encode(plan)[PINS] == {"00.2": "s00g1:6:2", "00.1>": "2", "00.3": "s00g1:6:2", "00.9>": "5"}
     assert encode(plan)[AGENTS]["Wow"].startswith("0|s00g1:6:2||")
 
 
 def test_a_ring_of_redirects_comes_to_an_end() -> None:
     plan = place(BOOK, agent(route(1, "a"), route(2, "b"), stable=2, redirects={1: 2, 2: 1}), {}).agents["Wow"]
-    assert set(encode(plan)[PINS]) == {"00.1", "00.2", "00.1>", "00.2>"}
+    assert set(encode(plan)[PINS]) == {"00.2", "00.3", "00.1>", "00.2>"}
 
 
 def test_an_instance_keeps_its_server_and_a_busy_server_is_left_alone() -> None:
@@ -264,3 +264,8 @@ def test_a_state_file_from_before_there_were_limits_is_read(tmp_path: Path) -> N
 def test_no_manifest_can_give_a_stream_more_time_than_a_worker_from_before_a_reload_has() -> None:
     assert haproxy_config.HARD_STOP_SECONDS >= SECONDS_MAX
     assert f"  hard-stop-after {haproxy_config.HARD_STOP_SECONDS}s" in render(SMALL, {}).splitlines()
+
+
+def test_nothing_in_the_configuration_ends_the_streams_of_a_server_that_drains_or_fails_a_check() -> None:
+    text = render(SMALL, {})
+    assert not [word for word in ("shutdown-sessions", "shutdown-backup-sessions", "mworker-max-reloads") if word in text]

@@ -16,6 +16,7 @@ from typing import Any
 
 from servicing_sdk.documents import Document, NoDocument, parse
 from servicing_sdk.kept import Kept
+from servicing_sdk.schema import over
 
 CONVERSATIONS_MAX = 10_000
 """Conversations whose values are held; the longest unused ones begin anew."""
@@ -54,10 +55,10 @@ class InUse:
 
 
 class Configs:
-    """`model` is a pydantic model, or None: the agent's code then sees a plain dictionary."""
+    """`model` is a pydantic model, or None: the agent's code then sees a plain dictionary over the `defaults`."""
 
-    def __init__(self, *, model: Any, kept: Kept) -> None:
-        self._model, self._kept = model, kept
+    def __init__(self, *, model: Any, kept: Kept, defaults: Mapping[str, Any] | None = None) -> None:
+        self._model, self._kept, self._defaults = model, kept, defaults or {}
         self._lock, self._pins_lock = threading.RLock(), threading.Lock()  # apart: requests go on while a change is being applied
         self._checks: list[Check] = []
         self._applies: list[Apply] = []
@@ -225,7 +226,7 @@ class Configs:
         return []
 
     def _seen(self, values: Mapping[str, Any]) -> Any:
-        return dict(values) if self._model is None else self._model.model_validate(dict(values))
+        return over(self._defaults, values) if self._model is None else self._model.model_validate(dict(values))
 
     def _pending(self, document: Document) -> dict[str, str]:
         return {key: scope for key, scope in document.apply.items() if self._waits(document, key, scope)}

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from os import PathLike
 from typing import Any
 
 from servicing_sdk.answers import ANSWER
@@ -13,6 +14,7 @@ from servicing_sdk.asgi import App, Middleware
 from servicing_sdk.configs import Apply, Check, Configs
 from servicing_sdk.kept import Kept
 from servicing_sdk.link import Link, Pace
+from servicing_sdk.schema import defaults_of
 from servicing_sdk.state import StateHooks
 from servicing_sdk.surroundings import Surroundings
 from servicing_sdk.work import Stream, Work
@@ -31,7 +33,8 @@ class Conversation:
 
 
 class Servicing:
-    """`config_model`: a pydantic model whose defaults hold where nothing else is said; without one the configuration is a dictionary.
+    """`config_model`: a pydantic model whose defaults hold where nothing else is said; without one the configuration is a dictionary, whose
+    defaults come from `schema`, a file with the JSON Schema. One of the two at most, else ValueError.
 
     `conversation_header` tells conversations apart; `state_writes` and `state_reads` repeat the manifest's `[state]`.
     """
@@ -40,19 +43,22 @@ class Servicing:
         self,
         config_model: Any = None,
         *,
+        schema: str | PathLike[str] | None = None,
         conversation_header: str = "X-Conversation-Id",
         state_writes: int | None = None,
         state_reads: Iterable[int] = (),
         around: Surroundings | None = None,
         pace: Pace | None = None,
     ) -> None:
+        if config_model is not None and schema is not None:
+            raise ValueError("give either config_model or schema: two sources of defaults would contradict each other")
         self.around = around or Surroundings.read()
         self.conversation_header = conversation_header
-        self.work = Work()
+        self.work = Work(on_idle=self._report_soon)
         self.state = StateHooks(writes=state_writes, reads=state_reads)
         self.flags: Mapping[str, Any] = {}
         self._kept = Kept(self.around.cache if self.around.connected else None, self.around.instance)
-        self.configs = Configs(model=config_model, kept=self._kept)
+        self.configs = Configs(model=config_model, defaults=defaults_of(schema) if schema is not None else {}, kept=self._kept)
         self.configs.start(self.around.revision, self._given())
         self._link: Link | None = None
         self._pace = pace or Pace()
@@ -183,8 +189,7 @@ class Servicing:
             self.work.resume()
         else:
             self.work.drain(deadline_seconds)
-        if self._link is not None:
-            self._link.report_soon()
+        self._report_soon()
 
     def mount(self, app: Any) -> Any:
         """Put the SDK in front of an application. FastAPI and Starlette are changed in place; a plain ASGI application comes back wrapped."""
@@ -232,6 +237,9 @@ class Servicing:
 
     def _now(self, state: Any, reason: str) -> None:
         self.work.state, self.work.reason = state, reason
+        self._report_soon()
+
+    def _report_soon(self) -> None:
         if self._link is not None:
             self._link.report_soon()
 

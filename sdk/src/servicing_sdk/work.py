@@ -13,13 +13,14 @@ GOODBYE = b"event: servicing-reconnect\nretry: 500\ndata: {}\n\n"
 GOING_AWAY = 1012
 """The WebSocket's own code for a service that restarts."""
 
-State = Literal["starting", "ready", "busy", "draining", "unavailable"]
+State = Literal["starting", "ready", "busy", "draining", "drained", "unavailable"]
 
 
 class Work:
-    """`drain` may be called from any thread."""
+    """`drain` may be called from any thread. `on_idle` is called, by whoever was the last, when a drain has nothing left to wait for."""
 
-    def __init__(self) -> None:
+    def __init__(self, on_idle: Callable[[], None] = lambda: None) -> None:
+        self._on_idle = on_idle
         self._lock = threading.Lock()
         self._requests = self._streams = 0
         self._open: dict[str, int] = {}
@@ -43,7 +44,9 @@ class Work:
             return {"active_requests": self._requests, "active_streams": self._streams, "open_conversations": len(self._open)}
 
     def report(self) -> dict[str, Any]:
-        return {"state": "draining" if self.draining else self.state, "load": self.load()}
+        load = self.load()
+        leaving: State = "draining" if load["active_requests"] or load["active_streams"] else "drained"
+        return {"state": leaving if self.draining else self.state, "load": load}
 
     def drain(self, deadline_seconds: float) -> None:
         with self._lock:
@@ -105,6 +108,9 @@ class Work:
         finally:
             with self._lock:
                 setattr(self, name, getattr(self, name) - 1)
+                idle = self.draining and not self._requests and not self._streams
+            if idle:
+                self._on_idle()
 
 
 class Stream:

@@ -1,7 +1,8 @@
 """Talks to running instances over HTTP and TCP. The engine asks for one health check of an instance and gets a `Probe`, never an exception."""
 
+import json
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 import anyio
 import httpx
@@ -18,6 +19,11 @@ MAX_CONNECTIONS = 256
 
 DETAIL_CHARS = 300
 """Longest explanation kept of a failed check."""
+
+READY_PATH: Final = "/.well-known/servicing/ready"
+"""Where agents with the SDK say whether they are ready for more, which while they drain they are not."""
+
+READY_BYTES_MAX: Final = 4096
 
 
 class HttpAgentClient:
@@ -64,13 +70,29 @@ class HttpAgentClient:
         return ""
 
     async def _get(self, process: Process, path: str) -> str:
-        """What is wrong with the answer, empty when nothing is. Its body is not read."""
+        """What is wrong with the answer, empty when nothing is. Its body is not read, but for the one word that needs it."""
         url = httpx.URL(scheme="http", host=process.host, port=process.port, raw_path=_absolute(path).encode())
         async with self._client.stream("GET", url) as response:
             if response.is_success:
                 return ""
+            if path == READY_PATH and response.status_code == 503 and await _drains(response):
+                return ""
             note = " (redirects are not followed)" if response.is_redirect else ""
             return f"GET {path} answered {response.status_code}{note}"
+
+
+async def _drains(response: httpx.Response) -> bool:
+    """Whether it is not ready because it was told to come to an end: that is no failure, it still serves what it has."""
+    body = b""
+    async for piece in response.aiter_raw():
+        body += piece
+        if len(body) > READY_BYTES_MAX:
+            return False
+    try:
+        said = json.loads(body)
+    except ValueError:
+        return False
+    return isinstance(said, dict) and said.get("state") in ("draining", "drained")
 
 
 def _absolute(path: str) -> str:

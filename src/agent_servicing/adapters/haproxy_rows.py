@@ -5,7 +5,7 @@ agents.map   WowMemory -> 2500|s00g0:34:12|s00g1:36:13|header:X-Conversation-Id|
              the order of the generations, share, rate limit, request timeout in ms. A target is backend:counter id:generation; a rate
              limit is microseconds per request:how far ahead requests may be:requests per second. What every request needs comes first.
 hosts.map    wowmemory. -> WowMemory
-pins.map     00.12 -> s00g0:34:12           where conversations of a generation go
+pins.map     00.17 -> s00g0:34:12           where conversations of a generation go, by its tally, which no other generation of any agent has
              00.12> -> 13                   the redirect that asked for it, which only `decode` reads
 labels.map   s00g0 -> 12|1.2.5|17|1:0:0     generation, version, tally, servers with the counts at which their instance began
              s00g0i1 -> WowMemory@1.2.5/g12-1-0
@@ -224,9 +224,10 @@ def _number(target: str) -> int | None:
 
 def _pins(plan: Plan, slot: str) -> dict[str, str]:
     redirects = plan.routing.redirects
+    tallies = {**plan.tallies, **{n: place.tally for n, place in plan.places.items()}}
     targets = {n: _target(plan, _follow(n, redirects)) for n in sorted({*plan.places, *redirects})}
     # No row where a redirect leads nowhere: such a pin is forgotten.
-    rows = {f"{slot}.{n}": target for n, target in targets.items() if target}
+    rows = {f"{slot}.{tallies[n]}": target for n, target in targets.items() if target and n in tallies}
     return rows | {f"{slot}.{source}>": str(target) for source, target in redirects.items()}
 
 

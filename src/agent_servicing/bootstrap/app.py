@@ -7,6 +7,7 @@ from typing import Protocol
 
 import anyio
 import structlog
+from anyio import to_thread
 from fastapi import FastAPI
 
 from agent_servicing.adapters.agent_http import HttpAgentClient
@@ -18,6 +19,8 @@ from agent_servicing.adapters.state.snapshots import FolderSnapshots
 from agent_servicing.adapters.system import RandomIds, SystemClock
 from agent_servicing.adapters.vault import Vault
 from agent_servicing.adapters.verification.verifier import ProcessVerifier
+from agent_servicing.bootstrap.backup import copy_before_migrating
+from agent_servicing.bootstrap.kept import KeptFiles
 from agent_servicing.core.errors import PermanentError, ServicingError, TemporaryError, Unavailable
 from agent_servicing.core.limits import Limits
 from agent_servicing.ports import (
@@ -43,7 +46,7 @@ from agent_servicing.reconcile.supervisor import Supervisor
 from agent_servicing.services.all import Services, build_services
 from agent_servicing.services.redaction import Redactor
 from agent_servicing.services.secrets import Secrets
-from agent_servicing.settings import Settings
+from agent_servicing.settings import Settings, database_url
 from agent_servicing.store.database import Database
 from agent_servicing.store.ownership import Ownership, sole_server
 from agent_servicing.store.reports import SqlReports
@@ -55,6 +58,9 @@ log = structlog.get_logger(__name__)
 
 SAMPLE_SECONDS = 5.0
 """Between readings of every agent's counters for the metrics view."""
+
+NOTIFY_SECONDS = 1.0
+"""Between looks at what people are to be told of."""
 
 ENGINE_SILENCE_SECONDS = 15.0
 """An engine that has not looped for so long is not alive; a loop never takes longer than a second."""
@@ -83,6 +89,8 @@ class App:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self.supervisor.run)
             tasks.start_soon(self._sample)
+            tasks.start_soon(self._tell)
+            tasks.start_soon(self.services.backups.run)
             if self.settings.version_refresh_seconds > 0:
                 tasks.start_soon(self._refresh)
 
@@ -92,6 +100,14 @@ class App:
             with suppress(TemporaryError):  # a database that is away is reported by the engine
                 await self.services.fleet.sample()
             await self.clock.sleep(SAMPLE_SECONDS)
+
+    async def _tell(self) -> None:
+        while True:
+            with suppress(
+                ServicingError, TemporaryError
+            ):  # a database that is away is reported by the engine; the log is read on from here
+                await self.services.notifications.follow()
+            await self.clock.sleep(NOTIFY_SECONDS)
 
     async def _refresh(self) -> None:
         while True:
@@ -117,6 +133,7 @@ async def open_app(settings: Settings, *, api_url: str, redactor: Redactor | Non
         clock, ids = SystemClock(), RandomIds()
         # Before the schema is touched: another server may be working with the one there is.
         ownership = await stack.enter_async_context(sole_server(database_url(settings)))
+        await to_thread.run_sync(copy_before_migrating, settings)
         database = await stack.enter_async_context(Database.open(database_url(settings)))
         # The data plane before the runtime: instances that are started must have somewhere to be reached.
         router = await stack.enter_async_context(load_driver("router", "haproxy").open(settings, clock))  # type: ignore[attr-defined]
@@ -139,9 +156,8 @@ async def open_app(settings: Settings, *, api_url: str, redactor: Redactor | Non
         if settings.database_url is None or ownership is not None:
             await store.drop_leases()
         drivers = {"database": database, "clock": clock, "ids": ids, "bus": bus, "runtime": runtime, "metrics": metrics, "sources": sources}
-        services = build_services(
-            **drivers, settings=settings, secrets=secrets, redactor=redactor, configs=channel, snapshots=snapshots, asides=epochs
-        )
+        reading = {"router": router, "configs": channel, "snapshots": snapshots, "asides": epochs, "kept": KeptFiles(settings)}
+        services = build_services(**drivers, settings=settings, secrets=secrets, redactor=redactor, **reading)
         await secrets.load()
         engine = _engine(
             settings,
@@ -263,10 +279,6 @@ def _engine(
 def open_sources(settings: Settings) -> dict[str, VersionSource]:
     """Every installed version source by its kind."""
     return {kind: load_driver("source", kind)(settings.data_dir) for kind in installed_drivers("source")}
-
-
-def database_url(settings: Settings) -> str:
-    return settings.database_url or f"sqlite:///{(settings.data_dir / 'servicing.db').resolve()}"
 
 
 def _bus(settings: Settings) -> AbstractAsyncContextManager[EventBus]:

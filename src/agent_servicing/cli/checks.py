@@ -1,7 +1,6 @@
 """What `servicing doctor` looks at, one function per subject. Each answers with findings and never raises: an impossible look is a finding."""
 
 import os
-import resource
 import shutil
 import socket
 import subprocess
@@ -13,6 +12,7 @@ from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Final, Literal
 
+from agent_servicing.adapters.runtime import cgroups, limits
 from agent_servicing.cli.client import Api, Json
 from agent_servicing.core.errors import PermanentError
 
@@ -74,10 +74,15 @@ def haproxy_lua(binary: str | None) -> Iterator[Finding]:
         yield Finding(subject="haproxy", level="fail", detail=f"{path} was built without Lua", fix=fix)
 
 
-def limits() -> Finding:
+def limitable(data_dir: Path) -> Finding:
     """What of a running instance the process runtime can limit here."""
-    if hasattr(resource, "prlimit"):
-        return Finding(subject="limits", level="ok", detail="memory of running instances can be limited, a part of a processor cannot")
+    if limits.HAS_PRLIMIT:
+        groups = cgroups.find(data_dir.resolve())
+        if isinstance(groups, cgroups.ControlGroups):
+            return Finding(
+                subject="limits", level="ok", detail=f"memory and processors of running instances can be limited ({groups.parent})"
+            )
+        return Finding(subject="limits", level="ok", detail=f"memory of running instances can be limited, processors cannot: {groups}")
     fix = "Fine unless you want servicing.resources: that takes Linux."
     return Finding(subject="limits", level="warn", detail="running instances cannot be limited on this system", fix=fix)
 

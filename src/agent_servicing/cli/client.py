@@ -27,6 +27,9 @@ TIMEOUT_SECONDS: Final = 30.0
 _SLOW: Final = {f"{PREFIX}/audit/verify": 900.0}
 """Answers that take longer: the whole history is read for one, which takes some 20 s for each million entries."""
 
+BACKUP_SECONDS: Final = 900.0
+"""For the first byte of a backup: it is gathered and read back before."""
+
 ATTEMPTS: Final = 3
 PAUSES_SECONDS: Final = (0.3, 1.0)
 MAX_RETRY_AFTER_SECONDS: Final = 5.0
@@ -86,6 +89,9 @@ class Api:
 
     def instances(self, agent: str) -> list[Json]:
         return _list(self.get(_path("agents", agent, "instances")), "instances")
+
+    def generations(self, agent: str) -> list[Json]:
+        return _list(self.get(_path("agents", agent, "generations")), "generations")
 
     def logs(self, agent: str, *, instance: str | None, lines: int) -> list[Json]:
         """The last lines as `{"instance", "line"}`, oldest first."""
@@ -239,6 +245,20 @@ class Api:
 
     def remove_secret(self, name: str) -> Json:
         return self.send("DELETE", _path("secrets", name))
+
+    def backup(self, body: Json) -> Iterator[bytes]:
+        """The file, in pieces; the first comes when the server has it complete."""
+        import httpx  # noqa: PLC0415
+
+        patient = httpx.Timeout(TIMEOUT_SECONDS, read=BACKUP_SECONDS)
+        try:
+            with self._http.stream("POST", _path("backup"), json=body, timeout=patient) as answer:
+                if not answer.is_success:
+                    answer.read()
+                    _parsed(answer)
+                yield from answer.iter_raw()
+        except httpx.TransportError as e:
+            raise Unavailable(f"The connection to {self.target.url} broke: {str(e) or type(e).__name__}.") from e
 
     def ready(self) -> tuple[bool, str, str | None]:
         """Whether the server says it is ready, its words, and its `Date` header."""

@@ -49,7 +49,7 @@ def examine(session: Session) -> Iterator[Finding]:
         settings = None
     yield checks.haproxy(settings.haproxy if settings else None)
     yield from checks.haproxy_lua(settings.haproxy if settings else None)
-    yield checks.limits()
+    yield checks.limitable(directory)
     yield checks.tool("git", level="fail", needed_for="versions from git repositories")
     yield checks.tool("uv", level="fail", needed_for="installing versions of Python agents")
     reach, server_date = _server(session)

@@ -24,7 +24,17 @@ PATIENCE_SECONDS: Final = 300.0
 """How long a server may be away before we give up; the promise to recover is 60 s."""
 
 
-REMARKS: Final = frozenset({"instance_unhealthy", "instance_ready", "instance_stopped", "crash_loop"})
+REMARKS: Final = frozenset(
+    {
+        "instance_unhealthy",
+        "instance_ready",
+        "instance_stopped",
+        "crash_loop",
+        "generation_draining",
+        "generation_warm",
+        "generation_resumed",
+    }
+)
 """Events that change nothing in the deployment's view but belong into its story."""
 
 

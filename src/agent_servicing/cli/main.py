@@ -12,6 +12,7 @@ from agent_servicing.cli import (
     agents,
     analysis,
     audit,
+    backups,
     config,
     deployments,
     doctor,
@@ -110,6 +111,7 @@ def _build() -> typer.Typer:
     made = _typer(epilog=EXAMPLES, no_args_is_help=True)
     made.callback()(_root)
     _add(made, RUN, {"serve": server.serve, "stop": server.stop, "demo": server.demo, "open": server.open_page, "doctor": doctor.doctor})
+    _add(made, RUN, {"backup": backups.backup, "restore": backups.restore})
     made.add_typer(_group(_agent, AGENT), name="agent", rich_help_panel=LOOK)
     _add(made, LOOK, {"status": status.status, "logs": logs.logs, "versions": versions.versions, "changes": versions.changes})
     _add(made, ACT, {"upgrade": upgrade.upgrade, "rollback": deployments.rollback, "pause": deployments.pause})

@@ -10,6 +10,7 @@ from agent_servicing.cli.client import Json
 from agent_servicing.cli.completion import complete_agents
 from agent_servicing.cli.deployments import find
 from agent_servicing.cli.exits import ExitCode, Usage
+from agent_servicing.cli.generations import generations_table
 from agent_servicing.cli.output import clean, facts, table
 from agent_servicing.cli.progress import headline, is_terminal, summary
 from agent_servicing.cli.session import Session
@@ -101,9 +102,11 @@ def _agent(session: Session, agent: str) -> Shown:
         (d.get("upgrade_id"), headline(d).removeprefix(agent).strip(), d.get("status"), local(d.get("started_at")), d.get("reason"))
         for d in recent
     ]
-    return {**view, "upgrades": recent}, (
+    generations = _generations(session, agent)
+    return {**view, "upgrades": recent, "work": generations}, (
         lambda: facts(agent_facts(view)),
         lambda: "",
+        *((lambda: generations_table(generations), lambda: "") if generations else ()),
         lambda: table(("deployment", "versions", "status", "started", "reason"), rows),
     )
 
@@ -127,6 +130,14 @@ def _under_way(session: Session, agent: str) -> Json | None:
     return next((d for d in session.api.deployments(agent, DEPLOYMENTS_SHOWN) if not is_terminal(d)), None)
 
 
+def _generations(session: Session, agent: str) -> list[Json]:
+    """None of an agent that is gone, whose deployments can still be asked for."""
+    try:
+        return session.api.generations(agent)
+    except NotFound:
+        return []
+
+
 def _one_deployment(session: Session, view: Json, *, watch: bool) -> None:
     if watch:
         follow(session, view)
@@ -136,5 +147,9 @@ def _one_deployment(session: Session, view: Json, *, watch: bool) -> None:
     from agent_servicing.cli.live_view import Frame, draw  # noqa: PLC0415  brings rich
 
     session.out.console().print(draw(Frame(view=view, now=session.surroundings.clock.now())))
+    generations = _generations(session, str(view.get("agent_id")))
+    if generations and (not is_terminal(view) or any(each.get("phase") == "draining" for each in generations)):
+        session.out.line("")
+        session.out.console().print(generations_table(generations))
     if is_terminal(view):
         session.out.line(clean(summary(view)))

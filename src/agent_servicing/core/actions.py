@@ -2,8 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from agent_servicing.core.config.layers import ConfigDocument
+from agent_servicing.core.model import Process
 from agent_servicing.core.resources import Resources
 from agent_servicing.core.routing import Routing
 
@@ -167,11 +169,23 @@ class AbortConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Goodbye:
+    """What an instance is told: in how many seconds its streams are to end, and why: its version was `replaced`, or it is itself `ending`."""
+
+    seconds: float
+    reason: Literal["replaced", "ending"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AnnounceDrain:
-    """Tell these instances (by name) that they leave, and in how many seconds their streams are to end. Best effort."""
+    """Tell these instances (by name) that their streams are to end, or with None that they need not any more. Best effort.
+
+    `processes`: where they are.
+    """
 
     agent: str
-    deadlines: Mapping[str, float]
+    goodbyes: Mapping[str, Goodbye | None]
+    processes: Mapping[str, Process]
 
 
 Action = (

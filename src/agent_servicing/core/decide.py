@@ -2,8 +2,8 @@
 
 Called by `reconcile.kinds.agent` once for each observation. The order matters: first whether the clock was set back, then what
 happened (watch), then what operators want (intake), then the deployment, then the change of the configuration and who has missed it, then
-everything that follows from the state: processes (keep) and who of them is told to end (announce), traffic (route), and what processes
-may use (limit).
+everything that follows from the state: processes (keep), who of them is told to end (announce) and what that is to everybody else
+(tell_phases), traffic (route), and what processes may use (limit).
 """
 
 from agent_servicing.core.conduct import conduct
@@ -15,6 +15,7 @@ from agent_servicing.core.intake import intake
 from agent_servicing.core.keep import keep, limit
 from agent_servicing.core.limits import Limits
 from agent_servicing.core.model import Snapshot
+from agent_servicing.core.phases import tell_phases
 from agent_servicing.core.set_back import set_back
 from agent_servicing.core.traffic import route
 from agent_servicing.core.watch import watch
@@ -30,6 +31,7 @@ def decide(snapshot: Snapshot, limits: Limits) -> Decision:
     repair(draft)
     keep(draft)
     announce(draft)
+    tell_phases(draft)
     route(draft)
     limit(draft)
     return draft.decision()

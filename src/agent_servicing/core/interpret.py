@@ -348,7 +348,7 @@ def _send_off(draft: Draft, deployment: Deployment, generation: Generation) -> N
     if generation.created_at >= (deployment.started_at or draft.now):
         stop_generation(draft, generation.number)
     else:
-        draft.put(replace(generation, status=GenerationStatus.WARM))
+        draft.put(replace(generation, status=GenerationStatus.WARM, draining_since=draft.now))
 
 
 def _retired(draft: Draft, deployment: Deployment, record: StageRecord, stage: Retire) -> Progress:

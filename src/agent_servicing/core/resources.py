@@ -6,9 +6,12 @@ from typing import Final
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resources:
-    """In the words of a manifest's `[run] resources`. `memory_mb` (MiB) is for each of an instance's processes; None: not limited."""
+    """In the words of a manifest's `[run] resources`. `memory_mb` (MiB) is for each of an instance's processes, `cpu` (processors) for
+    all of them together; None: not limited.
+    """
 
     memory_mb: int | None = None
+    cpu: float | None = None
 
 
 UNLIMITED: Final = Resources()

@@ -10,6 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
+from agent_servicing.core.actions import Goodbye
 from agent_servicing.core.analysis import Tally
 from agent_servicing.core.config.layers import ConfigDocument
 from agent_servicing.core.config.report import ConfigReport
@@ -201,8 +202,11 @@ class ConfigChannel(Protocol):
         """Tell those that were asked that this document will not come."""
         ...
 
-    async def drain(self, target: ConfigTarget, *, deadline_seconds: float) -> None:
-        """Tell it that it leaves and by when its streams are to end, if there is a way to tell it. Never waits, never fails."""
+    async def drain(self, manifest: Manifest, process: Process, goodbye: Goodbye | None) -> None:
+        """Tell this instance by when its streams are to end, or with None that it serves on, if there is a way to tell it.
+
+        Never waits, never fails; telling it the same again at once is nothing.
+        """
         ...
 
     async def known(self, agent: str) -> Mapping[str, ConfigReport]:

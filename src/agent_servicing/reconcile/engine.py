@@ -38,7 +38,6 @@ from agent_servicing.core.actions import (
 )
 from agent_servicing.core.config.enforced import enforced
 from agent_servicing.core.config.layers import ConfigDocument, text_of
-from agent_servicing.core.config.wanted import wanted
 from agent_servicing.core.decide import decide
 from agent_servicing.core.draft import Decision
 from agent_servicing.core.errors import PermanentError, TemporaryError
@@ -278,14 +277,18 @@ class Engine:
     async def _tell(
         self, state: AgentState, action: PrepareConfig | CommitConfig | AbortConfig | AnnounceDrain, still_ours: Callable[[], None]
     ) -> None:
-        """What instances are told: of a configuration, or that they leave."""
+        """What running instances are told: of a configuration, or of their end."""
+        if isinstance(action, AnnounceDrain):
+            await self._announce(state, action)
+        else:
+            await self._configure(state, action, still_ours)
+
+    async def _configure(
+        self, state: AgentState, action: PrepareConfig | CommitConfig | AbortConfig, still_ours: Callable[[], None]
+    ) -> None:
         if self.channel is None:
             return
-        leaving = action.deadlines if isinstance(action, AnnounceDrain) else {}
-        named = (
-            wanted(state, [i for i in state.instances if i.instance in leaving]) if isinstance(action, AnnounceDrain) else action.documents
-        )
-        targets = config_targets(state, await self.runtime.observe(action.agent), named)
+        targets = config_targets(state, await self.runtime.observe(action.agent), action.documents)
         still_ours()
         match action:
             case PrepareConfig():
@@ -294,9 +297,15 @@ class Engine:
                 await self.channel.commit(targets, deadline_seconds=action.deadline_seconds)
             case AbortConfig():
                 await self.channel.abort(targets)
-            case AnnounceDrain():
-                for target in targets:
-                    await self.channel.drain(target, deadline_seconds=leaving[target.process.instance])
+
+    async def _announce(self, state: AgentState, action: AnnounceDrain) -> None:
+        """Also to instances that read their configuration only at their start: whoever is connected can hear."""
+        if self.channel is None:
+            return
+        for name, goodbye in action.goodbyes.items():
+            process = action.processes[name]
+            release = state.releases.get(process.version)
+            await self.channel.drain(release.manifest if release else state.agent.manifest, process, goodbye)
 
     async def _give_back(self, lease: Lease, seconds: float) -> None:
         try:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from agent_servicing.ports import Clock, EventBus, Ids, InstanceTokens, LimitsInstances, Metrics, Runtime, VersionSource
+from agent_servicing.ports import Clock, EventBus, Ids, InstanceTokens, LimitsInstances, Metrics, Router, Runtime, VersionSource
 from agent_servicing.ports.state import SetAsides, Snapshots
 from agent_servicing.services.access import Access
 from agent_servicing.services.agent_lock import AgentLock
@@ -11,11 +11,14 @@ from agent_servicing.services.agent_queue import AgentQueue
 from agent_servicing.services.agent_upgrade import AgentUpgrade
 from agent_servicing.services.analysis import Analysis
 from agent_servicing.services.audit_logger import AuditLogger
+from agent_servicing.services.backups import Backups
 from agent_servicing.services.config_hotpatch import ConfigHotpatch
 from agent_servicing.services.config_reader import ConfigReader, Known
 from agent_servicing.services.events import EventLog
 from agent_servicing.services.fleet import Fleet
+from agent_servicing.services.generations import Generations
 from agent_servicing.services.idempotency import Idempotency
+from agent_servicing.services.notifications import Notifications
 from agent_servicing.services.redaction import Redactor
 from agent_servicing.services.reports import AgentReports
 from agent_servicing.services.rollback import Rollback
@@ -25,14 +28,15 @@ from agent_servicing.services.secrets import Secrets
 from agent_servicing.services.states import AgentStates
 from agent_servicing.services.upcoming import Preview
 from agent_servicing.services.version_manager import VersionManager
-from agent_servicing.services.workload import Workload
 from agent_servicing.settings import Settings
+from agent_servicing.store.backup.build import Kept
 from agent_servicing.store.database import Database
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Services:
     fleet: Fleet
+    generations: Generations
     versions: VersionManager
     upgrades: AgentUpgrade
     rollbacks: Rollback
@@ -51,7 +55,8 @@ class Services:
     secrets: Secrets
     secret_delivery: SecretDelivery
     states: AgentStates
-    workload: Workload
+    notifications: Notifications
+    backups: Backups
 
 
 def build_services(
@@ -66,9 +71,11 @@ def build_services(
     sources: Mapping[str, VersionSource],
     secrets: Secrets,
     redactor: Redactor,
+    router: Router | None = None,
     configs: Known | None = None,
     snapshots: Snapshots | None = None,
     asides: SetAsides | None = None,
+    kept: Kept | None = None,
 ) -> Services:
     """Wire the services to one database and the drivers they read from. `redactor` is told every secret; the engine and the log use it too."""
     versions = VersionManager(database=database, clock=clock, ids=ids, bus=bus, settings=settings, sources=sources)
@@ -87,6 +94,7 @@ def build_services(
     )
     return Services(
         fleet=fleet,
+        generations=Generations(database=database, clock=clock, router=router, known=configs),
         versions=versions,
         upgrades=AgentUpgrade(database=database, clock=clock, ids=ids, bus=bus, settings=settings),
         rollbacks=Rollback(database=database, clock=clock, ids=ids, bus=bus, settings=settings, snapshots=snapshots, asides=asides),
@@ -109,7 +117,8 @@ def build_services(
         hotpatch=hotpatch,
         config=ConfigReader(database=database, clock=clock, hotpatch=hotpatch, known=configs, masker=redactor),
         secrets=secrets,
-        workload=Workload(metrics=metrics, clock=clock, known=configs),
+        notifications=Notifications(database=database, clock=clock, ids=ids, bus=bus, settings=settings),
+        backups=Backups(database=database, clock=clock, ids=ids, settings=settings, kept=kept),
         secret_delivery=SecretDelivery(database=database, secrets=secrets, hotpatch=hotpatch, fleet=fleet),
         states=AgentStates(database=database, clock=clock, ids=ids, settings=settings, snapshots=snapshots, asides=asides, runtime=runtime),
     )

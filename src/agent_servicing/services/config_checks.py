@@ -11,7 +11,7 @@ from typing import Final, NoReturn
 
 import jsonschema_rs
 
-from agent_servicing.core.config.enforced import BURST_SECONDS_MAX, enforced
+from agent_servicing.core.config.enforced import BURST_SECONDS_MAX, CPU_MIN, enforced
 from agent_servicing.core.config.layers import DEPTH_MAX, RESERVED, Values, is_secret, properties, secret_keys
 from agent_servicing.core.errors import FieldError, Invalid
 
@@ -51,7 +51,10 @@ RESERVED_SCHEMA: Final = json.dumps(
             "resources": {
                 "type": "object",
                 "additionalProperties": False,
-                "properties": {"memory_mb": {"type": "integer", "minimum": 16, "maximum": 16_777_216}},
+                "properties": {
+                    "memory_mb": {"type": "integer", "minimum": 16, "maximum": 16_777_216},
+                    "cpu": {"type": "number", "minimum": CPU_MIN, "maximum": 1024},
+                },
             },
             "request_timeout_seconds": {"type": "number", "minimum": 0.05, "maximum": 3600},
         },

@@ -118,7 +118,7 @@ def check_options(change: Change, limitable: frozenset[str]) -> None:
     reserved = change.updates.get(RESERVED)
     resources = reserved.get("resources") if isinstance(reserved, Mapping) else None
     impossible = sorted((RESOURCES & set(resources)) - limitable) if isinstance(resources, Mapping) else ()
-    message = "cannot be limited by the runtime of this server, with or without a restart"
+    message = "cannot be limited by the runtime of this server, with or without a restart; `servicing doctor` tells why"
     errors += [FieldError(path=f"{RESERVED}.resources.{name}", message=message) for name in impossible]
     whole = sorted(ROUTER & set(reserved)) if change.places and isinstance(reserved, Mapping) else ()
     errors += [FieldError(path=f"{RESERVED}.{name}", message="is enforced for all instances together, not for places") for name in whole]

@@ -1,7 +1,8 @@
 """What makes the database itself refuse to change or remove audit entries. Created by migration 0012.
 
 Whoever may drop triggers can get past them; the hash chain is what finds that. They keep a slip in our own code, a script and a careless
-console from doing it. The only way out is the archive's: it first moves `log_head.archived_entries` up to what it has written to a file.
+console from doing it. An empty log may be replaced, by a backup that is restored. The only other way out is the archive's: it first moves
+`log_head.archived_entries` up to what it has written to a file.
 """
 
 from typing import Final
@@ -11,6 +12,7 @@ REFUSAL: Final = "audit entries are append-only"
 _CHANGED: Final = "OLD.audit"
 _REMOVED: Final = "OLD.audit AND (OLD.entry IS NULL OR OLD.entry > (SELECT archived_entries FROM log_head))"
 _HEAD_BACK: Final = "NEW.last_seq < OLD.last_seq OR NEW.audit_entries < OLD.audit_entries OR NEW.archived_entries < OLD.archived_entries"
+_HEAD_USED: Final = "OLD.last_seq > 0"
 _HEAD_PAST: Final = "NEW.archived_entries > NEW.audit_entries"
 
 _SQLITE: Final = (
@@ -27,7 +29,7 @@ _SQLITE: Final = (
     BEGIN SELECT RAISE(ABORT, 'the log only grows'); END""",
     f"""CREATE TRIGGER log_head_forward BEFORE UPDATE ON log_head WHEN {_HEAD_BACK} OR {_HEAD_PAST}
     BEGIN SELECT RAISE(ABORT, 'the log only grows'); END""",
-    """CREATE TRIGGER log_head_kept BEFORE DELETE ON log_head
+    f"""CREATE TRIGGER log_head_kept BEFORE DELETE ON log_head WHEN {_HEAD_USED}
     BEGIN SELECT RAISE(ABORT, 'the log only grows'); END""",
 )
 
@@ -47,8 +49,12 @@ _POSTGRESQL: Final = (
     END $$""",
     f"""CREATE FUNCTION log_head_only_grows() RETURNS trigger LANGUAGE plpgsql AS $$
     BEGIN
-      IF TG_OP <> 'UPDATE' THEN
+      IF TG_OP = 'TRUNCATE' THEN
         RAISE EXCEPTION 'the log only grows';
+      ELSIF TG_OP = 'DELETE' AND {_HEAD_USED} THEN
+        RAISE EXCEPTION 'the log only grows';
+      ELSIF TG_OP = 'DELETE' THEN
+        RETURN OLD;
       ELSIF {_HEAD_BACK} OR {_HEAD_PAST} THEN
         RAISE EXCEPTION 'the log only grows';
       END IF;

@@ -57,7 +57,8 @@ class StorageUnavailable(Unavailable, TemporaryError):
 class Database:
     """Open with `Database.open(url)`; everything is closed at the end of the block."""
 
-    def __init__(self, engines: Engines) -> None:
+    def __init__(self, engines: Engines, url: str) -> None:
+        self.url = url
         self._writer, self._lazy_writer, self._reader = engines.writer, engines.lazy_writer, engines.reader
 
     @classmethod
@@ -78,7 +79,7 @@ class Database:
             with opening(target):
                 async with engines.migrator.begin() as connection:
                     await connection.run_sync(migrate)
-            yield cls(engines)
+            yield cls(engines, url)
         finally:
             with anyio.CancelScope(shield=True):
                 await engines.reader.dispose()

@@ -52,6 +52,8 @@ class UtcDateTime(TypeDecorator[datetime]):
 # SQLite numbers rows by itself only in columns that are called INTEGER.
 _Number = BigInteger().with_variant(Integer(), "sqlite")
 _Name = String(200)
+Number, Name = _Number, _Name
+"""For the tables that stand in a file of their own."""
 
 metadata = MetaData()
 

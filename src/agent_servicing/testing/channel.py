@@ -4,9 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from agent_servicing.core.actions import Goodbye
 from agent_servicing.core.config.layers import ConfigDocument, text_of
 from agent_servicing.core.config.report import Attempt, Attempted, ConfigReport, Level, Load, Problem
 from agent_servicing.core.errors import TemporaryError
+from agent_servicing.core.manifest import Manifest
+from agent_servicing.core.model import Process
 from agent_servicing.ports import Clock, ConfigTarget
 
 
@@ -39,6 +42,10 @@ class MemoryChannel:
     states: dict[str, str] = field(default_factory=dict)
     drained: dict[str, float] = field(default_factory=dict)
     """Who was told that it leaves, with the seconds until its streams are to end."""
+    resumed: list[str] = field(default_factory=list)
+    """Who was told that it serves on."""
+    listens: bool = False
+    """Instances say that they drain once they were told, as the SDK does."""
     _due: list[tuple[datetime, ConfigTarget, bool]] = field(default_factory=list)
 
     async def render(self, agent: str, document: ConfigDocument) -> str:  # noqa: ARG002 (the port's)
@@ -61,8 +68,15 @@ class MemoryChannel:
         for target in targets:
             self.prepared.pop(target.process.instance, None)
 
-    async def drain(self, target: ConfigTarget, *, deadline_seconds: float) -> None:
-        self.drained[target.process.instance] = deadline_seconds
+    async def drain(self, manifest: Manifest, process: Process, goodbye: Goodbye | None) -> None:  # noqa: ARG002 (the port's)
+        name = process.instance
+        if goodbye is None:
+            self.resumed.append(name)
+            self.drained.pop(name, None)
+        else:
+            self.drained[name] = goodbye.seconds
+        if self.listens:
+            self.states[name] = "ready" if goodbye is None else "draining"
 
     async def known(self, agent: str) -> Mapping[str, ConfigReport]:  # noqa: ARG002
         return {name: self._report(name) for name in self.applied}

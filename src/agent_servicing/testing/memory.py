@@ -267,6 +267,7 @@ class MemoryRouter:
 
     routings: dict[str, Routing] = field(default_factory=dict)
     in_flight: dict[str, int] = field(default_factory=dict)
+    pinned: dict[int, int] | None = None
     reachable: bool = True
     history: list[Routing] = field(default_factory=list)
 
@@ -277,6 +278,10 @@ class MemoryRouter:
     async def observe_all(self) -> Mapping[str, Routing]:
         self._check()
         return dict(self.routings)
+
+    async def conversations(self, agent: str) -> Mapping[int, int] | None:  # noqa: ARG002 (the port's)
+        self._check()
+        return self.pinned
 
     async def apply(self, routing: Routing) -> None:
         self._check()

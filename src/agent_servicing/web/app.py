@@ -24,10 +24,12 @@ from agent_servicing.web.routes import (
     agents,
     analysis,
     audit,
+    backups,
     config,
     flags,
     health,
     link,
+    notifications,
     queue,
     reports,
     schedule,
@@ -95,7 +97,23 @@ def create_app(
     add_problem_handlers(app)
     api = APIRouter(prefix=PREFIX)
     # The link first: routes are tried one after the other, and its are asked for far more often than all others together.
-    for module in (link, agents, versions, upgrades, analysis, config, queue, schedule, reports, secrets, states, audit, access):
+    for module in (
+        link,
+        agents,
+        versions,
+        upgrades,
+        analysis,
+        config,
+        queue,
+        schedule,
+        reports,
+        secrets,
+        states,
+        audit,
+        access,
+        notifications,
+        backups,
+    ):
         api.include_router(module.router)
     for router in (api, flags.router, health.router, pages.router, live.router):
         app.include_router(router)

@@ -28,7 +28,12 @@ NOT_KEPT: Final = frozenset({400, 401, 403, 408, 413, 415, 422, 429})
 
 def keep_secret(request: Request) -> None:
     """Called by a route whose answer holds a secret: a repetition then gets 409 instead, because secrets are not kept."""
-    request.state.secret_answer = True
+    request.state.answer_not_kept = "held a secret that is shown once"
+
+
+def keep_file(request: Request) -> None:
+    """Called by a route whose answer is a whole file, which is not kept either."""
+    request.state.answer_not_kept = "was a file"
 
 
 class IdempotencyMiddleware:
@@ -101,7 +106,8 @@ class _Recorder:
                 self._status = message["status"]
                 MutableHeaders(scope=message)[REPLAYED] = "false"
             elif message["type"] == "http.response.body":
-                self._parts.append(message.get("body", b""))
+                if self._not_kept is None:
+                    self._parts.append(message.get("body", b""))
                 if not message.get("more_body", False):
                     # Kept before the last byte goes out: whoever has the answer can rely on its repetition.
                     await self._conclude()
@@ -115,13 +121,18 @@ class _Recorder:
                 await self._store.forget(key=self._key, principal=self._principal)
             raise
 
+    @property
+    def _not_kept(self) -> str | None:
+        found: str | None = getattr(self._request.state, "answer_not_kept", None)
+        return found
+
     async def _conclude(self) -> None:
         if self._status >= 500 or self._status in NOT_KEPT:
             await self._store.forget(key=self._key, principal=self._principal)
             return
         status, body = self._status, b"".join(self._parts)
-        if getattr(self._request.state, "secret_answer", False):
-            detail = "A request with this Idempotency-Key was already carried out; its answer held a secret that is shown once."
+        if self._not_kept is not None:
+            detail = f"A request with this Idempotency-Key was already carried out; its answer {self._not_kept}."
             refusal = problem_response(self._request, 409, "answer_not_kept", detail)
             status, body = 409, bytes(refusal.body)
         await self._store.finish(key=self._key, principal=self._principal, status=status, body=body)

@@ -30,6 +30,7 @@ TAGS: Final = [
     {"name": "Secrets", "description": "Values that go in and never come out: passwords, keys, tokens of agents"},
     {"name": "Audit", "description": "Who did what, when, why, with what outcome"},
     {"name": "Access", "description": "Tokens and roles: viewer reads, operator acts, admin manages access and removes agents"},
+    {"name": "Backup", "description": "The server's own data as one file"},
     {"name": "Health", "description": "For machines that watch the server"},
 ]
 

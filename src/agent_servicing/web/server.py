@@ -28,6 +28,7 @@ def uvicorn_config(app: FastAPI, *, host: str, port: int) -> uvicorn.Config:
         app,
         host=host,
         port=port,
+        http="h11",  # the one that limits the size of headers; chosen here so that no other package on the machine changes it
         lifespan="off",
         log_config=None,
         access_log=False,

@@ -16,8 +16,11 @@ from agent_servicing.adapters.config.files import Files
 from agent_servicing.adapters.config.hub import Hub
 from agent_servicing.adapters.config.rendering import TEXT_KEPT_SECONDS, Renderer
 from agent_servicing.adapters.config.well_known import WellKnown
+from agent_servicing.core.actions import Goodbye
 from agent_servicing.core.config.layers import ConfigDocument
 from agent_servicing.core.config.report import ConfigReport
+from agent_servicing.core.manifest import Manifest
+from agent_servicing.core.model import Process
 from agent_servicing.ports import Clock, ConfigTarget, ConfiguresInstances, Secrets
 
 CONNECT_SECONDS: Final = 2.0
@@ -91,10 +94,9 @@ class InstanceChannel:
             self.link.withdraw(target.agent, target.process.instance)
             self._direct.withdraw(target)
 
-    async def drain(self, target: ConfigTarget, *, deadline_seconds: float) -> None:
-        agent, instance = target.agent, target.process.instance
-        if not self.link.drain(agent, instance, deadline_seconds=deadline_seconds):
-            self._direct.drain(target, deadline_seconds=deadline_seconds)
+    async def drain(self, manifest: Manifest, process: Process, goodbye: Goodbye | None) -> None:
+        if not self.link.drain(manifest.agent, process.instance, goodbye):
+            self._direct.drain(manifest, process, goodbye)
 
     async def answered(self) -> Collection[str]:
         return await self._awaited.answered()

@@ -3,7 +3,7 @@ on in the background, one per instance, and its outcome is a report.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import anyio
@@ -15,9 +15,13 @@ from agent_servicing.adapters.config.files import Files
 from agent_servicing.adapters.config.outcome import Outcome, failed
 from agent_servicing.adapters.config.rendering import Rendered, Renderer, cleaned
 from agent_servicing.adapters.config.reports import checked, report_of
+from agent_servicing.adapters.config.told import Told
 from agent_servicing.adapters.config.well_known import Phase, WellKnown
+from agent_servicing.core.actions import Goodbye
 from agent_servicing.core.config.report import Attempt, ConfigReport, Level
 from agent_servicing.core.errors import PermanentError, TemporaryError
+from agent_servicing.core.manifest import Manifest
+from agent_servicing.core.model import Process
 from agent_servicing.ports import Clock, ConfigTarget
 
 log = structlog.get_logger(__name__)
@@ -37,7 +41,7 @@ INFO_TIMEOUT_SECONDS: Final = 2.0
 @dataclass(slots=True)
 class _Instance:
     """`turn` counts what was begun with it, so that an answer to an older question is known as such. `written`: digest of our last file;
-    `confirmed`: the document that was taken from it.
+    `confirmed`: the document that was taken from it. `told`: by when its streams are to end.
     """
 
     report: ConfigReport | None = None
@@ -47,6 +51,7 @@ class _Instance:
     looked_at: float | None = None
     written: str | None = None
     confirmed: str | None = None
+    told: Told = field(default_factory=Told)
 
 
 class Direct:
@@ -74,10 +79,11 @@ class Direct:
         found.doing, found.scope = doing, anyio.CancelScope()
         self._tasks.start_soon(self._attempt, found, target, phase, rendered, deadline_seconds, found.scope)
 
-    def drain(self, target: ConfigTarget, *, deadline_seconds: float) -> None:
+    def drain(self, manifest: Manifest, process: Process, goodbye: Goodbye | None) -> None:
         """Tell one that answers requests, in the background; the others have no ear for it."""
-        if _speaks(target):
-            self._tasks.start_soon(self._tell_to_end, target, deadline_seconds)
+        found = self._instances.setdefault(manifest.agent, {}).setdefault(process.instance, _Instance())
+        if manifest.config.reload == "sdk" and found.told.news(goodbye, self._clock.monotonic()):
+            self._tasks.start_soon(self._tell, manifest.agent, process, goodbye)
 
     def withdraw(self, target: ConfigTarget) -> None:
         """What it agreed to will not come. It changed nothing, so there is nothing to tell it."""
@@ -135,10 +141,14 @@ class Direct:
             if outcome is not None:
                 self._keep(found, target, rendered, outcome)
 
-    async def _tell_to_end(self, target: ConfigTarget, deadline_seconds: float) -> None:
+    async def _tell(self, agent: str, process: Process, goodbye: Goodbye | None) -> None:
+        """One that has nothing there, or refuses, is no worse off: it goes on until its budget is spent."""
+        problem = f"no answer within {INFO_TIMEOUT_SECONDS:g} s"
         with anyio.move_on_after(INFO_TIMEOUT_SECONDS):
             async with self._limiter:
-                await self._well_known.drain(target, deadline_seconds=deadline_seconds)
+                problem = await self._well_known.drain(agent, process, goodbye)
+        if problem:
+            log.info("drain_not_heard", agent=agent, instance=process.instance, resumes=goodbye is None, problem=problem)
 
     async def _replace(self, found: _Instance, target: ConfigTarget, rendered: Rendered) -> Outcome:
         try:

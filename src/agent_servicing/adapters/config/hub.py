@@ -18,6 +18,8 @@ import structlog
 from agent_servicing.adapters.config.awaited import Awaited
 from agent_servicing.adapters.config.rendering import Renderer
 from agent_servicing.adapters.config.reports import checked, report_of
+from agent_servicing.adapters.config.told import Told
+from agent_servicing.core.actions import Goodbye
 from agent_servicing.core.config.layers import ConfigDocument
 from agent_servicing.core.config.report import ConfigReport
 from agent_servicing.core.config.said import Held, Said, SaidConfig
@@ -46,8 +48,8 @@ DEADLINE_SECONDS: Final = 3.0
 @dataclass(slots=True)
 class _Instance:
     """One instance. `commits`, `asks` and `drains` count what it was told, so that a subscription knows what it has not passed on yet;
-    `asked` without `asking` is a question that was withdrawn. `line` counts its subscriptions: only the last one lives. `ends_at`
-    (monotonic): by when its streams are to end.
+    `asked` without `asking` is a question that was withdrawn. `line` counts its subscriptions: only the last one lives. `told`: by
+    when its streams are to end.
     """
 
     wanted: ConfigDocument | None = None
@@ -63,7 +65,7 @@ class _Instance:
     subscribed: bool = False
     line: int = 0
     drains: int = 0
-    ends_at: float | None = None
+    told: Told = field(default_factory=Told)
     heard_at: float | None = None
     changed: anyio.Event = field(default_factory=anyio.Event)
 
@@ -127,12 +129,12 @@ class Hub:
             found.asks += 1
             found.tell()
 
-    def drain(self, agent: str, instance: str, *, deadline_seconds: float) -> bool:
+    def drain(self, agent: str, instance: str, goodbye: Goodbye | None) -> bool:
         """Whether it is subscribed, and will hear of it."""
         found = self._of(agent, instance)
-        found.ends_at = self._clock.monotonic() + deadline_seconds
-        found.drains += 1
-        found.tell()
+        if found.told.news(goodbye, self._clock.monotonic()):
+            found.drains += 1
+            found.tell()
         return found.subscribed and self._hears(found)
 
     def reaches(self, agent: str, instance: str) -> bool:
@@ -242,9 +244,8 @@ class Hub:
                 # A question that came and went before this subscription is not worth an answer.
                 silent = found.asked is None or (phase == "abort" and known == 0)
                 event = None if silent or found.asked is None else await self._event(agent, phase, found.asked, found.deadline_seconds)
-            elif drains != found.drains and found.ends_at is not None:
-                drains, left = found.drains, max(0.0, found.ends_at - self._clock.monotonic())
-                event = LinkEvent(event="drain", data=json.dumps({"deadline_seconds": round(left, 3)}))
+            elif drains != found.drains:
+                drains, event = found.drains, _drain(found.told.left(self._clock.monotonic()))
             else:
                 with anyio.move_on_after(self._beat_seconds) as waiting:
                     await changed.wait()
@@ -286,6 +287,12 @@ class Hub:
         if _is_script(found) and found.asking and found.asked is not None:
             return replace(report, prepared=found.asked.key)  # a script cannot be asked beforehand
         return report
+
+
+def _drain(goodbye: Goodbye | None) -> LinkEvent:
+    if goodbye is None:
+        return LinkEvent(event="resume", data="{}")
+    return LinkEvent(event="drain", data=json.dumps({"deadline_seconds": goodbye.seconds, "reason": goodbye.reason}))
 
 
 def _is_script(found: _Instance) -> bool:

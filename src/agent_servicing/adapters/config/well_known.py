@@ -1,7 +1,6 @@
 """Instances that answer under `/.well-known/servicing/` (L2): one request per question, one answer. `direct` calls it and sets the time limit."""
 
 import json
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -12,8 +11,10 @@ from agent_servicing.adapters.config.outcome import Outcome, failed
 from agent_servicing.adapters.config.rendering import Rendered
 from agent_servicing.adapters.config.reports import ANOTHER
 from agent_servicing.adapters.instance_http import ANSWER_BYTES_MAX, BASE, InstanceHttp
+from agent_servicing.core.actions import Goodbye
 from agent_servicing.core.config.report import Problem
 from agent_servicing.core.config.said import PendingKey, Said
+from agent_servicing.core.model import Process
 from agent_servicing.ports import ConfigTarget, ConfiguresInstances
 
 Phase = Literal["prepare", "commit"]
@@ -61,11 +62,15 @@ class WellKnown:
             return failed(f"{asked} failed: {str(error) or type(error).__name__}")
         return _outcome(phase, rendered, asked, status, answer)
 
-    async def drain(self, target: ConfigTarget, *, deadline_seconds: float) -> None:
-        """Tell it by when its streams are to end; one that has nothing there is no worse off."""
-        content = json.dumps({"deadline_seconds": deadline_seconds}).encode()
-        with suppress(httpx.HTTPError, OSError):
-            await self._http.request(target.agent, target.process, "POST", "drain", content)
+    async def drain(self, agent: str, process: Process, goodbye: Goodbye | None) -> str:
+        """Tell it by when its streams are to end, or that it serves on. What is wrong with its answer, empty when nothing is."""
+        method = "DELETE" if goodbye is None else "POST"
+        content = None if goodbye is None else json.dumps({"deadline_seconds": goodbye.seconds, "reason": goodbye.reason}).encode()
+        try:
+            status, _ = await self._http.request(agent, process, method, "drain", content)
+        except (httpx.HTTPError, OSError) as error:
+            return str(error) or type(error).__name__
+        return "" if status in (200, 202, 204) else f"{method} {BASE}drain answered {status}"
 
     async def info(self, target: ConfigTarget) -> Said | None:
         """What it says of itself; None when it says nothing that can be understood."""

@@ -112,6 +112,14 @@ class HaproxyRouter:
         """What HAProxy does for each agent it knows, in one reading."""
         return await self._overview.read()
 
+    async def conversations(self, agent: str) -> Mapping[int, int] | None:
+        """By generation, how many conversations would come back to it, or already were sent on from it but have not asked since."""
+        plan = self._plane.book.agents.get(agent)
+        if plan is None or plan.routing.conversation_key is None:
+            return None
+        counted = await self._plane.pins.count([place.tally for place in plan.places.values()])
+        return {generation: counted[place.tally] for generation, place in plan.places.items()}
+
     async def apply(self, routing: Routing) -> None:
         """Make HAProxy carry out `routing`; returns when it does. Only more agents, instances or kinds of keys than declared cost a reload."""
         check(routing)

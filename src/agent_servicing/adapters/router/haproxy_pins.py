@@ -4,11 +4,13 @@ A conversation without a pin is assigned by the hash of its key, so it lands whe
 table after each change of a split (and once in a while, for conversations that had to move because a generation was down) is therefore enough.
 """
 
+from collections import Counter
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import anyio
 
-from agent_servicing.adapters.haproxy_reading import read_table
+from agent_servicing.adapters.haproxy_reading import read_map, read_table
 from agent_servicing.adapters.haproxy_rows import Plan
 from agent_servicing.adapters.haproxy_socket import HaproxySocket
 from agent_servicing.adapters.router.haproxy_book import Book
@@ -26,6 +28,16 @@ class SavedPins:
         self._file, self._link = folder / SAVED_PINS, link
         self._due, self._saved_at = False, float("-inf")
         self._lock = anyio.Lock()
+
+    async def count(self, tallies: Collection[int]) -> Mapping[int, int]:
+        """How many conversations HAProxy keeps, by tally: those in its table, and those it was started with that were silent since."""
+        (loaded,) = await self._link.ask(f"show map {SAVED_PINS}")
+        if not loaded.strip():  # this HAProxy was started with none: what its table holds is all there are, and counting lines is quick
+            texts = await self._link.ask(*(f"show table pins data.gpt0 eq {tally}" for tally in tallies))
+            return {tally: text.count(" gpt0=") for tally, text in zip(tallies, texts, strict=True)}
+        (table,) = await self._link.ask("show table pins")
+        found = await anyio.to_thread.run_sync(_counted, loaded, table)
+        return {tally: found[tally] for tally in tallies}
 
     def note(self, before: Plan | None, after: Plan) -> None:
         """A routing was applied: when it moved the split, the pins made until now cannot be worked out again from the hash."""
@@ -51,8 +63,15 @@ class SavedPins:
         """What the table knows wins; conversations that were silent since the last restart are still only in the file."""
         pins = {key: entry["gpt0"] for key, entry in read_table(table).items() if entry.get("gpt0")}
         for line in self._file.read_text().splitlines() if self._file.exists() else ():
-            key, _, generation = line.partition(" ")
+            key, _, tally = line.partition(" ")
             if len(pins) >= PINS_MAX:
                 break
-            pins.setdefault(key, int(generation))
-        write_atomically(self._file, "".join(f"{key} {generation}\n" for key, generation in pins.items()))
+            pins.setdefault(key, int(tally))
+        write_atomically(self._file, "".join(f"{key} {tally}\n" for key, tally in pins.items()))
+
+
+def _counted(loaded: str, table: str) -> Counter[int]:
+    """By tally; what the table knows of a conversation wins over what HAProxy was started with."""
+    pins = {key: int(tally) for key, tally in read_map(loaded).items()}
+    pins |= {key: entry["gpt0"] for key, entry in read_table(table).items() if entry.get("gpt0")}
+    return Counter(pins.values())

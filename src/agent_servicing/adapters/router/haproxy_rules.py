@@ -199,8 +199,8 @@ def _count() -> list[str]:
     return [
         "http-request set-var(txn.id) var(txn.id),add(1) if kept fine",
         "http-request track-sc1 var(txn.id) table tallies if fine",
-        "http-request set-var(req.generation) var(req.to),field(3,:) if talk",
-        "http-request sc-set-gpt0(0) var(req.generation) if talk fine !{ sc_get_gpt0(0),sub(req.generation) eq 0 }",
+        "http-request set-var(req.tally) var(req.to),field(2,:),div(2) if talk",
+        "http-request sc-set-gpt0(0) var(req.tally) if talk fine !{ sc_get_gpt0(0),sub(req.tally) eq 0 }",
     ]
 
 

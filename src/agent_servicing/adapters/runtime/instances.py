@@ -19,9 +19,10 @@ import anyio.lowlevel
 import structlog
 from anyio import to_thread
 
-from agent_servicing.adapters.runtime import limits, procfs
+from agent_servicing.adapters.runtime import procfs
 from agent_servicing.adapters.runtime.files import last_lines, sentence, storage_error, write_atomically
 from agent_servicing.adapters.runtime.folders import Folders
+from agent_servicing.adapters.runtime.limits import Limiter
 from agent_servicing.adapters.runtime.logs import prune_logs
 from agent_servicing.adapters.runtime.ports import PortPicker
 from agent_servicing.adapters.runtime.procfs import Life, Stray
@@ -43,9 +44,6 @@ LOOKED_AT_ONCE = 100
 END_POLL_SECONDS = 0.05
 """How often `stop_everything` looks whether all have ended."""
 
-LIMIT_ROUNDS = 5
-"""How often an instance's processes are looked for; the first round reaches the leader, from which all later ones inherit."""
-
 KILL_WAIT_SECONDS = 5.0
 """How long a killed process may take to disappear; only one in uninterruptible I/O takes longer."""
 
@@ -53,10 +51,11 @@ KILL_WAIT_SECONDS = 5.0
 class Instances:
     """Every instance below one data directory, by agent and name."""
 
-    def __init__(self, *, spawner: Spawner, ports: PortPicker, clock: Clock, ids: Ids, host: str) -> None:
+    def __init__(self, *, spawner: Spawner, ports: PortPicker, limiter: Limiter, clock: Clock, ids: Ids, host: str) -> None:
         self._spawner = spawner
         self._folders: Folders = spawner.folders
         self._ports = ports
+        self._limiter = limiter
         self._clock = clock
         self._ids = ids
         self._host = host
@@ -82,6 +81,7 @@ class Instances:
             self._keep(replace(record, last_output=self._last_output(record)) if ended else record)
         for stray in sorted(strays, key=lambda stray: stray.identity.start_ticks):
             self._adopt(stray)
+        self._limiter.sweep()
 
     def _adopt(self, stray: Stray) -> None:
         try:
@@ -133,7 +133,13 @@ class Instances:
         ended = [self._mark_ended(record) for record in list(self._of(agent)) if self._has_ended(record)]
         if ended:
             await to_thread.run_sync(self._save, ended)
-        return {record.instance: _with_limits(record) for record in self._of(agent)}
+        return {record.instance: self._seen(record) for record in self._of(agent)}
+
+    def _seen(self, record: Record) -> Process:
+        process = record.process()
+        if not process.alive or process.pid is None:
+            return process
+        return replace(process, resources=self._limiter.read(record, process.pid))
 
     async def living(self) -> Mapping[str, Mapping[str, int | None]]:
         """The process id of every instance that runs at this moment, by agent and name. Writes nothing down."""
@@ -188,7 +194,7 @@ class Instances:
             return
         # Noted first, so that whoever comes after a crash of ours looks at them.
         await self._note_limited(record, limited=True)
-        await to_thread.run_sync(_limit_session, record, record.identity.pid, resources)
+        await to_thread.run_sync(self._limiter.apply, record, record.identity.pid, resources)
         await self._note_limited(record, limited=resources != UNLIMITED)
 
     async def _note_limited(self, record: Record, *, limited: bool) -> None:
@@ -259,6 +265,7 @@ class Instances:
 
     def _erase(self, record: Record) -> None:
         _kill_session(record)
+        self._limiter.forget(record)
         folder = self._folders.instance(record.agent, record.instance)
         try:
             for path in folder.iterdir() if folder.exists() else ():
@@ -281,6 +288,7 @@ class Instances:
                 await self._clock.sleep(END_POLL_SECONDS)
         for record in running:
             await to_thread.run_sync(_kill_session, record)
+        await to_thread.run_sync(self._limiter.sweep)
         for agent in list(self._records):
             await self.observe(agent)
         left = {(record.agent, record.instance) for record in self.alive()}
@@ -320,24 +328,6 @@ def _reap(record: Record) -> int | None:
 def _signal_group(group: int, number: signal.Signals) -> None:
     with suppress(ProcessLookupError):  # ended meanwhile
         os.killpg(group, number)
-
-
-def _with_limits(record: Record) -> Process:
-    process = record.process()
-    if not process.alive or process.pid is None:
-        return process
-    return replace(process, resources=limits.read(process.pid) if record.limited else limits.NOTHING_SET)
-
-
-def _limit_session(record: Record, leader: int, resources: Resources) -> None:
-    limited: set[int] = set()
-    found = {leader}
-    for _ in range(LIMIT_ROUNDS):
-        limits.apply(sorted(found - limited), resources)
-        limited |= found
-        found = set(procfs.session_members(leader, f"SERVICING_INSTANCE_ID={record.agent}/{record.instance}"))
-        if found <= limited:
-            return
 
 
 def _kill_session(record: Record) -> None:

@@ -15,10 +15,11 @@ import anyio
 import structlog
 from anyio import to_thread
 
-from agent_servicing.adapters.runtime import limits, procfs
+from agent_servicing.adapters.runtime import cgroups, procfs
 from agent_servicing.adapters.runtime.files import sentence, storage_error
 from agent_servicing.adapters.runtime.folders import Folders
 from agent_servicing.adapters.runtime.instances import Instances
+from agent_servicing.adapters.runtime.limits import Limiter
 from agent_servicing.adapters.runtime.logs import read_logs, rotate
 from agent_servicing.adapters.runtime.ports import PortPicker
 from agent_servicing.adapters.runtime.releases import Releases
@@ -64,7 +65,10 @@ class ProcessRuntime:
         self._folders = Folders(data_dir=settings.data_dir.resolve())
         # Two servers on one machine, and one server after its restart, begin their walk through the ports at different places.
         seed = crc32(str(self._folders.data_dir).encode()) + int(clock.now().timestamp()) * 7
+        groups = cgroups.find(self._folders.data_dir)
+        self._limiter = Limiter(groups if isinstance(groups, cgroups.ControlGroups) else None)
         self._instances = Instances(
+            limiter=self._limiter,
             spawner=Spawner(folders=self._folders, outer=self._environ, server_url=server_url, router_url=router_url),
             ports=PortPicker(host=HOST, seed=seed),
             clock=clock,
@@ -144,7 +148,7 @@ class ProcessRuntime:
     @property
     def limitable(self) -> frozenset[str]:
         """Implements `LimitsInstances`, as the next one."""
-        return limits.LIMITABLE
+        return self._limiter.limitable
 
     async def limit(self, agent: str, instance: str, resources: Resources) -> None:
         await self._instances.limit(agent, instance, resources)

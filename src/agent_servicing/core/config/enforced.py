@@ -18,6 +18,9 @@ Enforcer = Literal["router", "runtime", "agent"]
 BURST_SECONDS_MAX: Final = 1000
 """A burst is at most what comes back within this time."""
 
+CPU_MIN: Final = 0.01
+"""Of a processor; the kernel gives nothing smaller."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Enforced:
@@ -67,8 +70,13 @@ def _rate_limit(value: object) -> RateLimit | None:
 
 
 def _resources(value: object) -> Resources:
-    memory = _number(value.get("memory_mb")) if isinstance(value, Mapping) else None
-    return Resources(memory_mb=int(memory) if memory is not None and memory >= 1 else None)
+    if not isinstance(value, Mapping):
+        return UNLIMITED
+    memory, cpu = _number(value.get("memory_mb")), _number(value.get("cpu"))
+    return Resources(
+        memory_mb=int(memory) if memory is not None and memory >= 1 else None,
+        cpu=round(cpu, 3) if cpu is not None and cpu >= CPU_MIN else None,
+    )
 
 
 def _number(value: object) -> float | None:

@@ -7,7 +7,7 @@ from typing import Literal
 from agent_servicing.core.config.layers import Scope
 from agent_servicing.core.config.report import Attempted, Load, Problem
 
-State = Literal["starting", "ready", "busy", "draining", "unavailable"]
+State = Literal["starting", "ready", "busy", "draining", "drained", "unavailable"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from agent_servicing.core.model import AgentState
 from agent_servicing.core.routing import Routing
-from agent_servicing.core.status import DeploymentKind, DeploymentStatus, InstanceStatus
+from agent_servicing.core.status import DeploymentKind, DeploymentStatus, GenerationStatus, InstanceStatus
 from agent_servicing.testing.simulation.site import Site
 from agent_servicing.testing.store import Row
 
@@ -103,5 +103,15 @@ def _traffic(world: "World", site: Site, routing: Routing | None, state: AgentSt
     return None
 
 
+def who_serves_does_not_think_that_it_leaves(world: "World", site: Site, row: Row | None) -> str | None:
+    """In peace whoever was told to come to an end, and serves all the same, was told so: a rollback may have brought it back."""
+    if row is None:
+        return None
+    live = {g.number for g in row.state.generations if g.status is GenerationStatus.LIVE}
+    serving = [i.instance for i in row.state.instances if i.generation in live and i.status is InstanceStatus.READY]
+    wrong = [name for name in serving if (site.agent, name) in world.listeners.leaving]
+    return f"{', '.join(wrong)} serve and were told to end their streams" if wrong else None
+
+
 ON_STEP = (a_rollback_begins_soon, a_retreat_takes_the_traffic_away)
-ON_SETTLED = (everything_ends, one_generation_is_left)
+ON_SETTLED = (everything_ends, one_generation_is_left, who_serves_does_not_think_that_it_leaves)

@@ -272,7 +272,7 @@ class Story:
             run=Run(command=("serve",), instances=dice.choice([1, 2, 3])),
             health=Health(path="/healthz", startup_timeout_seconds=10.0),
             conversation_key=ConversationKey(kind="header", name="X-Conversation-Id") if dice.random() < 0.6 else None,
-            config=ConfigSpec(defaults={KEY: 0}, reload="sdk") if self.patchers is not None else ConfigSpec(),
+            config=ConfigSpec(defaults={KEY: 0}, reload="sdk") if self.patchers is not None else ConfigSpec(reload="sdk"),
             drain=Drain(timeout_seconds=3, stream_timeout_seconds=dice.choice([3, 8]), conversation_timeout_seconds=dice.choice([0, 10])),
         )
         return self.world.add(manifest, rate=dice.choice([0.0, 3.0, 50.0, 200.0]), conversations=dice.choice([0, 3, 8]))

@@ -26,6 +26,7 @@ from agent_servicing.testing.simulation import watchers
 from agent_servicing.testing.simulation.channel import SimChannel
 from agent_servicing.testing.simulation.faults import READINGS, STORE, Fault, Weather
 from agent_servicing.testing.simulation.gate import Guarded
+from agent_servicing.testing.simulation.listeners import Listeners
 from agent_servicing.testing.simulation.parts import Body, SimClient, SimMetrics, SimRouter, SimRuntime, SimSnapshots, SimVerifier
 from agent_servicing.testing.simulation.plane import Users
 from agent_servicing.testing.simulation.site import Site
@@ -94,6 +95,7 @@ class World:
         self.verifier = SimVerifier(self.later, self.runtime)
         self.snapshots = SimSnapshots(self.later)
         self.restores = MemoryRestores(self.later)
+        self.listeners = Listeners(self.clock)
         self.store = SimStore(CountingIds())
         self.channel = SimChannel(self.clock, runtime=self.runtime, timer=self.later) if self.configures else None
         self.sites: dict[str, Site] = {}
@@ -327,7 +329,7 @@ class World:
                 return await method(*args, **options)
             return await self.suffer(pilot, name, fault, partial(method, *args, **options))
 
-        channel: Any = Guarded(self.channel, guard, prefix="config_") if self.channel is not None else None
+        channel: Any = Guarded(self.channel, guard, prefix="config_") if self.channel is not None else self.listeners
         ports: dict[str, Any] = {
             name: Guarded(getattr(self, name), guard)
             for name in ("store", "runtime", "router", "metrics", "verifier", "snapshots", "restores")

@@ -28,8 +28,9 @@ from agent_servicing.web.schemas.agents import (
     ScaleBody,
 )
 from agent_servicing.web.schemas.deployments import DeploymentView
+from agent_servicing.web.schemas.generations import GenerationList
 from agent_servicing.web.schemas.queries import LogsQuery, MetricsQuery, PageQuery, RemoveQuery
-from agent_servicing.web.views.agents import agent_added, agent_detail, agent_summary, instance_list, metrics_view
+from agent_servicing.web.views.agents import agent_added, agent_detail, agent_summary, generation_list, instance_list, metrics_view
 from agent_servicing.web.views.deployments import deployment_view
 
 router = APIRouter(tags=["Agents"])
@@ -101,8 +102,13 @@ async def restart_agent(context: Context, caller: Caller, agent_id: str, body: R
 @router.get("/agents/{agent_id}/instances", summary="List instances", **needs(Role.VIEWER))
 async def list_instances(context: Context, agent_id: str) -> InstanceList:
     """Every instance, newest generation first, with what it is busy with. `status`: starting, ready, draining, stopped or failed."""
-    state = (await context.services.fleet.get(agent_id)).state
-    return instance_list(state, await context.services.workload.of(state))
+    return instance_list(await context.services.generations.work(agent_id))
+
+
+@router.get("/agents/{agent_id}/generations", summary="List generations", **needs(Role.VIEWER))
+async def list_generations(context: Context, agent_id: str) -> GenerationList:
+    """Every generation, newest first: what it is busy with and, of one that leaves, how far it is. A count that is not known is null."""
+    return generation_list(await context.services.generations.work(agent_id))
 
 
 @router.get("/agents/{agent_id}/logs", summary="Read logs", **needs(Role.VIEWER))

@@ -221,6 +221,7 @@ class InstanceView(View):
     active_streams: int | None = Field(description="What the instance counts itself (SDK, HTTP contract); null: not known")
     open_conversations: int | None = Field(description="As above")
     drain_seconds_left: float | None = Field(description="Until what is still open is cut; null while the instance does not leave")
+    says: str = Field(description="What it says of itself: ready, busy, draining, drained …; empty when it says nothing")
 
 
 class InstanceList(View):
@@ -246,6 +247,7 @@ class InstanceList(View):
                     "active_streams": 1,
                     "open_conversations": 12,
                     "drain_seconds_left": None,
+                    "says": "ready",
                 }
             ]
         )

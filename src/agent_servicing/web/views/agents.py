@@ -1,15 +1,14 @@
 """Agents, instances and metrics as the API shows them; pure."""
 
-from collections.abc import Mapping
-from dataclasses import fields
 from datetime import datetime
 from typing import Any
 
+from agent_servicing.core.drains import conversation_seconds_left, planned_phase
 from agent_servicing.core.model import AgentState, Generation
 from agent_servicing.core.queue import queued
 from agent_servicing.core.status import InstanceStatus
+from agent_servicing.services.generations import WorkView
 from agent_servicing.services.views import AgentView, MetricsView
-from agent_servicing.services.workload import InstanceWork, conversation_seconds_left, phase_of
 from agent_servicing.web.schemas.agents import (
     AgentAdded,
     AgentDetail,
@@ -21,6 +20,7 @@ from agent_servicing.web.schemas.agents import (
     InstanceList,
     InstanceView,
 )
+from agent_servicing.web.schemas.generations import GenerationList
 from agent_servicing.web.views.deployments import deployment_view
 
 
@@ -36,20 +36,35 @@ def agent_added(view: AgentView, upgrade_id: str, *, now: datetime) -> AgentAdde
     return AgentAdded.model_validate({**_detail(view, now), "upgrade_id": upgrade_id})
 
 
-def instance_list(state: AgentState, work: Mapping[str, InstanceWork]) -> InstanceList:
-    """All instances the store knows, newest generation first, with what each is busy with."""
-    ordered = sorted(state.instances, key=lambda i: (-i.generation, i.place, i.instance))
-    busy = {f.name for f in fields(InstanceWork)}
-    own = set(InstanceView.model_fields) - {"role"} - busy
+def instance_list(view: WorkView) -> InstanceList:
+    """All instances the store knows, newest generation first."""
+    counts = ("in_flight", "active_streams", "open_conversations", "drain_seconds_left", "says")
+    fields = set(InstanceView.model_fields) - {"role", *counts}
     views = [
         {
-            **{name: getattr(i, name) for name in own},
-            **{name: getattr(work.get(i.instance, InstanceWork()), name) for name in busy},
-            "role": role_of(state, i.generation),
+            **{name: getattr(work.instance, name) for name in fields},
+            **{name: getattr(work, name) for name in counts},
+            "role": role_of(view.state, work.instance.generation),
         }
-        for i in ordered
+        for work in view.instances
     ]
     return InstanceList.model_validate({"instances": views})
+
+
+def generation_list(view: WorkView) -> GenerationList:
+    counts = ("phase", "conversations", "in_flight", "active_streams", "conversation_seconds_left", "stream_seconds_left")
+    views = [
+        {
+            "generation": work.generation.number,
+            "version": work.generation.version,
+            "role": role_of(view.state, work.generation.number),
+            "instances": sum(i.generation == work.generation.number for i in view.state.instances),
+            "warm_until": work.generation.warm_until,
+            **{name: getattr(work, name) for name in counts},
+        }
+        for work in view.generations
+    ]
+    return GenerationList.model_validate({"generations": views})
 
 
 def metrics_view(view: MetricsView) -> AgentMetrics:
@@ -130,8 +145,8 @@ def _generation(state: AgentState, generation: Generation, now: datetime) -> Gen
         version=generation.version,
         status=generation.status,
         role=role_of(state, generation.number),
-        phase=phase_of(state, generation),
-        conversation_seconds_left=conversation_seconds_left(release.manifest if release else state.agent.manifest, generation, now),
+        phase=planned_phase(generation, stable=state.agent.stable, candidate=state.agent.candidate),
+        conversation_seconds_left=conversation_seconds_left(generation, release.manifest if release else state.agent.manifest, now),
         desired=generation.desired,
         ready=ready,
         crash_looping=generation.crash_looping,
