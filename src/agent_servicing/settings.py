@@ -80,6 +80,9 @@ class Settings(BaseSettings):
     max_concurrent_deployments: int = Field(default=10, ge=0, le=1000)
     """How many upgrades and restarts may be under way at once over all agents; 0 is no limit. Operators can change it while the server runs."""
 
+    max_concurrent_staging_runs: int = Field(default=1, ge=1, le=16)
+    """How many staging runs may be under way at once; more wait. One: what they measure would be each other."""
+
     missed_start_grace_seconds: float = Field(default=900.0, ge=0, le=7 * 24 * 3600)
     """How late a scheduled deployment may still start when nobody looked after it at its time; later it is given up as missed."""
 

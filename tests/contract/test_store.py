@@ -12,12 +12,13 @@ from alembic.migration import MigrationContext
 from sqlalchemy import text
 
 from agent_servicing.core.analysis import Judgement
+from agent_servicing.core.audit import Anchor
 from agent_servicing.core.errors import PermanentError, TemporaryError
 from agent_servicing.core.model import AgentState, Generation, Instance
 from agent_servicing.core.status import AgentStatus, DeploymentKind, DeploymentStatus, Verb, Verdict
 from agent_servicing.ports import Lease, Store
 from agent_servicing.services.audit_logger import AuditLogger
-from agent_servicing.store import queries
+from agent_servicing.store import audit, queries
 from agent_servicing.store.database import Database
 from agent_servicing.store.event_log import PRUNE_EVERY, append, last_seq
 from agent_servicing.store.sql import LONGEST_NAP_SECONDS, SqlStore
@@ -147,7 +148,7 @@ async def test_what_raises_inside_a_transaction_leaves_nothing_behind(database: 
     assert await all_events(database) == []
     async with database.read() as connection:
         assert await last_seq(connection) == 0
-        assert (await queries.audit_head(connection))[0] == 0
+        assert (await audit.head(connection)).written == Anchor()
 
 
 async def test_an_event_that_cannot_be_written_takes_the_whole_commit_back(database: Database, store: Store) -> None:

@@ -176,9 +176,9 @@ async def test_the_description_is_served_and_its_references_lead_somewhere(api_w
 
 @pytest.mark.anyio
 async def test_examples_of_bodies_are_bodies(api_world: ApiWorld) -> None:
-    from agent_servicing.web.schemas import access, agents, analysis, deployments, upgrade
+    from agent_servicing.web.schemas import access, agents, analysis, deployments, upgrade, versions
 
-    for module in (access, agents, analysis, deployments, upgrade):
+    for module in (access, agents, analysis, deployments, upgrade, versions):
         for model in vars(module).values():
             for example in (getattr(model, "model_config", None) or {}).get("json_schema_extra", {}).get("examples", ()):
                 model.model_validate(example)

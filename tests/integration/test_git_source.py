@@ -50,6 +50,22 @@ async def test_an_annotated_tag_gives_author_date_and_notes(source: GitSource, r
     assert version.ref == repository.git("rev-parse", "HEAD")
 
 
+async def test_a_tags_message_can_withdraw_or_deprecate_its_version(source: GitSource, repository: GitRepository) -> None:
+    repository.commit("feat: a cache", FILES)
+    repository.tag("v1.0.0", "The first one\n\nDeprecated: slow")
+    repository.tag("v1.1.0", "Withdrawn:   loses entries  \n\nIt cached.")
+    repository.tag("v1.2.0", "Not Withdrawn: fine")
+    first = await found(source, repository.folder)
+    assert {name: (v.withdrawn, v.deprecated) for name, v in first.items()} == {
+        "1.0.0": (None, "slow"),
+        "1.1.0": ("loses entries", None),
+        "1.2.0": (None, None),
+    }
+    repository.git("tag", "--force", "--annotate", "--message", "Withdrawn: too slow", "v1.0.0", "v1.0.0^{}")
+    again = (await found(source, repository.folder))["1.0.0"]
+    assert (again.withdrawn, again.ref) == ("too slow", first["1.0.0"].ref)
+
+
 async def test_a_light_tag_gives_author_and_date_of_its_commit(source: GitSource, repository: GitRepository) -> None:
     repository.commit("feat: a cache", FILES)
     repository.tag("1.0.0")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from agent_servicing.adapters.sources import package_index
 from agent_servicing.adapters.sources.package_index import index_addresses
 from agent_servicing.adapters.sources.pypi import PypiSource
 from agent_servicing.core.errors import PermanentError, TemporaryError
@@ -101,14 +102,31 @@ async def test_releases_that_cannot_be_installed_here_are_left_out(tmp_path: Pat
         {"filename": "wow_cache-9.0.0-py2.7.egg"},
     )
     found = await source_for(tmp_path, index.root).versions(manifest("pypi", "wow-cache"))
-    assert [version.version for version in found] == ["1.5.0", "1.3.0", "1.0.0"]
+    assert [version.version for version in found if version.withdrawn is None] == ["1.5.0", "1.3.0", "1.0.0"]
+
+
+async def test_a_yanked_release_is_listed_as_withdrawn_with_its_reason(tmp_path: Path, index: Index) -> None:
+    index.page(
+        "wow-cache",
+        wheel("1.0.0"),
+        wheel("1.1.0", yanked="broken"),
+        {"filename": "wow_cache-1.1.0.tar.gz", "yanked": True},
+        wheel("1.2.0", yanked=True),
+        wheel("1.3.0", yanked="only this wheel"),
+        {"filename": "wow_cache-1.3.0.tar.gz"},
+    )
+    found = {
+        version.version: version.withdrawn for version in await source_for(tmp_path, index.root).versions(manifest("pypi", "wow-cache"))
+    }
+    assert found == {"1.0.0": None, "1.1.0": "broken", "1.2.0": package_index.NO_REASON, "1.3.0": None}
 
 
 async def test_an_index_that_speaks_only_html_is_read(tmp_path: Path, index: Index) -> None:
     links = '<a href="x/wow_cache-1.0.0.tar.gz">wow_cache-1.0.0.tar.gz</a><a href="y/wow_cache-1.1.0.tar.gz" data-yanked="">1.1.0</a>'
     index.pages["/simple/wow-cache/"] = (200, "text/html; charset=utf-8", f"<!DOCTYPE html><html><body>{links}</body></html>")
-    (found,) = await source_for(tmp_path, index.root).versions(manifest("pypi", "wow-cache"))
-    assert (found.version, found.released_at) == ("1.0.0", None)
+    yanked, found = await source_for(tmp_path, index.root).versions(manifest("pypi", "wow-cache"))
+    assert (found.version, found.released_at, found.withdrawn) == ("1.0.0", None, None)
+    assert (yanked.version, yanked.withdrawn) == ("1.1.0", package_index.NO_REASON)
 
 
 async def test_an_index_on_disk_is_read(tmp_path: Path) -> None:

@@ -208,7 +208,18 @@ def test_the_secret_was_really_said(server: Server, planted: list[str]) -> None:
     assert [deployment["to_version"] for deployment in said if "[secret " in json.dumps(deployment)] == ["1.1.0", "1.3.0", "1.4.0"]
 
 
+def tried_in_staging(server: Server) -> str:
+    """A run in which instance and tests said the secret."""
+    name = str(server.post(f"/agents/{AGENT}/staging", {"version": "1.3.0", "suites": ["smoke"]})["run_id"])
+    done = wait_for("staging", lambda: (v := server.get(f"/agents/{AGENT}/staging/{name}"))["status"] == "completed" and v)
+    assert done["recommendation"] == "issues_detected"
+    assert "[secret " in json.dumps(done["suites"])
+    assert "[secret " in done["log"]
+    return name
+
+
 def test_no_answer_to_a_get_holds_it(server: Server, planted: list[str]) -> None:
+    run = tried_in_staging(server)
     instances = [one["instance"] for one in server.get(f"/agents/{AGENT}/instances")["instances"]]
     seen: dict[str, str] = {}
     with server.api() as api:
@@ -218,6 +229,7 @@ def test_no_answer_to_a_get_holds_it(server: Server, planted: list[str]) -> None
                 continue
             for name in planted if "{upgrade_id}" in path else ("",):
                 address = path.replace("{upgrade_id}", name).replace("{agent_id}", AGENT).replace("{key}", "x").replace("{epoch}", "0")
+                address = address.replace("{run_id}", run)
                 assert "{" not in address, f"{path} has a parameter this test does not know"
                 for query in queries(operations["get"], instances):
                     answer = api.get(root + address, params=query)

@@ -244,6 +244,27 @@ def test_versions_are_refreshed_when_asked(world: World) -> None:
         assert words in found.stdout
 
 
+def test_a_version_is_withdrawn_with_a_reason_and_what_became_of_it_is_told(world: World) -> None:
+    answer = {"version": "1.3.0+patch.1", "standing": "withdrawn", "running": True, "cancelled": ["upg-1"], "under_way": ["upg-2"]}
+    world.server.on("POST", "agents/WowMemory/versions/1.3.0+patch.1/withdraw", answer)
+    done = world.run("version", "withdraw", "WowMemory", "1.3.0+patch.1", "--reason", "loses memories")
+    assert (done.exit_code, done.stdout.strip()) == (0, "WowMemory 1.3.0+patch.1 is withdrawn.")
+    for words in ("upg-1, which waited", "servicing cancel upg-2", "It serves now"):
+        assert words in done.stderr
+    assert world.server.sent("POST", "agents/WowMemory/versions/1.3.0+patch.1/withdraw") == [{"reason": "loses memories"}]
+    assert world.run("version", "withdraw", "WowMemory", "1.3.0").exit_code == 2
+
+
+def test_versions_name_what_is_recommended_and_warn_of_the_running_one(world: World) -> None:
+    advice = {"version": "1.3.0", "type": "minor", "urgency": "security", "reason": "closes security problems"}
+    shown = version("1.3.0", standing="deprecated", config_problems=["timeout_seconds is too high"])
+    view = {"current_version": "1.2.5", "current_standing": "withdrawn", "current_standing_reason": "leaks", "recommended": advice}
+    world.server.on("GET", "agents/WowMemory/versions", {**view, "available_versions": [shown]})
+    text = world.run("versions", "WowMemory").stdout
+    for words in ("withdrawn: leaks", "1.3.0 (minor): closes security problems", "deprecated"):
+        assert words in text
+
+
 def test_changes_are_told_section_by_section(world: World) -> None:
     view = {
         "agent_id": "WowMemory",

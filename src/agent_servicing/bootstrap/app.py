@@ -1,9 +1,9 @@
 """The composition root: settings in, the whole server out, everything it opened closed again in reverse order."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import anyio
 import structlog
@@ -21,27 +21,20 @@ from agent_servicing.adapters.vault import Vault
 from agent_servicing.adapters.verification.verifier import ProcessVerifier
 from agent_servicing.bootstrap.backup import copy_before_migrating
 from agent_servicing.bootstrap.kept import KeptFiles
+from agent_servicing.bootstrap.staging import open_staging
 from agent_servicing.core.errors import PermanentError, ServicingError, TemporaryError, Unavailable
 from agent_servicing.core.limits import Limits
 from agent_servicing.ports import (
-    AgentClient,
     Clock,
-    ConfigChannel,
     ConfiguresInstances,
     EventBus,
     Ids,
-    Masker,
-    Metrics,
-    Reports,
-    Router,
     Runtime,
-    Store,
-    Verifier,
     VersionSource,
 )
-from agent_servicing.ports.state import Restores, Snapshots
 from agent_servicing.reconcile.engine import Engine
 from agent_servicing.reconcile.pulse import Pulse
+from agent_servicing.reconcile.staging.reconciler import StagingReconciler
 from agent_servicing.reconcile.supervisor import Supervisor
 from agent_servicing.services.all import Services, build_services
 from agent_servicing.services.redaction import Redactor
@@ -73,6 +66,7 @@ class App:
     asgi: FastAPI
     services: Services
     supervisor: Supervisor
+    staging: StagingReconciler
     admin_token: str
     router_url: str
     settings: Settings
@@ -88,6 +82,7 @@ class App:
         """The engine and the timers, until cancelled."""
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self.supervisor.run)
+            tasks.start_soon(self.staging.run)
             tasks.start_soon(self._sample)
             tasks.start_soon(self._tell)
             tasks.start_soon(self.services.backups.run)
@@ -159,37 +154,37 @@ async def open_app(settings: Settings, *, api_url: str, redactor: Redactor | Non
         reading = {"router": router, "configs": channel, "snapshots": snapshots, "asides": epochs, "kept": KeptFiles(settings)}
         services = build_services(**drivers, settings=settings, secrets=secrets, redactor=redactor, **reading)
         await secrets.load()
-        engine = _engine(
-            settings,
-            store=store,
-            runtime=runtime,
-            router=router,
-            metrics=metrics,
-            client=client,
-            clock=clock,
-            verifier=verifier,
-            snapshots=snapshots,
-            restores=epochs,
-            reports=SqlReports(database=database),
-            masker=redactor,
-            channel=channel,
-        )
+        acting: dict[str, Any] = {
+            "runtime": runtime,
+            "router": router,
+            "metrics": metrics,
+            "client": client,
+            "clock": clock,
+            "channel": channel,
+        }
+        seeing = {"verifier": verifier, "reports": SqlReports(database=database), "masker": redactor}
+        engine = _engine(settings, acting | seeing | {"store": store, "snapshots": snapshots, "restores": epochs})
+        given = {"database": database, "clock": clock, "ids": ids, "bus": bus, "live": runtime, "masker": redactor, "client": client}
+        opening = open_staging(settings, **given, snapshots=snapshots, channel=channel, router_url=router.url)
+        staging = await stack.enter_async_context(opening)
         lease_seconds, concurrency = settings.lease_seconds, settings.max_concurrent_reconciles
         supervisor = Supervisor(engine=engine, store=store, bus=bus, clock=clock, lease_seconds=lease_seconds, concurrency=concurrency)
+        ready, link = _readiness(supervisor, clock, router, store, ownership), channel.link if channel is not None else None
         asgi = create_app(
             services,
             settings=settings,
             clock=clock,
             ids=ids,
             bus=bus,
-            readiness=_readiness(supervisor, clock, router, store, ownership),
+            readiness=ready,
             engine=lambda: _stats(supervisor),
-            instance_link=channel.link if channel is not None else None,
+            instance_link=link,
         )
         yield App(
             asgi=asgi,
             services=services,
             supervisor=supervisor,
+            staging=staging,
             admin_token=await services.access.ensure_admin_token(settings.data_dir),
             router_url=router.url,
             settings=settings,
@@ -236,42 +231,18 @@ def _store(database: Database, ids: Ids, settings: Settings, *, may_work: Callab
     )
 
 
-def _engine(
-    settings: Settings,
-    *,
-    store: Store,
-    runtime: Runtime,
-    router: Router,
-    metrics: Metrics,
-    client: AgentClient,
-    clock: Clock,
-    verifier: Verifier,
-    snapshots: Snapshots,
-    restores: Restores,
-    reports: Reports,
-    masker: Masker,
-    channel: ConfigChannel | None,
-) -> Engine:
+def _engine(settings: Settings, ports: Mapping[str, Any]) -> Engine:
+    """`ports` are the engine's own parameters of those names."""
+    runtime, router, client, store, clock = (ports[name] for name in ("runtime", "router", "client", "store", "clock"))
     interval_seconds = settings.reconcile_interval_seconds
     return Engine(
-        store=store,
-        runtime=runtime,
-        router=router,
-        metrics=metrics,
-        client=client,
-        clock=clock,
+        **ports,
         limits=Limits(
             install_timeout_seconds=settings.install_timeout_seconds,
             stop_grace_seconds=settings.stop_grace_seconds,
             idle_interval_seconds=interval_seconds,
         ),
         action_timeout_seconds=settings.action_timeout_seconds,
-        verifier=verifier,
-        snapshots=snapshots,
-        restores=restores,
-        reports=reports,
-        masker=masker,
-        channel=channel,
         pulse=Pulse.of(runtime=runtime, router=router, client=client, store=store, clock=clock, interval_seconds=interval_seconds),
     )
 

@@ -14,6 +14,7 @@ import uvicorn
 
 from agent_servicing import __version__, log
 from agent_servicing.adapters.registry import load_driver
+from agent_servicing.adapters.runtime.apart import ApartRuntime
 from agent_servicing.adapters.system import RandomIds, SystemClock
 from agent_servicing.bootstrap import datadir, swap
 from agent_servicing.bootstrap.app import App, open_app
@@ -160,7 +161,10 @@ async def _wait_until_free(settings: Settings, pid: int) -> None:
 async def _stop_agents(settings: Settings) -> list[str]:
     runtime = load_driver("runtime", "process")(settings=settings, sources={}, clock=SystemClock(), ids=RandomIds())
     async with runtime:
-        return [f"instance {name}" for name in await runtime.stop_everything()]
+        ended = [f"instance {name}" for name in await runtime.stop_everything()]
+        # What a server that was killed left of staging; entering it is what ends it.
+        async with ApartRuntime(settings=settings, live=runtime, clock=SystemClock(), ids=RandomIds()):
+            return ended
 
 
 async def _stop_router(settings: Settings) -> list[str]:

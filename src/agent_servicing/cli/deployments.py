@@ -35,11 +35,15 @@ def rollback(
     snapshot: Annotated[
         str | None, typer.Option("--snapshot", metavar="S", help="With --state restore: not the newest, but this one")
     ] = None,
+    override_withdrawn: Annotated[
+        bool, typer.Option("--override-withdrawn", help="In an emergency: also to a version that is withdrawn")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Tell what would become of the state, and change nothing")] = False,
     if_version: IfVersion = None,
 ) -> None:
     """Take AGENT back to an earlier version, at once: a running upgrade is aborted for it."""
     asked = given(target_version=version, if_version=if_version, state=state, snapshot=snapshot, config="keep" if keep_config else None)
+    asked |= {"override_withdrawn": True} if override_withdrawn else {}
     if dry_run:
         _show_plan(session, session.api.rollback(agent, {"dry_run": True, **asked}))
         return

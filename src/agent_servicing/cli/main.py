@@ -20,6 +20,7 @@ from agent_servicing.cli import (
     schedule,
     secrets,
     server,
+    staging,
     states,
     status,
     tokens,
@@ -37,6 +38,8 @@ servicing demo --quick — see it work, with sample agents under traffic
 servicing agent add ./wow-memory --wait — take on an agent
 
 servicing versions WowMemory — what it can be upgraded to, and back to
+
+servicing test WowMemory 1.3.0 --watch — try it first, beside the live ones
 
 servicing upgrade WowMemory 1.3.0 --reason "faster recall" --watch — upgrade it live
 
@@ -84,6 +87,11 @@ def _agent(_: typer.Context) -> None:
 
 
 @group
+def _versions(_: typer.Context) -> None:
+    """Deprecate, withdraw and restore single versions; `servicing versions` lists them."""
+
+
+@group
 def _config(_: typer.Context) -> None:
     """Show, list and roll back the configuration of agents; `servicing patch` changes it."""
 
@@ -96,6 +104,11 @@ def _token(_: typer.Context) -> None:
 @group
 def _state(_: typer.Context) -> None:
     """What agents keep, and copies of it: show, take, try, remove."""
+
+
+@group
+def _staging(_: typer.Context) -> None:
+    """Staging runs: list, show, one case by hand, cancel, the gate; `servicing test` asks for one."""
 
 
 def _secret(_: typer.Context) -> None:
@@ -113,6 +126,7 @@ def _build() -> typer.Typer:
     _add(made, RUN, {"serve": server.serve, "stop": server.stop, "demo": server.demo, "open": server.open_page, "doctor": doctor.doctor})
     _add(made, RUN, {"backup": backups.backup, "restore": backups.restore})
     made.add_typer(_group(_agent, AGENT), name="agent", rich_help_panel=LOOK)
+    made.add_typer(_group(_versions, VERSION), name="version", rich_help_panel=LOOK)
     _add(made, LOOK, {"status": status.status, "logs": logs.logs, "versions": versions.versions, "changes": versions.changes})
     _add(made, ACT, {"upgrade": upgrade.upgrade, "rollback": deployments.rollback, "pause": deployments.pause})
     _add(
@@ -126,6 +140,8 @@ def _build() -> typer.Typer:
             "analysis": analysis.analysis,
         },
     )
+    _add(made, ACT, {"test": staging.try_version})
+    made.add_typer(_group(_staging, STAGING), name="staging", rich_help_panel=ACT)
     _add(made, CONFIGURE, {"patch": config.patch})
     made.add_typer(_group(_config, CONFIG), name="config", rich_help_panel=CONFIGURE)
     made.add_typer(_group(_state, STATE), name="state", rich_help_panel=CONFIGURE)
@@ -145,6 +161,11 @@ AGENT: dict[str, Callable[..., None]] = {
     "restart": agents.restart,
     "remove": agents.remove,
 }
+VERSION: dict[str, Callable[..., None]] = {
+    "deprecate": versions.deprecate,
+    "withdraw": versions.withdraw,
+    "restore": versions.restore,
+}
 CONFIG: dict[str, Callable[..., None]] = {"show": config.show, "history": config.history, "rollback": config.rollback}
 STATE: dict[str, Callable[..., None]] = {
     "show": states.show,
@@ -157,6 +178,13 @@ STATE: dict[str, Callable[..., None]] = {
     "export": states.export,
     "offer": states.offer,
     "discard": states.discard,
+}
+STAGING: dict[str, Callable[..., None]] = {
+    "list": staging.list_runs,
+    "show": staging.show,
+    "case": staging.case,
+    "cancel": staging.cancel,
+    "gate": staging.gate,
 }
 TOKEN: dict[str, Callable[..., None]] = {"create": tokens.create, "list": tokens.list_tokens, "revoke": tokens.revoke}
 SECRET: dict[str, Callable[..., None]] = {

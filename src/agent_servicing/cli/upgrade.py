@@ -78,6 +78,7 @@ NoAutoRollback = Annotated[bool, _option("--no-auto-rollback", SAFETY, "Only tel
 NoSnapshot = Annotated[bool, _option("--no-snapshot", SAFETY, "Leave out the copy of the state before anything changes")]
 NoVerify = Annotated[bool, _option("--no-verify", SAFETY, "Leave out the version's own tests after 100 %")]
 Acknowledge = Annotated[bool, _option("--acknowledge-breaking", SAFETY, "You have read the breaking changes")]
+OverrideStaging = Annotated[bool, _option("--override-staging", SAFETY, "For admins: pass the staging gate")]
 
 
 def upgrade(
@@ -117,6 +118,7 @@ def upgrade(
     when_busy: WhenBusy = "queue",
     start_grace_seconds: Grace = None,
     override_freeze: OverrideFreeze = False,
+    override_staging: OverrideStaging = False,
     if_version: IfVersion = None,
 ) -> None:
     """Upgrade AGENT to VERSION without downtime; it is rolled back by itself when the new version is worse.
@@ -151,6 +153,7 @@ def upgrade(
         **({"snapshot": False} if no_snapshot else {}),
         **({"promote_early": True} if promote_early else {}),
         **({"override_freeze": True} if override_freeze else {}),
+        **({"override_staging": True} if override_staging else {}),
         **given(
             bake_seconds=bake_seconds,
             bake_until=_time(session, bake_until),

@@ -11,6 +11,8 @@ from agent_servicing.cli.output import clean, facts, table, text
 from agent_servicing.cli.session import Session
 from agent_servicing.cli.words import local, number
 
+Version = Annotated[str, typer.Argument(metavar="VERSION", help="From `servicing versions AGENT --all`")]
+
 
 def versions(
     session: Session,
@@ -28,6 +30,8 @@ def versions(
             (
                 ("agent", view.get("agent_id") or agent),
                 ("running", f"{view.get('current_version') or 'nothing'} since {local(view.get('current_deployed_at')) or '–'}"),
+                ("", _standing(view)),
+                ("recommended", _recommended(view.get("recommended"))),
                 ("asked source", local(view.get("refreshed_at"))),
                 ("new", ", ".join(view.get("new_versions") or ()) or ("nothing" if refresh else None)),
                 ("source problem", view.get("source_problem")),
@@ -38,8 +42,8 @@ def versions(
         lambda: "",
         lambda: (
             table(
-                ("rollback to", "deployed", "possible"),
-                [(p.get("version"), local(p.get("deployed_at")), p.get("can_rollback")) for p in points],
+                ("rollback to", "deployed", "possible", "notes"),
+                [(p.get("version"), local(p.get("deployed_at")), p.get("can_rollback"), p.get("note")) for p in points],
             )
             if points
             else "No rollback points yet."
@@ -58,6 +62,43 @@ def changes(
     session.out.result(view, lambda: "\n".join(_changes(view)))
 
 
+def deprecate(session: Session, agent: options.Agent, version: Version, reason: options.Reason) -> None:
+    """Advise against VERSION: it can still be deployed, and is recommended no more."""
+    _mark(session, agent, version, "deprecate", reason)
+
+
+def withdraw(session: Session, agent: options.Agent, version: Version, reason: options.Reason) -> None:
+    """Let VERSION not be deployed any more; upgrades to it that wait are cancelled, and where it runs it goes on."""
+    _mark(session, agent, version, "withdraw", reason)
+
+
+def restore(session: Session, agent: options.Agent, version: Version, reason: options.Reason) -> None:
+    """Take back that VERSION is deprecated or withdrawn, whoever said so."""
+    _mark(session, agent, version, "restore", reason)
+
+
+def _mark(session: Session, agent: str, version: str, word: str, reason: str) -> None:
+    view = session.api.mark_version(agent, version, word, reason)
+    session.out.result(view, lambda: f"{agent} {view.get('version')} is {view.get('standing')}.")
+    for name in view.get("cancelled") or ():
+        session.out.note(f"{name}, which waited to bring it, is cancelled.")
+    if view.get("standing") == "withdrawn":
+        for name in view.get("under_way") or ():
+            session.out.note(f"{name} brings it just now and goes on; servicing cancel {name} takes it back.")
+        if view.get("running"):
+            session.out.note(f"It serves now. servicing versions {agent} says what to go to.")
+
+
+def _standing(view: Json) -> str | None:
+    """A warning about the running version, where there is one."""
+    standing = view.get("current_standing")
+    return None if standing in {None, "available"} else f"{standing}: {view.get('current_standing_reason')}"
+
+
+def _recommended(advice: Json | None) -> str | None:
+    return f"{advice.get('version')} ({advice.get('type')}): {advice.get('reason')}" if advice else None
+
+
 def _table(shown: list[Json]) -> Any:
     columns = ("version", "type", "released", "author", "deployed", "success", "changes", "notes")
     return table(columns, [_row(version) for version in shown])
@@ -68,6 +109,8 @@ def _row(version: Json) -> tuple[object, ...]:
     marks = [
         *(word for word, key in (("security", "security_patch"), ("critical", "critical"), ("tag moved", "moved")) if version.get(key)),
         *(["breaking"] if version.get("breaking_changes") else []),
+        *([str(version["standing"])] if version.get("standing") in {"deprecated", "withdrawn"} else []),
+        *(["configuration does not fit"] if version.get("config_problems") else []),
         *([str(version["problem"])] if version.get("problem") else []),
     ]
     return (

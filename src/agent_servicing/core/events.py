@@ -42,6 +42,10 @@ CONFIG_REFUSED: Final = "config_refused"
 CONFIG_REVERTED: Final = "config_reverted"
 CONFIG_DRIFTED: Final = "config_drifted"
 SCHEDULE_MISSED: Final = "schedule_missed"
+STAGING_STARTED: Final = "staging_started"
+STAGING_CASE: Final = "staging_case"
+STAGING_SUITE: Final = "staging_suite"
+STAGING_COMPLETED: Final = "staging_completed"
 
 # Audit types: one closing entry for each act, written with its outcome, and one for each request and verb.
 AUDIT_UPGRADE: Final = "upgrade"
@@ -50,6 +54,8 @@ AUDIT_INSTALL: Final = "install"
 AUDIT_RESTART: Final = "restart"
 AUDIT_REQUESTED: Final = "requested"
 AUDIT_CONFIG_PATCH: Final = "config_patch"
+AUDIT_STAGING: Final = "staging"
+AUDIT_STAGING_CASE: Final = "staging_case_run"
 
 EPHEMERAL: Final = frozenset({METRICS_UPDATE})
 """Events that are replayed to reconnecting viewers but are no part of the audit chain and are pruned after a while."""

@@ -52,6 +52,7 @@ class SourceVersion:
 
     `ref` names exactly these files (a commit id, a content hash, a package version): the same version with another ref was changed
     after it was released. `files` holds text files that its manifest names, by path (today: the configuration's JSON Schema).
+    `withdrawn` and `deprecated` are the source's own words on why it should not be used, None when it says nothing of the kind.
     """
 
     version: str
@@ -62,6 +63,8 @@ class SourceVersion:
     changes: tuple[Change, ...] = ()
     manifest_text: str | None = None
     files: Mapping[str, str] = field(default_factory=dict)
+    withdrawn: str | None = None
+    deprecated: str | None = None
 
 
 def by_kind(changes: Sequence[Change]) -> dict[str, list[str]]:

@@ -21,3 +21,12 @@ class KnowsItsBroker(Protocol):
     def problem(self) -> str | None:
         """Why not, in a few words without secrets; None while they are."""
         ...
+
+
+@runtime_checkable
+class HoldsReleases(Protocol):
+    """A `Runtime` whose installed versions others may be using besides its own instances."""
+
+    async def hold(self, agent: str, versions: Collection[str], *, by: str) -> None:
+        """Do not collect these until the same `by` holds others, or none."""
+        ...

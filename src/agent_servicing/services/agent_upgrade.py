@@ -17,6 +17,7 @@ from agent_servicing.services.audit_logger import number_of
 from agent_servicing.services.planning import Planned, make_plan, raise_first
 from agent_servicing.services.requests import AutoRollback, UpgradeRequest
 from agent_servicing.services.rights import Asker
+from agent_servicing.services.staging_gate import why_shut
 from agent_servicing.services.take_over import take_over
 from agent_servicing.services.transaction import TOPIC, checked_reason, record, require_room, require_state
 from agent_servicing.services.views import DeploymentPage, Plan
@@ -58,7 +59,7 @@ class AgentUpgrade:
     async def request(self, agent: str, request: UpgradeRequest, *, actor: str, admin: bool = False) -> Deployment:
         """Queue or schedule it; the first refusal of the plan is raised (Invalid, Conflict, Denied or NotFound).
 
-        `override_freeze` and taking over are for admins, and stand in the audit as such.
+        `override_freeze`, `override_staging` and taking over are for admins, and stand in the audit as such.
         """
         async with self._database.write() as connection:
             state = await require_state(connection, agent, lock=True)
@@ -83,7 +84,8 @@ class AgentUpgrade:
             )
             if request.when_busy == "take_over":
                 await take_over(connection, self._ids, self._settings, state, deployment)
-            await self._insert(connection, deployment, "upgrade_requested")
+            overridden = {"override_staging": True} if request.override_staging else {}
+            await self._insert(connection, deployment, "upgrade_requested", **overridden)
         await self._bus.publish(TOPIC)
         return deployment
 
@@ -152,7 +154,7 @@ class AgentUpgrade:
             if current.status in WAITING:
                 current = cancelled(current, message=f"cancelled by {actor} before it began", now=now)
                 await save_deployment(connection, current)
-                await record(connection, self._ids, self._settings, asked, *_cancelled_events(current, actor, reason, now))
+                await record(connection, self._ids, self._settings, asked, *cancelled_events(current, actor, reason, now))
                 await queries.wake(connection, agent, now=now)
             else:
                 await require_room(connection, agent)
@@ -164,12 +166,13 @@ class AgentUpgrade:
 
     async def _plan(self, connection: AsyncConnection, state: AgentState, request: UpgradeRequest, asker: Asker) -> Planned:
         rows, line = await queries.version_rows(connection, state.agent.agent), await load_line(connection)
-        warm = self._settings.keep_warm_seconds
-        return make_plan(state, rows, request, now=self._clock.now(), keep_warm_seconds=warm, asker=asker, line=line)
+        warm, now = self._settings.keep_warm_seconds, self._clock.now()
+        shut = await why_shut(connection, state.agent.agent, request.target_version, now)
+        return make_plan(state, rows, request, now=now, keep_warm_seconds=warm, asker=asker, line=line, shut=shut)
 
-    async def _insert(self, connection: AsyncConnection, deployment: Deployment, kind: str) -> None:
+    async def _insert(self, connection: AsyncConnection, deployment: Deployment, kind: str, **more: object) -> None:
         await insert_deployment(connection, deployment)
-        await record(connection, self._ids, self._settings, requested(deployment, kind))
+        await record(connection, self._ids, self._settings, requested(deployment, kind, **more))
         await queries.wake(connection, deployment.agent, now=deployment.requested_at)
 
 
@@ -229,7 +232,7 @@ def _versions(deployment: Deployment) -> dict[str, object]:
     return {"from_version": deployment.from_version, "to_version": deployment.to_version, "strategy": deployment.spec.strategy}
 
 
-def _cancelled_events(deployment: Deployment, actor: str, reason: str, now: datetime) -> tuple[Event, Event]:
+def cancelled_events(deployment: Deployment, actor: str, reason: str, now: datetime) -> tuple[Event, Event]:
     """The live event, and the closing audit entry that the engine would write for one under way."""
     closing: dict[str, object] = {**_versions(deployment), "status": "cancelled", "duration_seconds": 0.0, "downtime_seconds": 0.0}
     live: dict[str, object] = {"status": "cancelled", "version": deployment.to_version}

@@ -25,9 +25,11 @@ from agent_servicing.services.rollback import Rollback
 from agent_servicing.services.schedule import Schedule
 from agent_servicing.services.secret_delivery import SecretDelivery
 from agent_servicing.services.secrets import Secrets
+from agent_servicing.services.staging import Staging
 from agent_servicing.services.states import AgentStates
 from agent_servicing.services.upcoming import Preview
 from agent_servicing.services.version_manager import VersionManager
+from agent_servicing.services.version_standing import VersionStanding
 from agent_servicing.settings import Settings
 from agent_servicing.store.backup.build import Kept
 from agent_servicing.store.database import Database
@@ -38,6 +40,7 @@ class Services:
     fleet: Fleet
     generations: Generations
     versions: VersionManager
+    standing: VersionStanding
     upgrades: AgentUpgrade
     rollbacks: Rollback
     queue: AgentQueue
@@ -55,6 +58,7 @@ class Services:
     secrets: Secrets
     secret_delivery: SecretDelivery
     states: AgentStates
+    staging: Staging
     notifications: Notifications
     backups: Backups
 
@@ -96,6 +100,7 @@ def build_services(
         fleet=fleet,
         generations=Generations(database=database, clock=clock, router=router, known=configs),
         versions=versions,
+        standing=VersionStanding(database=database, clock=clock, ids=ids, bus=bus, settings=settings),
         upgrades=AgentUpgrade(database=database, clock=clock, ids=ids, bus=bus, settings=settings),
         rollbacks=Rollback(database=database, clock=clock, ids=ids, bus=bus, settings=settings, snapshots=snapshots, asides=asides),
         queue=AgentQueue(database=database, clock=clock, ids=ids, bus=bus, settings=settings),
@@ -117,6 +122,7 @@ def build_services(
         hotpatch=hotpatch,
         config=ConfigReader(database=database, clock=clock, hotpatch=hotpatch, known=configs, masker=redactor),
         secrets=secrets,
+        staging=Staging(database=database, clock=clock, ids=ids, bus=bus, settings=settings),
         notifications=Notifications(database=database, clock=clock, ids=ids, bus=bus, settings=settings),
         backups=Backups(database=database, clock=clock, ids=ids, settings=settings, kept=kept),
         secret_delivery=SecretDelivery(database=database, secrets=secrets, hotpatch=hotpatch, fleet=fleet),

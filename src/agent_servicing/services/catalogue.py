@@ -3,16 +3,17 @@
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import lru_cache
 from typing import Final
 
 from agent_servicing.core.errors import Invalid
 from agent_servicing.core.manifest import Manifest, UpgradeNotes
 from agent_servicing.core.semver import Version, parse, try_parse
+from agent_servicing.core.standing import Standing
 from agent_servicing.core.versions import SourceVersion, by_kind, check_upgrade, step
 from agent_servicing.manifest import merge
-from agent_servicing.services.views import VersionInfo
 from agent_servicing.store.codec import VersionBody
-from agent_servicing.store.queries import Record, VersionRow
+from agent_servicing.store.queries import VersionRow
 
 VERSIONS_KEPT: Final = 500
 """Versions remembered per agent, the newest; those in use come on top."""
@@ -45,26 +46,43 @@ def version_row(base: Manifest, found: SourceVersion, *, now: datetime) -> Versi
         released_at=found.released_at,
         discovered_at=now,
         manifest=manifest,
-        body=VersionBody(author=found.author, summary=found.summary, changes=found.changes, files=found.files),
+        body=VersionBody(
+            author=found.author,
+            summary=found.summary,
+            changes=found.changes,
+            files=found.files,
+            standing=_standing(found),
+            standing_reason=found.withdrawn or found.deprecated or "",
+        ),
         security=manifest.upgrade.security or "security" in kinds,
         critical=manifest.upgrade.critical,
         problem=problem,
     )
 
 
+def _standing(found: SourceVersion) -> Standing:
+    if found.withdrawn is not None:
+        return Standing.WITHDRAWN
+    return Standing.DEPRECATED if found.deprecated is not None else Standing.AVAILABLE
+
+
 def reconciled(known: Mapping[str, VersionRow], found: Sequence[VersionRow], *, used: Collection[str]) -> Merge:
-    """What to change so that `known` is what the source has now. Versions in `used` keep the artifact that was deployed."""
+    """What to change so that `known` is what the source has now. Versions in `used` keep the artifact that was deployed, and what the source
+    says of them is told all the same.
+    """
     newest = {row.version: row for row in newest_first(found)[:VERSIONS_KEPT]}
     write, new, moved = [], [], []
     for name, row in newest.items():
-        before = known.get(name)
+        before = replace(known[name], mark=None) if name in known else None
         if before is None:
             new.append(name)
             write.append(row)
         elif before.ref != row.ref and name in used:
-            marked = replace(before, moved_ref=row.ref)
-            if before.moved_ref != row.ref:
+            body = replace(before.body, standing=row.body.standing, standing_reason=row.body.standing_reason)
+            marked = replace(before, moved_ref=row.ref, body=body)
+            if marked != before:
                 write.append(marked)
+            if before.moved_ref != row.ref:
                 moved.append(marked)
         elif replace(before, discovered_at=row.discovered_at) != row:
             write.append(replace(row, discovered_at=before.discovered_at))
@@ -76,14 +94,18 @@ def newest_first(rows: Iterable[VersionRow]) -> list[VersionRow]:
     return sorted(rows, key=lambda row: order(row.version), reverse=True)
 
 
+@lru_cache(maxsize=8192)
 def order(version: str) -> Version:
     """A version to sort by. Stored ones are well-formed; anything else sorts first instead of breaking a list."""
     return try_parse(version) or Version(major=0, minor=0, patch=0, prerelease=("0",))
 
 
 def newest_stable(rows: Sequence[VersionRow]) -> VersionRow | None:
-    """The newest usable version that is no prerelease; the newest prerelease when there is nothing else."""
-    usable = [row for row in newest_first(rows) if not row.problem]
+    """The newest usable version that is no prerelease; the newest prerelease when there is nothing else. Of those that nobody advises
+    against, where there is any; never a withdrawn one.
+    """
+    usable = [row for row in newest_first(rows) if not row.problem and row.standing is not Standing.WITHDRAWN]
+    usable = [row for row in usable if row.standing is Standing.AVAILABLE] or usable
     return next((row for row in usable if not order(row.version).prerelease), usable[0] if usable else None)
 
 
@@ -110,6 +132,8 @@ def compatibility(rows: Sequence[VersionRow], current: str | None, row: VersionR
     """Whether an upgrade to it would be accepted (breaking notes acknowledged), and why not."""
     if row.problem:
         return False, f"cannot be used: {row.problem}"
+    if row.standing is Standing.WITHDRAWN and row.version != current:
+        return False, f"is withdrawn: {row.standing_reason}"
     if current is None:
         return True, "can be installed"
     notes = breaking_notes(between(rows, current, row.version))
@@ -119,26 +143,3 @@ def compatibility(rows: Sequence[VersionRow], current: str | None, row: VersionR
         return False, "; ".join(f"{refusal.sentence} ({refusal.hint})" if refusal.hint else refusal.sentence for refusal in against)
     breaks = bool(notes) or step(parse(current), parse(row.version)) == "major"
     return True, f"can follow {current}" + (", once its breaking changes are acknowledged" if breaks else "")
-
-
-def version_info(rows: Sequence[VersionRow], row: VersionRow, *, current: str | None, record: Record) -> VersionInfo:
-    upgradable, sentence = compatibility(rows, current, row)
-    return VersionInfo(
-        version=row.version,
-        ref=row.ref,
-        type="first" if current is None else step(parse(current), parse(row.version)).replace("same", "current"),
-        release_date=row.released_at,
-        author=row.body.author,
-        summary=row.body.summary,
-        security=row.security,
-        critical=row.critical,
-        changelog=by_kind(row.body.changes),
-        breaking_changes=breaking_notes([row]),
-        migration_notes=row.manifest.upgrade.migration_notes,
-        deployment_count=record.total,
-        success_rate=round(100 * record.completed / record.finished, 1) if record.finished else None,
-        compatibility=sentence,
-        upgradable=upgradable,
-        moved=row.moved_ref is not None,
-        problem=row.problem,
-    )

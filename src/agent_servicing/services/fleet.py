@@ -15,6 +15,7 @@ from agent_servicing.core.events import Event
 from agent_servicing.core.manifest import Manifest
 from agent_servicing.core.metrics import Counters
 from agent_servicing.core.model import Agent, Deployment, DeploymentSpec
+from agent_servicing.core.standing import Standing
 from agent_servicing.core.status import AgentStatus, DeploymentKind, DeploymentStatus, Verb
 from agent_servicing.core.versions import parse
 from agent_servicing.ports import Clock, EventBus, Ids, Masker, Metrics, Runtime
@@ -247,7 +248,7 @@ def _chosen(agent: str, rows: Sequence[VersionRow], version: str | None) -> Vers
     if version is None:
         newest = catalogue.newest_stable(rows)
         if newest is None:
-            why = f" Its newest one cannot be used: {rows[0].problem}" if rows else ""
+            why = f" Its newest one cannot be used: {rows[0].problem or 'it is withdrawn'}" if rows else ""
             raise Invalid(f"The source of {agent} has no usable version.{why}", hint="Tag one, for example v1.0.0.", code="no_versions")
         return newest
     wanted = str(parse(version))
@@ -257,6 +258,8 @@ def _chosen(agent: str, rows: Sequence[VersionRow], version: str | None) -> Vers
         raise NotFound(f"{agent} has no version {wanted}.", hint=hint, code="unknown_version")
     if found.problem:
         raise Invalid(f"{wanted} cannot be used: {found.problem}", code="unusable_version")
+    if found.standing is Standing.WITHDRAWN:
+        raise Conflict(f"{wanted} is withdrawn: {found.standing_reason}.", hint="Choose another version.", code="version_withdrawn")
     return found
 
 

@@ -6,6 +6,7 @@ from typing import Literal
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from agent_servicing.core.model import AgentState, Deployment
+from agent_servicing.core.standing import Standing, Urgency
 from agent_servicing.core.status import WAITING, AgentStatus, DeploymentStatus, InstanceStatus
 from agent_servicing.core.versions import available_updates
 from agent_servicing.services.views import AgentView, AvailableVersion, FleetTotals, HealthSummary
@@ -23,17 +24,44 @@ async def agent_views(connection: AsyncConnection, states: Sequence[AgentState])
 
 def agent_view(state: AgentState, versions: Iterable[VersionFlags], last: Mapping[str, Deployment]) -> AgentView:
     flags = {version.version: version for version in versions}
-    updates = available_updates(state.agent.version, list(flags)) if state.agent.version else ()
+    offered = [name for name, each in flags.items() if each.standing is not Standing.WITHDRAWN]
+    current = flags.get(state.agent.version or "")
+    standing = current.standing if current is not None else Standing.AVAILABLE
+    available = _available(state.agent.version, offered, flags)
     deployment = last.get(state.agent.agent)
     return AgentView(
         state=state,
-        available=tuple(
-            AvailableVersion(version=u.version, type=u.type, security=flags[u.version].security, critical=flags[u.version].critical)
-            for u in updates
-        ),
+        available=available,
+        standing=standing,
+        urgency=_urgency(available, standing),
         last_deployment=deployment,
         health=health_of(state, deployment),
     )
+
+
+def _available(current: str | None, offered: Sequence[str], flags: Mapping[str, VersionFlags]) -> tuple[AvailableVersion, ...]:
+    updates = available_updates(current, offered) if current else ()
+    return tuple(
+        AvailableVersion(
+            version=u.version,
+            type=u.type,
+            security=flags[u.version].security,
+            critical=flags[u.version].critical,
+            deprecated=flags[u.version].standing is Standing.DEPRECATED,
+        )
+        for u in updates
+    )
+
+
+def _urgency(available: Sequence[AvailableVersion], standing: Standing) -> Urgency | None:
+    """The badge on the dashboard. A withdrawn version that has no successor has a badge all the same."""
+    if any(version.critical for version in available):
+        return "critical"
+    if any(version.security for version in available):
+        return "security"
+    if standing is Standing.WITHDRAWN:
+        return "withdrawn"
+    return "normal" if available else None
 
 
 def health_of(state: AgentState, last: Deployment | None) -> HealthSummary:
@@ -68,6 +96,7 @@ def totals_of(views: Sequence[AgentView]) -> FleetTotals:
         updates_available=sum(bool(view.available) for view in views),
         security_updates=sum(any(version.security for version in view.available) for view in views),
         critical_updates=sum(any(version.critical for version in view.available) for view in views),
+        withdrawn_running=sum(view.standing is Standing.WITHDRAWN for view in views),
     )
 
 

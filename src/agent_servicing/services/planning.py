@@ -11,6 +11,7 @@ from agent_servicing.core.errors import Conflict, Denied, FieldError, Invalid, N
 from agent_servicing.core.manifest import StateSpec, Tests
 from agent_servicing.core.model import AgentState, Deployment, DeploymentSpec
 from agent_servicing.core.schedule import Line, next_open
+from agent_servicing.core.standing import Standing
 from agent_servicing.core.state import door
 from agent_servicing.core.status import DeploymentKind, DeploymentStatus
 from agent_servicing.core.strategies import STRATEGIES, UPGRADES
@@ -22,6 +23,7 @@ from agent_servicing.services.requests import UpgradeRequest
 from agent_servicing.services.rights import Asker, calendar_warnings, right_refusals
 from agent_servicing.services.specs import problems, spec_of
 from agent_servicing.services.stage_words import estimated_minutes, sentence
+from agent_servicing.services.staging_gate import gate_refusals, gate_warnings
 from agent_servicing.services.strategy_warnings import strategy_warnings
 from agent_servicing.services.transaction import checked_reason, leaving, shown
 from agent_servicing.services.views import Plan, PlannedStage, Refusal
@@ -54,8 +56,9 @@ def make_plan(
     keep_warm_seconds: float,
     asker: Asker,
     line: Line,
+    shut: str | None = None,
 ) -> Planned:
-    """What `request` would do to the agent as it is now, with the line's calendar as it is."""
+    """What `request` would do to the agent as it is now, with the line's calendar as it is. `shut`: why the staging gate is."""
     parsed = try_parse(request.target_version)
     target = str(parsed) if parsed else request.target_version
     row = next((row for row in rows if row.version == target), None)
@@ -69,6 +72,7 @@ def make_plan(
         *right_refusals(state, request, asker, now),
         *_version_refusals(state, rows, row, target, request),
         *_config_refusals(state, row),
+        *gate_refusals(request, shut if row is not None else None, state.agent.agent),
         *_busy_refusals(state, target, request, start),
     )
     compiles = request.strategy in UPGRADES and not any(r.code == "bad_value" for r in refusals)
@@ -83,6 +87,7 @@ def make_plan(
         refusals=refusals,
         warnings=(
             *calendar_warnings(state, request, line, start or now, opening),
+            *gate_warnings(request, shut),
             *_warnings(state, current, row, request),
             *strategy_warnings(spec, state.agent.instances),
         ),
@@ -181,6 +186,13 @@ def _version_refusals(
     if row.problem:
         yield Refusal(family="invalid", code="unusable_version", message=f"{target} cannot be used: {row.problem}")
         return
+    if row.standing is Standing.WITHDRAWN and target != state.agent.version:
+        yield Refusal(
+            family="conflict",
+            code="version_withdrawn",
+            message=f"{target} is withdrawn: {row.standing_reason}.",
+            hint=f"Choose another one, or restore it first (servicing version restore {state.agent.agent} {target}).",
+        )
     notes = catalogue.breaking_notes(catalogue.between(rows, state.agent.version, target)) if state.agent.version else ()
     from_range, known = row.manifest.upgrade.from_range, catalogue.ranges(rows)
     acknowledged = request.acknowledge_breaking
@@ -240,8 +252,7 @@ def _warnings(state: AgentState, current: VersionRow | None, row: VersionRow | N
         yield "Automatic rollback is off: a bad version keeps its traffic until somebody takes it back."
     if row is None:
         return
-    if row.moved_ref is not None:
-        yield f"{row.version} was changed at its source after it was first deployed; the artifact deployed then is used."
+    yield from _word_warnings(row)
     if current is not None:
         verdict, note = door(current.manifest.state, row.manifest.state)
         if verdict == "one_way":
@@ -252,6 +263,14 @@ def _warnings(state: AgentState, current: VersionRow | None, row: VersionRow | N
             yield f"Whether a rollback keeps its state is unknown: {note}."
     if row.manifest.upgrade.migration_notes:
         yield f"Migration: {row.manifest.upgrade.migration_notes}"
+
+
+def _word_warnings(row: VersionRow) -> Iterator[str]:
+    """What is known against the version itself."""
+    if row.standing is Standing.DEPRECATED:
+        yield f"{row.version} is deprecated: {row.standing_reason}."
+    if row.moved_ref is not None:
+        yield f"{row.version} was changed at its source after it was first deployed; the artifact deployed then is used."
 
 
 def _invalid(code: str, message: str, path: str) -> Refusal:

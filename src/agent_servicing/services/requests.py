@@ -59,5 +59,6 @@ class UpgradeRequest:
     when_busy: IfBusy = "queue"
     start_grace_seconds: float | None = None
     override_freeze: bool = False
+    override_staging: bool = False
     if_state: str | None = None
     if_version: str | None = None

@@ -23,9 +23,12 @@ class Asker:
 
 def right_refusals(state: AgentState, request: UpgradeRequest, asker: Asker, now: datetime) -> Iterator[Refusal]:
     """What is for admins only, somebody else's lock, and an agent that is not any more as the operator saw it."""
-    for wanted, field in ((request.override_freeze, "override_freeze"), (request.when_busy == "take_over", "when_busy")):
+    for wanted, field, what in (
+        (request.override_freeze, "override_freeze", "Passing a freeze"),
+        (request.override_staging, "override_staging", "Passing the staging gate"),
+        (request.when_busy == "take_over", "when_busy", "Taking over an agent"),
+    ):
         if wanted and not asker.admin:
-            what = "Passing a freeze" if field == "override_freeze" else "Taking over an agent"
             yield Refusal(family="denied", code="role_too_low", message=f"{what} needs the role admin.", field=field, hint="Ask an admin.")
     mismatch = agent_mismatch(state, request.if_state, request.if_version)
     if mismatch is not None:

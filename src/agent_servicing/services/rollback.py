@@ -1,11 +1,12 @@
 """Rollback: back to an earlier version, at once. Called by `web`; never blocked by a pause, a queue or an upgrade under way."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final, Literal
 
 from agent_servicing.core.errors import Conflict, FieldError, Invalid, NotFound, PermanentError, ServicingError, Unavailable
 from agent_servicing.core.manifest import StateSpec
 from agent_servicing.core.model import AgentState, Deployment, DeploymentSpec
+from agent_servicing.core.standing import Standing
 from agent_servicing.core.state import Door, SavedState, Written, conversion, door, readable
 from agent_servicing.core.status import DeploymentKind, DeploymentStatus
 from agent_servicing.core.strategies import STRATEGIES
@@ -57,6 +58,7 @@ class Rollback:
         state: StateChoice | None = None,
         snapshot: str | None = None,
         config: Literal["keep", "restore"] = "restore",
+        override_withdrawn: bool = False,
         if_state: str | None = None,
         if_version: str | None = None,
     ) -> Deployment:
@@ -64,12 +66,13 @@ class Rollback:
 
         `target_version` None is the previous version or, while an upgrade is under way, the one it would replace. `config`: whether the
         version gets the configuration back that it had, or the one that is in force now. `state` "restore" puts `snapshot` back, None being
-        the newest that the version left; the version that serves can be given one as well.
+        the newest that the version left; the version that serves can be given one as well. A withdrawn version is passed over, and brought
+        back only with `override_withdrawn`, for emergencies; that stands in the audit.
         Raises NotFound `unknown_version`, `unknown_snapshot` and Conflict `not_a_rollback_point` / `no_rollback_point`, each naming the valid
         points; Conflict `already_requested` when a rollback goes there already, `state_mismatch` and `version_mismatch` when the agent is
         not as the caller saw it (`if_version` is the version that serves); Conflict `state_choice_needed` when `state` is None and the version
-        gone back to cannot read what is there; Conflict `no_state`, `no_snapshot`, `snapshot_unreadable`, `too_many_set_aside`; Invalid
-        `reason_missing`, `snapshot_without_restore`.
+        gone back to cannot read what is there; Conflict `version_withdrawn`, `no_state`, `no_snapshot`, `snapshot_unreadable`,
+        `too_many_set_aside`; Invalid `reason_missing`, `snapshot_without_restore`.
         """
         reason = checked_reason(reason, needed=True)
         kept = await self._kept(agent, state, snapshot)
@@ -77,7 +80,7 @@ class Rollback:
             held = await require_active(connection, agent)
             check_agent(held, if_state=if_state, if_version=if_version)
             rows = await queries.version_rows(connection, agent)
-            target = _target(held, rows, target_version, restores=state == "restore")
+            target = _target(held, rows, target_version, restores=state == "restore", withdrawn_too=override_withdrawn)
             _check_door(held, rows, target, state)
             _check_queue(held, target)
             deployment = Deployment(
@@ -95,7 +98,8 @@ class Rollback:
             )
             await insert_deployment(connection, deployment)
             choice = state or ("convert" if deployment.spec.convert is not None else "keep")
-            more = {"snapshot": deployment.spec.restore} if deployment.spec.restore is not None else {}
+            more: dict[str, object] = {"snapshot": deployment.spec.restore} if deployment.spec.restore is not None else {}
+            more |= {"override_withdrawn": True} if target in _withdrawn(held, rows) else {}
             event = requested(deployment, "rollback_requested", state=choice, config=config, state_door=_door(rows, deployment), **more)
             await record(connection, self._ids, self._settings, event)
             await queries.wake(connection, agent, now=deployment.requested_at)
@@ -103,7 +107,13 @@ class Rollback:
         return deployment
 
     async def plan(
-        self, agent: str, *, target_version: str | None, state: StateChoice | None = None, snapshot: str | None = None
+        self,
+        agent: str,
+        *,
+        target_version: str | None,
+        state: StateChoice | None = None,
+        snapshot: str | None = None,
+        override_withdrawn: bool = False,
     ) -> RollbackPlan:
         """What a rollback would do, above all with what was written since the last snapshot. Nothing is written; counting may take a while.
 
@@ -113,7 +123,7 @@ class Rollback:
         async with self._database.read() as connection:
             held = await require_active(connection, agent)
             rows = await queries.version_rows(connection, agent)
-        target = _target(held, rows, target_version, restores=state == "restore")
+        target = _target(held, rows, target_version, restores=state == "restore", withdrawn_too=override_withdrawn)
         old, new = _specs(held, rows, target)
         base = None
         if snapshot is not None or (old.directory is not None and any(readable(old, saved.schema) for saved in kept)):
@@ -192,17 +202,36 @@ def _leaving(state: AgentState) -> str | None:
     return next((d.to_version for d in moving), None)
 
 
-def _target(state: AgentState, rows: Sequence[VersionRow], wanted: str | None, *, restores: bool) -> str:
+def _target(state: AgentState, rows: Sequence[VersionRow], wanted: str | None, *, restores: bool, withdrawn_too: bool) -> str:
     points, agent = valid_points(state), state.agent.agent
+    barred = {} if withdrawn_too else _withdrawn(state, rows)
     if wanted is None:
         if not points:
             raise Conflict(f"{agent} has no earlier version to go back to.", code="no_rollback_point")
-        return points[0]
+        free = [point for point in points if point not in barred]
+        if not free:
+            raise _barred(points[0], barred, free)
+        return free[0]
     version = str(parse(wanted))
     if version in points or (restores and version == state.agent.version):
+        if version in barred:
+            raise _barred(version, barred, [point for point in points if point not in barred])
         return version
     known = version == state.agent.version or any(row.version == version for row in rows)
     raise _refused(version, points, agent, known=known, running=version == state.agent.version)
+
+
+def _withdrawn(state: AgentState, rows: Sequence[VersionRow]) -> dict[str, str]:
+    """Why each withdrawn version is; without the one that serves, which an aborted upgrade leaves in its place."""
+    withdrawn = (row for row in rows if row.standing is Standing.WITHDRAWN and row.version != state.agent.version)
+    return {row.version: row.standing_reason for row in withdrawn}
+
+
+def _barred(version: str, barred: Mapping[str, str], free: Sequence[str]) -> Conflict:
+    others = f"Go to {', '.join(free)}, or in" if free else "In"
+    hint = f"{others} an emergency ask again with override_withdrawn (--override-withdrawn)."
+    message = f"{version} is withdrawn: {barred[version]}."
+    return Conflict(message, hint=hint, code="version_withdrawn", rollback_points=list(free))
 
 
 def _refused(version: str, points: Sequence[str], agent: str, *, known: bool, running: bool) -> ServicingError:

@@ -8,22 +8,27 @@ import anyio
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from agent_servicing.core import events
-from agent_servicing.core.errors import Invalid, NotFound, PermanentError, ServicingError, TemporaryError, Unavailable
+from agent_servicing.core.errors import Invalid, PermanentError, ServicingError, TemporaryError, Unavailable
 from agent_servicing.core.events import Event
 from agent_servicing.core.manifest import Manifest
 from agent_servicing.core.model import AgentState
+from agent_servicing.core.standing import Standing
 from agent_servicing.core.state import door
+from agent_servicing.core.versions import RollbackPoint as Served
 from agent_servicing.core.versions import available_updates, by_kind, parse, step, try_parse
 from agent_servicing.ports import Clock, EventBus, Ids, VersionSource
 from agent_servicing.services import catalogue
 from agent_servicing.services.catalogue import Merge
 from agent_servicing.services.differences import manifest_differences, schema_differences, secret_keys
 from agent_servicing.services.transaction import TOPIC, record, require_state, shown, unknown_agent
+from agent_servicing.services.version_infos import Infos
+from agent_servicing.services.version_standing import cancel_waiting, known_version, told
 from agent_servicing.services.views import ChangesView, RollbackPoint, VersionsView
 from agent_servicing.settings import Settings
 from agent_servicing.store import queries
 from agent_servicing.store.database import Database
 from agent_servicing.store.queries import Record, VersionRow
+from agent_servicing.store.staging import newest_results
 from agent_servicing.store.state import load_rollback_points
 
 SOURCE_TIMEOUT_SECONDS: Final = 120.0
@@ -99,23 +104,28 @@ class VersionManager:
             row = await queries.agent_row(connection, agent)
             if row is None:
                 raise await unknown_agent(connection, agent)
+            state = await require_state(connection, agent)
             rows = catalogue.newest_first(await queries.version_rows(connection, agent))
             records = await queries.records(connection, agent)
             points = await load_rollback_points(connection, row.body)
+            tried = await newest_results(connection, agent)
         current = row.body.agent.version
-        infos = [catalogue.version_info(rows, each, current=current, record=records.get(each.version, Record())) for each in rows]
+        looked = Infos(state, rows)
+        infos = [looked.info(each, records.get(each.version, Record()), tried.get(each.version)) for each in rows]
         newer = (
             {update.version for update in available_updates(current, [r.version for r in rows])} if current else {r.version for r in rows}
         )
-        known = {each.version for each in rows}
+        known = {each.version: each for each in rows}
+        running = known.get(current or "")
         return VersionsView(
             agent=agent,
             current_version=current,
             current_deployed_at=row.body.agent.version_deployed_at,
-            available=tuple(info for info in infos if info.version in newer and not info.problem),
-            rollback_points=tuple(
-                RollbackPoint(version=p.version, deployed_at=p.deployed_at, can_rollback=p.version in known) for p in points
-            ),
+            current_standing=running.standing.value if running else Standing.AVAILABLE.value,
+            current_standing_reason=running.standing_reason if running else "",
+            hints=looked.advice(),
+            available=tuple(i for i in infos if i.version in newer and not i.problem and i.standing != Standing.WITHDRAWN),
+            rollback_points=tuple(rollback_point(p, known.get(p.version)) for p in points),
             versions=tuple(infos),
             refreshed_at=row.refreshed_at,
             source_problem=row.source_problem,
@@ -129,7 +139,7 @@ class VersionManager:
         start = from_ or state.agent.version
         if start is None:
             raise Invalid(f"{agent} runs no version yet; name the one to start from.", code="from_missing")
-        return compare(agent, rows, _known(rows, start), _known(rows, to))
+        return compare(agent, rows, known_version(rows, start), known_version(rows, to))
 
     async def _write(self, connection: AsyncConnection, agent: str, found: Sequence[VersionRow], *, now: datetime) -> Merge:
         state = await require_state(connection, agent, lock=True)
@@ -140,9 +150,20 @@ class VersionManager:
         await queries.delete_versions(connection, agent, merge.delete)
         await queries.note_refresh(connection, agent, now=now)
         news = [*_available_events(state, merge, now), *_moved_events(agent, merge, now)]
+        for version in _taken_back(known, merge):
+            news += await self._told_by_source(connection, state, version, now)
         if news:
             await record(connection, self._ids, self._settings, *news)
         return merge
+
+    async def _told_by_source(self, connection: AsyncConnection, state: AgentState, row: VersionRow, now: datetime) -> Sequence[Event]:
+        """Its source has changed its mind about a version; a withdrawn one is not deployed any more."""
+        standing, reason, actor = row.body.standing, row.body.standing_reason, events.SYSTEM
+        ended: tuple[str, ...] = ()
+        closing: tuple[Event, ...] = ()
+        if standing is Standing.WITHDRAWN:
+            ended, closing = await cancel_waiting(connection, state, row.version, actor, f"its source says: {reason}", now)
+        return [told(state, row.version, standing, reason=reason, actor=actor, by_source=True, ended=ended, now=now), *closing]
 
     async def _note(self, agent: str, problem: str) -> None:
         async with self._database.write(durable=False) as connection:
@@ -177,13 +198,14 @@ def versions_used(state: AgentState) -> frozenset[str]:
     return frozenset(state.releases) | frozenset(state.rollback_points)
 
 
-def _known(rows: Sequence[VersionRow], version: str) -> VersionRow:
-    wanted = str(parse(version))
-    row = next((row for row in rows if row.version == wanted), None)
+def rollback_point(point: Served, row: VersionRow | None) -> RollbackPoint:
+    """Whether one can go back there without further ado."""
+    note = ""
     if row is None:
-        names = [each.version for each in catalogue.newest_first(rows)]
-        raise NotFound(f"There is no version {wanted}.", hint=f"Known versions: {shown(names)}.", code="unknown_version")
-    return row
+        note = "it is not known any more"
+    elif row.standing is Standing.WITHDRAWN:
+        note = f"withdrawn: {row.standing_reason}; needs override_withdrawn"
+    return RollbackPoint(version=point.version, deployed_at=point.deployed_at, can_rollback=not note, note=note)
 
 
 def _available_events(state: AgentState, merge: Merge, now: datetime) -> "list[Event]":
@@ -191,7 +213,8 @@ def _available_events(state: AgentState, merge: Merge, now: datetime) -> "list[E
     if state.agent.version is None:
         return []
     written = {row.version: row for row in merge.write}
-    updates = available_updates(state.agent.version, [name for name in merge.new if not written[name].problem])
+    usable = [name for name in merge.new if not written[name].problem and written[name].standing is Standing.AVAILABLE]
+    updates = available_updates(state.agent.version, usable)
     return [
         Event(
             type=events.VERSION_AVAILABLE,
@@ -222,3 +245,9 @@ def _moved_events(agent: str, merge: Merge, now: datetime) -> "list[Event]":
         )
         for row in merge.moved
     ]
+
+
+def _taken_back(known: Mapping[str, VersionRow], merge: Merge) -> "list[VersionRow]":
+    """Versions of which the source says something else than before. What somebody here has spoken about stays as that person said."""
+    before = {name: row for name, row in known.items() if row.mark is None}
+    return [row for row in merge.write if row.version in before and before[row.version].body.standing is not row.body.standing]

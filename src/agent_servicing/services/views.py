@@ -7,6 +7,7 @@ from typing import Literal
 
 from agent_servicing.core import audit
 from agent_servicing.core.model import AgentState, Deployment
+from agent_servicing.core.standing import Hints, Standing, Urgency
 from agent_servicing.core.state import Choice, Door, Written
 
 StoredEvent = audit.StoredEvent
@@ -20,6 +21,7 @@ class AvailableVersion:
     type: str
     security: bool = False
     critical: bool = False
+    deprecated: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,17 +42,22 @@ class HealthSummary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentView:
-    """One agent as the dashboard shows it. `available` is newest first; `last_deployment` is the newest of any status."""
+    """One agent as the dashboard shows it. `available` is newest first, without withdrawn ones; `last_deployment` is the newest of any status.
+
+    `standing` is that of the running version; `urgency` is the worst reason for an update there is, None when there is no update.
+    """
 
     state: AgentState
     available: tuple[AvailableVersion, ...] = ()
+    standing: Standing = Standing.AVAILABLE
+    urgency: Urgency | None = None
     last_deployment: Deployment | None = None
     health: HealthSummary
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FleetTotals:
-    """Totals for the dashboard. Deployment counts are of this moment; `updates_available` counts agents, not versions."""
+    """Totals for the dashboard. Deployment counts are of this moment; `updates_available` and those below it count agents, not versions."""
 
     agents: int = 0
     healthy: int = 0
@@ -63,6 +70,7 @@ class FleetTotals:
     updates_available: int = 0
     security_updates: int = 0
     critical_updates: int = 0
+    withdrawn_running: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,7 +128,8 @@ class VersionInfo:
 
     `success_rate`: percent of finished deployments to it that completed, None without any. `compatibility` is a sentence; `upgradable`
     says whether an upgrade from the running version would be accepted (breaking changes may still need acknowledging). `moved`: the
-    source now has another artifact under this name than the one known here.
+    source now has another artifact under this name than the one known here. `config_problems`: what its schema has against the
+    configuration in force. `standing_by`: who deprecated or withdrew it, "source" when its source did.
     """
 
     version: str
@@ -139,24 +148,36 @@ class VersionInfo:
     success_rate: float | None = None
     compatibility: str = ""
     upgradable: bool = False
+    state_door: Door = "unknown"
+    state_note: str = ""
+    config_problems: tuple[str, ...] = ()
+    standing: str = "available"
+    standing_reason: str = ""
+    standing_by: str = ""
     moved: bool = False
     problem: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RollbackPoint:
+    """`can_rollback` is False for one that is withdrawn or whose artifact is not known any more; `note` says why."""
+
     version: str
     deployed_at: datetime
     can_rollback: bool = True
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VersionsView:
-    """Story §1. `available` (newer than the running one) and `versions` (all known) are newest first."""
+    """Story §1. `available` (newer than the running one) and `versions` (all known) are newest first; `hints` say which to take."""
 
     agent: str
     current_version: str | None
     current_deployed_at: datetime | None
+    current_standing: str = "available"
+    current_standing_reason: str = ""
+    hints: Hints = field(default_factory=Hints)
     available: tuple[VersionInfo, ...] = ()
     rollback_points: tuple[RollbackPoint, ...] = ()
     versions: tuple[VersionInfo, ...] = ()

@@ -10,6 +10,7 @@ from agent_servicing.core.analysis import Block
 from agent_servicing.core.manifest import Manifest
 from agent_servicing.core.model import Agent, Deployment, Generation, Instance
 from agent_servicing.core.schedule import Line
+from agent_servicing.core.standing import Standing
 from agent_servicing.core.versions import Change
 
 COMPRESSION_LEVEL = 1
@@ -33,6 +34,8 @@ class VersionBody:
     summary: str = ""
     changes: tuple[Change, ...] = ()
     files: Mapping[str, str] = field(default_factory=dict)
+    standing: Standing = Standing.AVAILABLE
+    standing_reason: str = ""
 
 
 _agent = TypeAdapter(AgentBody)

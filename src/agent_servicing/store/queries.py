@@ -11,11 +11,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from agent_servicing.core.audit import StoredEvent
 from agent_servicing.core.manifest import Manifest
 from agent_servicing.core.model import Agent, Deployment
+from agent_servicing.core.standing import Standing
 from agent_servicing.core.status import TERMINAL, WAITING, DeploymentStatus, Verb
 from agent_servicing.store import codec
 from agent_servicing.store.codec import AgentBody, VersionBody
 from agent_servicing.store.event_log import stored_event
-from agent_servicing.store.tables import agents, deployments, events, intents, versions
+from agent_servicing.store.marks import Mark, load_marks
+from agent_servicing.store.tables import agents, deployments, events, intents, version_marks, versions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +32,7 @@ class AgentRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VersionRow:
-    """One known version; `manifest` is complete. `problem` says why it cannot be used, empty when it can."""
+    """One known version; `manifest` is complete. `problem` says why it cannot be used, empty when it can. `mark` is what people said of it."""
 
     version: str
     ref: str
@@ -42,6 +44,16 @@ class VersionRow:
     critical: bool = False
     moved_ref: str | None = None
     problem: str = ""
+    mark: Mark | None = None
+
+    @property
+    def standing(self) -> Standing:
+        """What people said counts more than what the source says."""
+        return self.mark.standing if self.mark is not None else self.body.standing
+
+    @property
+    def standing_reason(self) -> str:
+        return self.mark.reason if self.mark is not None else self.body.standing_reason
 
     @property
     def config_schema(self) -> str | None:
@@ -131,7 +143,9 @@ async def intent_count(connection: AsyncConnection, agent: str) -> int:
 
 async def version_rows(connection: AsyncConnection, agent: str) -> list[VersionRow]:
     """Every known version of the agent, in no particular order."""
-    return [_version_row(row) for row in (await connection.execute(select(versions).where(versions.c.agent == agent))).all()]
+    marks = await load_marks(connection, agent)
+    rows = (await connection.execute(select(versions).where(versions.c.agent == agent))).all()
+    return [_version_row(row, marks.get(row.version)) for row in rows]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,15 +153,21 @@ class VersionFlags:
     version: str
     security: bool
     critical: bool
+    standing: Standing = Standing.AVAILABLE
 
 
 async def usable_versions(connection: AsyncConnection, only: Sequence[str]) -> Mapping[str, list[VersionFlags]]:
     """The versions without a problem of each of these agents, by their flags alone: for lists of agents."""
-    columns = (versions.c.agent, versions.c.version, versions.c.security, versions.c.critical)
-    query = select(*columns).where(versions.c.agent.in_(list(only)), versions.c.problem == "")
+    standing = func.coalesce(version_marks.c.standing, versions.c.standing).label("standing")
+    marked = (version_marks.c.agent == versions.c.agent) & (version_marks.c.version == versions.c.version)
+    query = (
+        select(versions.c.agent, versions.c.version, versions.c.security, versions.c.critical, standing)
+        .outerjoin(version_marks, marked)
+        .where(versions.c.agent.in_(list(only)), versions.c.problem == "")
+    )
     found: dict[str, list[VersionFlags]] = {}
     for row in (await connection.execute(query)).all():
-        flags = VersionFlags(version=row.version, security=row.security, critical=row.critical)
+        flags = VersionFlags(version=row.version, security=row.security, critical=row.critical, standing=Standing(row.standing))
         found.setdefault(row.agent, []).append(flags)
     return found
 
@@ -164,6 +184,7 @@ async def save_version(connection: AsyncConnection, agent: str, row: VersionRow)
         "moved_ref": row.moved_ref,
         "problem": row.problem,
         "config_schema": row.config_schema,
+        "standing": row.body.standing.value,
     }
     statement = update(versions).where(versions.c.agent == agent, versions.c.version == row.version).values(**values)
     if (await connection.execute(statement)).rowcount == 0:
@@ -188,7 +209,7 @@ async def records(connection: AsyncConnection, agent: str) -> Mapping[str, Recor
     return {row.to_version: Record(total=row.total, finished=int(row.finished), completed=int(row.completed)) for row in rows}
 
 
-def _version_row(row: Row[Any]) -> VersionRow:
+def _version_row(row: Row[Any], mark: Mark | None) -> VersionRow:
     return VersionRow(
         version=row.version,
         ref=row.ref,
@@ -200,6 +221,7 @@ def _version_row(row: Row[Any]) -> VersionRow:
         critical=row.critical,
         moved_ref=row.moved_ref,
         problem=row.problem,
+        mark=mark,
     )
 
 

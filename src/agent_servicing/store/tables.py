@@ -150,8 +150,23 @@ versions = Table(
     Column("moved_ref", Text),
     Column("problem", Text, nullable=False, server_default=""),
     Column("config_schema", Text),
+    Column("standing", String(20), nullable=False, server_default="available"),
 )
-"""`manifest` is complete: the agent's with the version's own on top. `moved_ref` is what the source has under this name now, where it differs."""
+"""`manifest` is complete: the agent's with the version's own on top. `moved_ref` is what the source has under this name now, where it differs.
+`standing` is what the source says of it; what people say is in `version_marks`, and counts more."""
+
+version_marks = Table(
+    "version_marks",
+    metadata,
+    Column("agent", _Name, ForeignKey("agents.agent", ondelete="CASCADE"), primary_key=True),
+    Column("version", _Name, primary_key=True),
+    Column("standing", String(20), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("actor", _Name, nullable=False),
+    Column("at", UtcDateTime, nullable=False),
+)
+"""What people said of versions: deprecated, withdrawn, or available in spite of the source. Apart from `versions`, which a refresh rewrites
+and whose rows come and go with the source."""
 
 intents = Table(
     "intents",
@@ -287,3 +302,31 @@ blocks = Table(
     sqlite_autoincrement=True,
 )
 """What verdicts rest on. `begun_anew`: how often the deployment's evidence was begun anew before; the last one is what counts."""
+
+staging_runs = Table(
+    "staging_runs",
+    metadata,
+    Column("number", _Number, primary_key=True, autoincrement=True),
+    Column("run", _Name, nullable=False, unique=True),
+    Column("agent", _Name, ForeignKey("agents.agent", ondelete="CASCADE"), nullable=False),
+    Column("version", _Name, nullable=False),
+    Column("status", String(20), nullable=False),
+    Column("requested_at", UtcDateTime, nullable=False),
+    Column("wishes", Text, nullable=False, server_default="[]"),
+    Column("results", Text, nullable=False, server_default="{}"),
+    Column("body", LargeBinary, nullable=False),
+    Index("staging_runs_of_agent", "agent", "number"),
+    Index("staging_runs_status", "status"),
+    sqlite_autoincrement=True,
+)
+"""`wishes` is what operators want of a run that is there, a JSON list that only services add to; `body` is what only the reconciler changes.
+`results` repeats what stands there: what a list of versions shows."""
+
+staging_gates = Table(
+    "staging_gates",
+    metadata,
+    Column("agent", _Name, ForeignKey("agents.agent", ondelete="CASCADE"), primary_key=True),
+    Column("required", Boolean, nullable=False),
+    Column("fresh_hours", Double, nullable=False),
+)
+"""Whether an agent asks for a fresh staging run before production. No row: it does not."""

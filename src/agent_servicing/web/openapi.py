@@ -21,6 +21,7 @@ Live events come over the WebSocket `/ws/agent-upgrades`; the guide `docs/guides
 TAGS: Final = [
     {"name": "Agents", "description": "The fleet: add, look at, scale, restart, remove"},
     {"name": "Versions", "description": "What there is, and what changed"},
+    {"name": "Staging", "description": "A version tried on instances of its own before it gets traffic: suites, reports, the gate"},
     {"name": "Upgrades and rollbacks", "description": "Deployments and the verbs that steer them"},
     {"name": "Configuration", "description": "What agents run with: show, patch while they run, history, back"},
     {"name": "Feature flags", "description": "OpenFeature Remote Evaluation Protocol: flags of an agent for any OpenFeature client"},

@@ -51,6 +51,7 @@ def upgrade_request(body: UpgradeBody) -> UpgradeRequest:
         when_busy=body.when_busy,
         start_grace_seconds=body.start_grace_seconds,
         override_freeze=body.override_freeze,
+        override_staging=body.override_staging,
         if_state=body.if_state,
         if_version=body.if_version,
     )

@@ -31,9 +31,13 @@ DEFAULT_STATE = "state"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Folders:
-    """The layout below `data_dir`, which is absolute. Names that are no safe path part raise `PermanentError`."""
+    """The layout below `data_dir`, which is absolute. Names that are no safe path part raise `PermanentError`.
+
+    `installed`: another data directory whose installed versions are used; None: those below this one.
+    """
 
     data_dir: Path
+    installed: Path | None = None
 
     @property
     def agents(self) -> Path:
@@ -43,6 +47,8 @@ class Folders:
         return self.agents / _checked(agent, AGENT, "agent id")
 
     def releases(self, agent: str) -> Path:
+        if self.installed is not None:
+            return Folders(data_dir=self.installed).releases(agent)
         return self.agent(agent) / "releases"
 
     def release(self, agent: str, version: str) -> Path:

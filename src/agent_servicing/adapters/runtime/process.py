@@ -43,7 +43,7 @@ class ProcessRuntime:
     """`Runtime` on this machine, as an async context manager that owns installations and log rotation.
 
     `sources` maps a manifest's source kind to its driver. `server_url` and `router_url` are told to instances. Leaving the context ends
-    installations under way, never instances.
+    installations under way, never instances. `folders`: where everything is, when it is not simply below the data directory.
     """
 
     def __init__(
@@ -56,13 +56,15 @@ class ProcessRuntime:
         server_url: str = "",
         router_url: str = "",
         environ: Mapping[str, str] = os.environ,
+        folders: Folders | None = None,
     ) -> None:
         self._settings = settings
         self._sources = sources
         self._clock = clock
         self._ids = ids
         self._environ = dict(environ)
-        self._folders = Folders(data_dir=settings.data_dir.resolve())
+        self._folders = folders or Folders(data_dir=settings.data_dir.resolve())
+        self._held: dict[tuple[str, str], frozenset[str]] = {}
         # Two servers on one machine, and one server after its restart, begin their walk through the ports at different places.
         seed = crc32(str(self._folders.data_dir).encode()) + int(clock.now().timestamp()) * 7
         groups = cgroups.find(self._folders.data_dir)
@@ -139,7 +141,15 @@ class ProcessRuntime:
 
     async def collect(self, agent: str, *, keep: Collection[str]) -> Sequence[str]:
         used = {record.version for record in self._instances.alive() if record.agent == agent}
-        return await self._releases.collect(agent, keep=used.union(keep))
+        held = [versions for (owner, _), versions in self._held.items() if owner == agent]
+        return await self._releases.collect(agent, keep=used.union(keep, *held))
+
+    async def hold(self, agent: str, versions: Collection[str], *, by: str) -> None:
+        """Implements `HoldsReleases`."""
+        if versions:
+            self._held[agent, by] = frozenset(versions)
+        else:
+            self._held.pop((agent, by), None)
 
     async def holder(self, token: str) -> tuple[str, Process] | None:
         """Implements `InstanceTokens`."""

@@ -5,6 +5,7 @@ version: 200 tags with 1000 commits take 0.3 s against 0.4 s for `git log` alone
 """
 
 import os
+import re
 import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -28,6 +29,9 @@ COMMITS_MAX = 500
 
 SUMMARY_MAX_CHARS = 4_000
 """Longest notes kept of one tag."""
+
+REASON_MAX_CHARS = 300
+"""How much of a reason is kept."""
 
 TAGS = b"refs/tags/"
 PEELS_MAX = 8
@@ -114,6 +118,8 @@ def _source_version(repo: Repo, this: Tagged, before: Tagged | None, default_sch
         summary=summary,
         changes=changes(_decoded(entry.commit.message) for entry in walker),
         manifest_text=manifest_text,
+        withdrawn=_said("Withdrawn", summary),
+        deprecated=_said("Deprecated", summary),
         files={schema: schema_text} if schema and schema_text is not None else {},
     )
 
@@ -167,6 +173,12 @@ def _name(ref: bytes) -> str:
 def _notes(message: bytes) -> str:
     """A tag's message without its signature."""
     return _decoded(message.partition(b"-----BEGIN ")[0]).strip()[:SUMMARY_MAX_CHARS]
+
+
+def _said(word: str, notes: str) -> str | None:
+    """What a line `Withdrawn: WHY` of the tag's notes gives as the reason; None without such a line."""
+    found = re.search(rf"^{word}:[ \t]*(\S.*)$", notes, re.MULTILINE)
+    return found[1].strip()[:REASON_MAX_CHARS] if found else None
 
 
 def _person(author: bytes) -> str:

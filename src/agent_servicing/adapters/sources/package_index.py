@@ -31,20 +31,28 @@ INDEX_TIMEOUT_SECONDS = 60.0
 PAGE_BYTES_MAX = 64 * 1024**2
 """Largest page read: a package with ten thousand files has about 10 MB."""
 
+REASON_CHARS_MAX = 300
+"""How much of a reason is kept."""
+
+NO_REASON = "yanked from the package index without a reason"
+
 _ASK_FOR_ADDRESSES = ("pip", "compile", "-", "--emit-index-url", "--no-deps", "--no-header", "--no-annotate", "--quiet", "--color", "never")
 _NEXT_INDEX = frozenset({404, 410})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PackageRelease:
-    """One release that can be installed here; `released_at` is when its first file came, None when the index does not say."""
+    """One release that can be installed here; `released_at` is when its first file came, None when the index does not say. `yanked` is why
+    its maintainers took all of its files back, None when they did not.
+    """
 
     version: PythonVersion
     released_at: datetime | None
+    yanked: str | None = None
 
 
 async def releases(package: str, *, cwd: Path, env: Mapping[str, str]) -> Sequence[PackageRelease]:
-    """Every release of `package` on the first index that has it, withdrawn ones and those for other Pythons left out.
+    """Every release of `package` on the first index that has it, those for other Pythons left out; yanked ones say so.
 
     Raises `PermanentError` when no index has it or lets us in, `TemporaryError` when one cannot be asked now.
     """
@@ -121,14 +129,31 @@ def _parsed(address: str, content_type: str, body: str) -> simple.ProjectDetails
 
 def _releases(package: str, page: simple.ProjectDetails) -> Sequence[PackageRelease]:
     found: dict[PythonVersion, list[datetime]] = {}
+    yanked: dict[PythonVersion, list[str | None]] = {}
     for file in page["files"]:
         version = _version_of(file["filename"])
-        if version is None or file.get("yanked") not in {None, False} or not _fits(file.get("requires-python")):
+        if version is None or not _fits(file.get("requires-python")):
             continue
         found.setdefault(version, []).extend(_dates(file.get("upload-time")))
+        yanked.setdefault(version, []).append(_yanked(file.get("yanked")))
     if not found:
         raise PermanentError(f"{package} has no release that can be installed with Python {python_version()}")
-    return [PackageRelease(version=version, released_at=min(dates, default=None)) for version, dates in found.items()]
+    return [
+        PackageRelease(version=version, released_at=min(dates, default=None), yanked=_all_of(yanked[version]))
+        for version, dates in found.items()
+    ]
+
+
+def _yanked(said: object) -> str | None:
+    """The reason; indexes may leave it out. None: it is not yanked."""
+    if said in {None, False}:
+        return None
+    return said.strip()[:REASON_CHARS_MAX] or NO_REASON if isinstance(said, str) else NO_REASON
+
+
+def _all_of(reasons: Sequence[str | None]) -> str | None:
+    """A release is taken back when each of its files is; as long as one is left it can be installed from that."""
+    return next((reason for reason in reasons if reason), None) if all(reason is not None for reason in reasons) else None
 
 
 def _version_of(file_name: str) -> PythonVersion | None:

@@ -34,7 +34,9 @@ class PypiSource:
         for release in await releases(package, cwd=self._folder, env=self._env):
             version = to_semver(str(release.version))
             if version is not None:
-                found[version] = SourceVersion(version=str(version), ref=str(release.version), released_at=release.released_at)
+                found[version] = SourceVersion(
+                    version=str(version), ref=str(release.version), released_at=release.released_at, withdrawn=release.yanked
+                )
         if not found:
             raise PermanentError(f"no release of {package} can be written as a semantic version; see docs/guides/manifest.md")
         return [found[version] for version in sorted(found, reverse=True)[:VERSIONS_MAX]]

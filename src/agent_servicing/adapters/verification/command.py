@@ -1,11 +1,14 @@
-"""Runs an agent's smoke tests: one command in the version's folder, with a time limit, its output kept within bounds, and nothing left behind."""
+"""Runs an agent's own tests: one command in the version's folder, with a time limit, its output kept within bounds, and nothing left behind.
+
+The verifier runs smoke tests with it after a deployment, staging every suite that is a command.
+"""
 
 import os
 import signal
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from subprocess import PIPE, STDOUT
 
@@ -20,6 +23,9 @@ from agent_servicing.adapters.verification.output import Output
 from agent_servicing.core.model import Release
 
 GUARD = Path(__file__).with_name("guard.py")
+
+REPORT = "junit.xml"
+"""In the scratch folder: what `{junit}` stands for."""
 
 CANNOT_START = frozenset({126, 127})
 """What a shell, and our guard, say of a command that does not exist or cannot be executed."""
@@ -40,7 +46,7 @@ class Ran:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """Where a command runs and what it is told: the release's folder, a scratch folder of its own, the agent's production address."""
+    """Where a command runs and what it is told: the release's folder, a scratch folder of its own, the agent's address, more variables."""
 
     folder: Path
     scratch: Path
@@ -48,14 +54,19 @@ class Place:
     key: str
     data_dir: Path
     outer: Mapping[str, str]
+    extra: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def report(self) -> Path:
+        """Where its JUnit XML is expected."""
+        return self.scratch / REPORT
 
 
 async def run_smoke(release: Release, command: Sequence[str], place: Place, *, timeout_seconds: float) -> Ran:
     """Run it to its end. Cancelling ends the command and all that it started. Never raises for what the command does."""
-    junit = place.scratch / "junit.xml"
     values = {
         "url": place.url,
-        "junit": str(junit),
+        "junit": str(place.report),
         "release": str(place.folder),
         "version": release.version,
         "agent": release.agent,
@@ -66,7 +77,7 @@ async def run_smoke(release: Release, command: Sequence[str], place: Place, *, t
     try:
         arguments = resolve([fill(part, values) for part in command], path=environment["PATH"], folder=place.folder)
         output = Output()
-        exit_code = await _run(arguments, environment, place.folder, output, timeout_seconds)
+        exit_code = await run_guarded(arguments, environment, place.folder, output, timeout_seconds)
     except CommandNotFound as error:
         return Ran(problem=str(error))
     except OSError as error:
@@ -74,13 +85,13 @@ async def run_smoke(release: Release, command: Sequence[str], place: Place, *, t
     lines = output.lines()
     if exit_code in CANNOT_START or _module_is_missing(arguments, exit_code, lines):
         return Ran(problem=lines[-1] if lines else f"the command ended with {exit_code}", lines=lines)
-    return Ran(exit_code=exit_code, results=await to_thread.run_sync(read_results, junit), lines=lines)
+    return Ran(exit_code=exit_code, results=await to_thread.run_sync(read_results, place.report), lines=lines)
 
 
-async def _run(
+async def run_guarded(
     arguments: Sequence[str], environment: Mapping[str, str], folder: Path, output: Output, timeout_seconds: float
 ) -> int | None:
-    """The exit code, None after the time limit."""
+    """The exit code, None after the time limit. Whatever it started ends with it, and with the server."""
     # Isolated, so that neither the agent's folder nor its environment can change what the guard imports.
     guarded = [sys.executable, "-I", "-S", str(GUARD), *arguments]
     process = await anyio.open_process(guarded, cwd=folder, env=environment, stdin=PIPE, stdout=PIPE, stderr=STDOUT, start_new_session=True)
@@ -129,6 +140,7 @@ def _environment(release: Release, place: Place, values: Mapping[str, str]) -> d
         "SERVICING_ROUTER_URL": place.url.removesuffix(f"/{release.agent}"),
         "SERVICING_VERIFICATION": place.key,
         "SERVICING_DATA_DIR": str(place.data_dir),
+        **place.extra,
     }
     # The production address is on this machine or its own network: a proxy for the outside world would not find it.
     host = place.url.partition("://")[2].partition("/")[0].rpartition(":")[0].strip("[]")

@@ -21,9 +21,10 @@ class Output:
     def lines(self) -> list[str]:
         """The last lines, oldest first. Bytes that are no UTF-8, and control characters, are replaced: this is shown on screens."""
         text = self._kept[-KEPT_BYTES:].decode("utf-8", "replace")
-        lines = [_printable(line.rstrip()) for line in text.splitlines()]
+        lines = [printable(line.rstrip()) for line in text.splitlines()]
         return [line[:LINE_CHARS] for line in lines if line][-TAIL_LINES:]
 
 
-def _printable(line: str) -> str:
+def printable(line: str) -> str:
+    """Control characters are replaced, tabs stay."""
     return "".join(character if character.isprintable() or character == "\t" else "\ufffd" for character in line)

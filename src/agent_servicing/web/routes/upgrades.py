@@ -78,7 +78,13 @@ async def roll_back_agent(
         response.status_code = 200
         rollbacks = context.services.rollbacks
         return rollback_plan_view(
-            await rollbacks.plan(agent_id, target_version=body.target_version, state=body.state, snapshot=body.snapshot)
+            await rollbacks.plan(
+                agent_id,
+                target_version=body.target_version,
+                state=body.state,
+                snapshot=body.snapshot,
+                override_withdrawn=body.override_withdrawn,
+            )
         )
     deployment = await context.services.rollbacks.request(
         agent_id,
@@ -88,6 +94,7 @@ async def roll_back_agent(
         state=body.state,
         snapshot=body.snapshot,
         config=body.config,
+        override_withdrawn=body.override_withdrawn,
         if_state=body.if_state,
         if_version=body.if_version,
     )

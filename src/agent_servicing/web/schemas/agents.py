@@ -33,7 +33,9 @@ _SUMMARY: dict[str, Any] = {
     "instances": 3,
     "health": _HEALTH,
     "update_available": True,
-    "available_versions": [{"version": "1.3.0", "type": "minor", "security": False, "critical": False}],
+    "update_urgency": "normal",
+    "current_standing": "available",
+    "available_versions": [{"version": "1.3.0", "type": "minor", "security": False, "critical": False, "deprecated": False}],
     "deployment": None,
 }
 _DETAIL: dict[str, Any] = {
@@ -113,6 +115,7 @@ class AvailableView(View):
     type: str
     security: bool
     critical: bool
+    deprecated: bool
 
 
 class HealthView(View):
@@ -157,6 +160,10 @@ class AgentSummary(View):
     instances: int
     health: HealthView
     update_available: bool
+    update_urgency: str | None = Field(
+        description="critical, security, withdrawn (the running version is) or normal; null without an update"
+    )
+    current_standing: str = Field(description="Of the running version: available, deprecated or withdrawn")
     available_versions: list[AvailableView]
     deployment: DeploymentView | None = Field(description="The newest one of any status")
 
@@ -332,7 +339,7 @@ class AgentMetrics(View):
 
 
 class FleetView(View):
-    """Totals of this moment. `updates_available` counts agents, not versions."""
+    """Totals of this moment. `updates_available` and what stands below it count agents, not versions."""
 
     model_config = ConfigDict(
         json_schema_extra=example(
@@ -347,6 +354,7 @@ class FleetView(View):
             updates_available=2,
             security_updates=1,
             critical_updates=0,
+            withdrawn_running=0,
         )
     )
 
@@ -361,3 +369,4 @@ class FleetView(View):
     updates_available: int
     security_updates: int
     critical_updates: int
+    withdrawn_running: int = Field(description="Agents whose running version is withdrawn")

@@ -25,6 +25,9 @@ class RollbackBody(SeenBody):
     config: Literal["keep", "restore"] = Field(
         default="restore", description="restore: the configuration that the version had; keep: the one in force"
     )
+    override_withdrawn: bool = Field(
+        default=False, description="In an emergency: bring back a version that is withdrawn; kept in the audit"
+    )
     dry_run: bool = Field(default=False, description="Only tell what would be done, and what would become of what was written since")
 
 

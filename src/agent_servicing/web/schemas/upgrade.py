@@ -129,4 +129,5 @@ class UpgradeBody(SeenBody):
         default=None, description="How late it may start when nobody looked at its time; omitted: the server's setting"
     )
     override_freeze: bool = Field(default=False, description="For admins: begin in spite of freezes, windows and a stopped line")
+    override_staging: bool = Field(default=False, description="For admins: pass the agent's staging gate; the reason says why")
     dry_run: bool = Field(default=False, description="Answer with the plan and change nothing")

@@ -99,6 +99,8 @@ def _summary(view: AgentView, now: datetime) -> dict[str, Any]:
         "instances": agent.instances,
         "health": HealthView.model_validate(view.health),
         "update_available": bool(view.available),
+        "update_urgency": view.urgency,
+        "current_standing": view.standing,
         "available_versions": [AvailableView.model_validate(version) for version in view.available],
         "deployment": deployment_view(last, now=now, state=view.state) if last else None,
     }

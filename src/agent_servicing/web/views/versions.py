@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from agent_servicing.services.version_standing import Marked
 from agent_servicing.services.views import ChangesView, VersionInfo, VersionsView
 from agent_servicing.web.schemas.versions import (
     Changes,
@@ -10,6 +11,7 @@ from agent_servicing.web.schemas.versions import (
     MigrationNote,
     Refreshed,
     RollbackPointView,
+    StandingView,
     VersionList,
     VersionView,
 )
@@ -38,11 +40,20 @@ def changes_view(view: ChangesView) -> Changes:
     )
 
 
+def standing_view(marked: Marked) -> StandingView:
+    same = ("version", "standing", "reason", "at", "running", "cancelled", "under_way")
+    return StandingView.model_validate({"agent_id": marked.agent, "by": marked.actor, **{name: getattr(marked, name) for name in same}})
+
+
 def _list(view: VersionsView) -> dict[str, Any]:
     return {
         "agent_id": view.agent,
         "current_version": view.current_version,
         "current_deployed_at": view.current_deployed_at,
+        "current_standing": view.current_standing,
+        "current_standing_reason": view.current_standing_reason,
+        "recommended": view.hints.recommended._asdict() if view.hints.recommended else None,
+        "newest": {step: getattr(view.hints, step) for step in ("patch", "minor", "major")},
         "available_versions": [_version(info) for info in view.available],
         "rollback_points": [RollbackPointView.model_validate(point) for point in view.rollback_points],
         "versions": [_version(info) for info in view.versions],

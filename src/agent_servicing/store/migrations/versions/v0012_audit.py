@@ -11,7 +11,7 @@ from agent_servicing.store.append_only import guards
 from agent_servicing.store.tables import UtcDateTime
 
 revision = "0012"
-down_revision: str | None = "0011"
+down_revision: str | None = "0009"
 
 _Number = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 _AUDIT = sa.text("audit")

@@ -1,0 +1,62 @@
+"""What staging needs of the outside world besides the runtime: its rows, copies of the state, and somebody who runs the tests."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from agent_servicing.core.events import Event
+from agent_servicing.core.model import AgentState, Process, Release
+from agent_servicing.core.staging.model import CaseResult, StagingRun, Suite, SuiteResult
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Address:
+    """Where one staging instance listens."""
+
+    host: str
+    port: int
+
+    @property
+    def url(self) -> str:
+        return f"http://{self.host}:{self.port}"
+
+
+class StagingRuns(Protocol):
+    """The rows. Only the one server that owns the database leads runs, so nothing here is leased."""
+
+    async def pending(self) -> Sequence[StagingRun]:
+        """Runs that are queued or running, or of which somebody wishes something; oldest first."""
+        ...
+
+    async def save(self, run: StagingRun, events: Sequence[Event] = (), *, done: Sequence[str] = ()) -> None:
+        """Write the run as it is now and what happened, in one transaction; `done` are wishes that were taken in. A removed run is left so."""
+        ...
+
+    async def agent(self, run: StagingRun) -> tuple[AgentState, Release] | None:
+        """The agent and the release under test; None when either is gone."""
+        ...
+
+
+class StateCopies(Protocol):
+    """Gives staging instances a state of their own."""
+
+    async def copy(self, release: Release, *, key: str, epoch: int, exporters: Sequence[Process], targets: Mapping[int, Release]) -> str:
+        """Copy the live state in `epoch` into the staging folders of these epochs; a note, empty when all of it was copied.
+
+        Raises `PermanentError` (a full disk, a state that cannot be copied).
+        """
+        ...
+
+    async def drop(self, agent: str, epochs: Mapping[int, Release]) -> None:
+        """Delete these folders; those that are not there are fine."""
+        ...
+
+
+class SuiteRunner(Protocol):
+    """Runs tests against staging addresses. Cancelling ends everything that was started. Never raises for what tests or agents do."""
+
+    async def commands(
+        self, release: Release, suite: Suite, *, url: str, key: str, timeout_seconds: float, case: CaseResult | None = None
+    ) -> SuiteResult:
+        """The manifest's command for this suite; `case`: only that one, as far as the command can be told."""
+        ...

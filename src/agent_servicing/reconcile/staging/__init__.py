@@ -1,0 +1,1 @@
+"""Leads staging runs: rows with a status, looked at again and again."""

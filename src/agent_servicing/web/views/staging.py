@@ -1,0 +1,54 @@
+"""From a staging run to what the API shows of it; pure."""
+
+from dataclasses import asdict
+from datetime import datetime
+
+from agent_servicing.core.staging.model import StagingRun, SuiteResult
+from agent_servicing.core.staging.verdict import results_of
+from agent_servicing.services.staging import StagingPage
+from agent_servicing.web.schemas.staging import StagingList, StagingRunView
+
+_SAME = (
+    "version",
+    "stable_version",
+    "phase",
+    "message",
+    "reason",
+    "attempts",
+    "requested_at",
+    "started_at",
+    "finished_at",
+    "kept_until",
+    "recommendation",
+    "log",
+)
+
+
+def run_view(run: StagingRun, *, now: datetime) -> StagingRunView:
+    until = run.finished_at or now
+    return StagingRunView.model_validate(
+        {
+            **{name: getattr(run, name) for name in _SAME},
+            "run_id": run.run,
+            "agent_id": run.agent,
+            "status": run.status.value,
+            "operator": run.actor,
+            "options": asdict(run.options),
+            "duration_seconds": round((until - run.started_at).total_seconds(), 3) if run.started_at else None,
+            "reasons": list(run.reasons),
+            "notes": list(run.notes),
+            "test_results": results_of(run),
+            "suites": [_suite(suite) for suite in run.suites],
+            "hand": [{**asdict(each), "operator": each.actor} for each in run.hand],
+            "waiting": [{"kind": w.kind, "case": w.case, "operator": w.actor, "at": w.at} for w in run.wishes],
+        }
+    )
+
+
+def run_list(page: StagingPage, *, now: datetime) -> StagingList:
+    return StagingList(runs=[run_view(run, now=now) for run in page.runs], next_cursor=page.next_cursor)
+
+
+def _suite(suite: SuiteResult) -> dict[str, object]:
+    passed, decided = suite.counts
+    return {**asdict(suite), "passed": passed, "decided": decided}
