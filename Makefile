@@ -4,10 +4,10 @@ SHELL := /bin/sh
 BIN := .venv/bin
 STAMP := .venv/.installed
 export PYTHON
-.PHONY: help setup demo test unit sim check format bench wheel lock clean
+.PHONY: help setup demo test page page-api page-check unit sim check format bench wheel lock audit clean
 
 help: ## Show what can be made
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(STAMP) ## Install everything into .venv (every other target does it by itself)
 
@@ -15,11 +15,22 @@ $(STAMP): requirements/dev.txt requirements/uv.txt pyproject.toml scripts/bootst
 	@sh scripts/bootstrap.sh
 	@touch $@
 
-demo: $(STAMP) ## Run server, page, data plane and four sample agents under live traffic (ARGS=--quick for short stages)
+demo: page ## Run server, page, data plane and four sample agents under live traffic (ARGS=--quick for short stages)
 	@$(BIN)/servicing demo $(ARGS)
 
-test: $(STAMP) ## Run the whole test suite (ARGS goes to pytest)
+test: page ## Run the whole test suite, in a browser too (ARGS goes to pytest)
+	@sh scripts/browser.sh
 	@$(BIN)/python -m pytest $(ARGS)
+
+page: $(STAMP) ## Build the web page into the package
+	@sh scripts/page.sh
+
+page-api: page ## Generate the page's client anew from the API
+	@$(BIN)/python scripts/openapi.py
+	@SERVICING_UI_DEV=1 $(BIN)/python hatch_build.py generate
+
+page-check: page ## Lint, types, unit tests and drift of the web page
+	@sh scripts/page.sh check
 
 unit: $(STAMP) ## Run the fast tests only
 	@$(BIN)/python -m pytest tests/unit $(ARGS)
@@ -40,11 +51,14 @@ format: $(STAMP) ## Format the code and mend what the linter can mend
 bench: $(STAMP) ## Run the benchmarks behind BENCHMARKS.md
 	@for file in benchmarks/bench_*.py; do echo "== $$file"; $(BIN)/python "$$file" $(ARGS) || exit 1; done
 
-wheel: $(STAMP) ## Build the wheel, install it into an environment of its own and try it there
+wheel: page ## Build the wheel, install it into an environment of its own and try it there
 	@sh scripts/try_wheel.sh
 
 lock: $(STAMP) ## Resolve pyproject.toml again into requirements/*.txt (hashes for every platform)
 	@sh scripts/lock.sh
+
+audit: $(STAMP) ## Look for known weaknesses of the locked dependencies (asks a public database, so it needs the network)
+	@$(BIN)/uv tool run pip-audit --disable-pip --require-hashes --requirement requirements/base.txt $(ARGS)
 
 clean: ## Delete everything that make produced, the environment included; data directories stay
 	rm -rf .venv .venv-uv build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage .coverage.* htmlcov

@@ -15,12 +15,14 @@ import uvicorn
 from agent_servicing.adapters.config.channel import InstanceChannel
 from agent_servicing.adapters.events.local import open_local
 from agent_servicing.adapters.events.nats import open_nats
+from agent_servicing.adapters.passwords import Argon2Passwords
 from agent_servicing.adapters.system import RandomIds, SystemClock
 from agent_servicing.adapters.vault import Vault
 from agent_servicing.bootstrap.serve import EVENT_LOOP, THREAD_SWITCH_SECONDS
 from agent_servicing.core.limits import Limits
 from agent_servicing.core.versions import SourceVersion
 from agent_servicing.manifest import load_manifest
+from agent_servicing.ports.outward import Outside
 from agent_servicing.reconcile.engine import Engine
 from agent_servicing.reconcile.pulse import Pulse
 from agent_servicing.reconcile.supervisor import Supervisor
@@ -31,6 +33,7 @@ from agent_servicing.settings import Settings
 from agent_servicing.store.database import Database
 from agent_servicing.store.sql import SqlStore
 from agent_servicing.testing.memory import MemoryClient, MemoryMetrics, MemoryRouter, MemoryRuntime
+from agent_servicing.testing.outward import MemorySender, MemoryTracker
 from agent_servicing.web.app import create_app
 from agent_servicing.web.server import uvicorn_config
 
@@ -86,7 +89,14 @@ async def main(instances: int, bus_url: str, folder: Path) -> None:
         async with InstanceChannel(runtime=runtime, clock=clock, secrets=secrets) as channel, anyio.create_task_group() as tasks:
             drivers = {"database": database, "clock": clock, "ids": ids, "bus": bus, "runtime": runtime, "metrics": metrics}
             services = build_services(
-                **drivers, sources={"path": Source()}, settings=settings, secrets=secrets, redactor=redactor, configs=channel
+                **drivers,
+                sources={"path": Source()},
+                settings=settings,
+                secrets=secrets,
+                redactor=redactor,
+                outside=Outside(sender=MemorySender(), tracker=MemoryTracker()),
+                configs=channel,
+                passwords=Argon2Passwords(),
             )
             store = SqlStore(database=database, ids=ids, event_retention_count=100_000)
             pulse = Pulse.of(runtime=runtime, router=router, client=client, store=store, clock=clock, interval_seconds=1.0)

@@ -1,15 +1,19 @@
 """All settings of the server, in one instance: command line over `SERVICING_*` over `servicing.toml` over the defaults here."""
 
+import re
+from ipaddress import ip_network
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal, Self
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     TomlConfigSettingsSource,
 )
+
+_HOST_NAME: Final = re.compile(r"(\*\.)?[A-Za-z0-9-]{1,63}(\.[A-Za-z0-9-]{1,63})*")
 
 
 class Settings(BaseSettings):
@@ -25,6 +29,18 @@ class Settings(BaseSettings):
 
     port: int = Field(default=8700, ge=0, le=65535)
     """Port of API and page; 0 picks a free one."""
+
+    allowed_hosts: str | None = None
+    """Names under which API and page are reached, separated by commas, `*.example.org` for all below; addresses and localhost always are."""
+
+    trusted_proxies: str | None = None
+    """Addresses and networks of proxies whose X-Forwarded-For and X-Forwarded-Proto are believed, separated by commas; nobody else's are."""
+
+    tls_cert: Path | None = None
+    """Certificate chain in PEM for API and page; unset means plain HTTP."""
+
+    tls_key: Path | None = None
+    """Private key in PEM that belongs to `tls_cert`."""
 
     router_host: str = "127.0.0.1"
     """Address on which agents are reached through the data plane."""
@@ -110,6 +126,78 @@ class Settings(BaseSettings):
     event_retention_count: int = Field(default=100_000, ge=1_000)
     """How many live events (metrics) are kept for replay; audit entries are never pruned by this."""
 
+    public_url: str | None = Field(default=None, pattern=r"^https?://[^/?#\s]+$")
+    """How browsers reach the page when a proxy stands in front, such as `https://servicing.example.org`; unset means by the address asked for."""
+
+    session_idle_seconds: float = Field(default=7_200.0, ge=60, le=30 * 24 * 3600)
+    """A signed-in browser that asks for nothing so long is signed out. An open page asks all the time."""
+
+    session_seconds: float = Field(default=43_200.0, ge=300, le=90 * 24 * 3600)
+    """After so long everybody signs in anew, whatever they do: half a day is a working day."""
+
+    sign_in_attempts: int = Field(default=5, ge=1, le=1000)
+    """Failed sign-ins of one person from one address before nothing more is tried for a while; ten times as many from one address."""
+
+    sign_in_lock_seconds: float = Field(default=300.0, ge=1, le=24 * 3600)
+    """How long that while is. Five minutes make guessing hopeless and are bearable for who mistyped."""
+
+    requests_per_minute: int = Field(default=30_000, ge=1)
+    """How often one token or session may ask, ten seconds' worth of it at once. Far above any person and any sensible script."""
+
+    oidc_issuer: str | None = Field(default=None, pattern=r"^(https://|http://(localhost|127\.0\.0\.1)(:|/|$))\S*$")
+    """Address of an OpenID Connect provider that people may sign in by; unset means by password only. Plain HTTP on this machine alone."""
+
+    oidc_client_id: str | None = None
+    """What the provider calls this server."""
+
+    oidc_client_secret_file: Path | None = None
+    """File with the secret that goes with it; unset for a public client. Read at each sign-in."""
+
+    oidc_scope: str = Field(default="openid email profile", pattern=r"^openid( \S+)*$")
+    """What the provider is asked to tell."""
+
+    oidc_role_claim: str = "groups"
+    """The claim whose values say what somebody may."""
+
+    oidc_admin_values: tuple[str, ...] = ()
+    """Values of it that make an admin."""
+
+    oidc_operator_values: tuple[str, ...] = ()
+    """Values of it that make an operator."""
+
+    oidc_viewer_values: tuple[str, ...] = ()
+    """Values of it that make a viewer."""
+
+    oidc_default_role: Literal["none", "viewer", "operator", "admin"] = "none"
+    """What everybody else the provider knows may: `none` lets them not in."""
+
+    oidc_allowed_domains: tuple[str, ...] = ()
+    """Domains of mail addresses that may come in; empty means all."""
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _networks(cls, value: str | None) -> str | None:
+        for entry in (value or "").split(","):
+            if entry.strip():
+                ip_network(entry.strip())  # its error says what is wrong
+        return value
+
+    @field_validator("allowed_hosts")
+    @classmethod
+    def _host_names(cls, value: str | None) -> str | None:
+        for entry in (value or "").split(","):
+            if entry.strip() and not _HOST_NAME.fullmatch(entry.strip()):
+                raise ValueError(f"{entry.strip()!r} is no host name; allowed are names such as servicing.example.org or *.example.org")
+        return value
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if (self.oidc_issuer is None) != (self.oidc_client_id is None):
+            raise ValueError("oidc_issuer and oidc_client_id go together")
+        if (self.tls_cert is None) != (self.tls_key is None):
+            raise ValueError("tls_cert and tls_key belong together: give both or neither")
+        return self
+
     @classmethod
     def settings_customise_sources(
         cls,
@@ -125,3 +213,8 @@ class Settings(BaseSettings):
 def database_url(settings: Settings) -> str:
     """The database in use: the one that was set, else SQLite in the data directory."""
     return settings.database_url or f"sqlite:///{(settings.data_dir / 'servicing.db').resolve()}"
+
+
+def listed(text: str | None) -> tuple[str, ...]:
+    """The entries of a setting that separates them by commas."""
+    return tuple(entry for entry in (part.strip() for part in (text or "").split(",")) if entry)

@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 import psutil
 import pytest
+from websockets.sync.client import connect
 
 from tests.e2e.harness import Server, a_server, a_version, an_agent, wait_for
 
@@ -241,3 +242,103 @@ def test_a_case_by_hand_is_run_alone_and_changes_nothing_about_the_recommendatio
     assert (after["recommendation"], after["suites"]) == ("issues_detected", report["suites"])
     assert "no case nonsense" in server.run("staging", "case", "Hand", run, "nonsense", expect=1).stderr
     nothing_is_left(server)
+
+
+REQUESTS = """
+[tests]
+[[tests.requests]]
+path = "/remember"
+[[tests.requests]]
+method = "POST"
+path = "/recall"
+json = { text = "hello" }
+"""
+QUICK = {"performance_seconds": 8, "load_target_rps": 20}
+
+
+def test_a_slower_version_is_an_issue_with_figures(server: Server) -> None:
+    with_tests(server, "Slow", tests=REQUESTS, delay=0.02)
+    done = ended(server, "Slow", a_run(server, "Slow", suites=["performance"], **QUICK))
+    assert (done["status"], done["recommendation"]) == ("completed", "issues_detected"), done
+    assert done["comparison"]["overall"]["ratio"] > 1.5
+    assert [each["name"] for each in done["comparison"]["requests"]] == ["GET /remember", "POST /recall"]
+    assert "latency" in done["reasons"][0]
+    assert done["test_results"]["performance_tests"] != "5/5 passed"
+    nothing_is_left(server)
+
+
+def test_a_version_as_fast_as_before_passes_and_its_knee_is_told(server: Server) -> None:
+    with_tests(server, "Same", tests=REQUESTS.replace("[tests]", '[tests]\nsmoke = ["pytest", "-q", "smoke.py", "--junitxml={junit}"]'))
+    began = server.run(
+        "test", "Same", "1.1.0", "--performance-seconds", "8", "--load-target-rps", "20", "--tolerance-percent", "50", "--watch"
+    )
+    assert "✅ Safe to deploy" in began.stdout
+    assert "its knee is at" in began.stdout
+    done = server.get("/agents/Same/staging", limit=1)["runs"][0]
+    assert done["test_results"]["load_tests"] == "1/1 passed"
+    assert done["load"]["steps"][0]["target_rps"] == 5
+    assert done["comparison"]["sent"] > 50
+    nothing_is_left(server)
+
+
+def test_a_version_that_fails_requests_is_an_issue(server: Server) -> None:
+    with_tests(server, "Wrong", tests=REQUESTS, fail_every=10)
+    done = ended(server, "Wrong", a_run(server, "Wrong", suites=["performance"], **QUICK))
+    assert done["recommendation"] == "issues_detected"
+    case = next(each for each in suite(done, "performance")["cases"] if each["name"] == "errors")
+    assert case["status"] == "failed"
+    assert "answered 500 instead of 200" in case["message"]
+
+
+def test_a_version_that_dies_under_load_is_an_issue(server: Server) -> None:
+    with_tests(server, "Dies", tests=REQUESTS, die_after=30)
+    done = ended(server, "Dies", a_run(server, "Dies", suites=["load"], **QUICK))
+    assert (done["status"], done["recommendation"]) == ("completed", "issues_detected"), done
+    start = suite(done, "start")
+    assert [each["status"] for each in start["cases"]] == ["passed", "passed", "failed"]
+    nothing_is_left(server)
+
+
+def test_golden_requests_are_asked_of_the_version_and_the_first_difference_is_named(server: Server) -> None:
+    golden = '[[tests.recall]]\nname = "{0}"\npath = "/x"\nexpect_json = {{ version = "{1}" }}\n'
+    with_tests(server, "Golden", tests=golden.format("the new one", "1.1.0") + golden.format("another", "7.7.7"))
+    run = a_run(server, "Golden", suites=["recall"])
+    done = ended(server, "Golden", run)
+    assert done["recommendation"] == "issues_detected"
+    good, bad = suite(done, "recall")["cases"]
+    assert (good["name"], good["status"]) == ("the new one", "passed")
+    assert bad["message"] == "the answer.version is '1.1.0' instead of '7.7.7'"
+    assert '"version": "1.1.0"' in bad["log"]
+    assert "passed" in server.run("staging", "case", "Golden", run, good["case"]).stdout
+
+
+def test_tests_that_hang_leave_processes_and_print_megabytes_are_ended_and_bounded(server: Server) -> None:
+    hang = "import os, subprocess, sys, time\nsubprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'], start_new_session=True)\n"
+    flood = "sys.stdout.write('x' * 5_000_000)\nsys.stdout.flush()\n"
+    with_tests(server, "Hangs", tests='[tests]\nsmoke = ["python", "hang.py"]\nintegration = ["python", "flood.py"]\n')
+    folder = server.folder / "source-Hangs" / "1.1.0"
+    (folder / "hang.py").write_text(hang + "time.sleep(600)\n")
+    (folder / "flood.py").write_text(hang + flood)
+    server.post("/agents/Hangs/versions/refresh", expect=200)
+    done = ended(server, "Hangs", a_run(server, "Hangs", suites=["smoke", "integration"], suite_timeout_seconds=3))
+    assert "longer than 3 s" in suite(done, "smoke")["message"]
+    assert suite(done, "integration")["status"] == "passed"
+    assert len(json.dumps(done)) < 50_000
+    nothing_is_left(server)
+
+
+def test_live_progress_comes_as_events_with_the_runs_id(server: Server) -> None:
+    with_tests(server, "Live")
+    run = a_run(server, "Live", suites=["smoke"])
+    ended(server, "Live", run)
+    url = server.info["api_url"].replace("http", "ws") + "/ws/agent-upgrades"
+    token = (server.data_dir / "admin.token").read_text().strip()
+    seen: list[dict[str, Any]] = []
+    with connect(url, additional_headers={"Authorization": f"Bearer {token}"}) as socket:
+        socket.send(json.dumps({"action": "subscribe", "agent_id": "Live", "since": 0}))
+        while not seen or seen[-1]["event"] != "staging_completed":
+            seen.append(json.loads(socket.recv(timeout=30)))
+    told = [event for event in seen if event.get("run_id") == run and event["event"].startswith("staging_")]
+    kinds = list(dict.fromkeys(event["event"] for event in told if not event["event"].endswith("requested")))
+    assert kinds == ["staging_started", "staging_case", "staging_suite", "staging_completed"]
+    assert told[-1]["recommendation"] == "safe_to_deploy"

@@ -11,6 +11,7 @@ import httpx
 from fastapi import FastAPI
 
 from agent_servicing.adapters.events.local import LocalEventBus
+from agent_servicing.adapters.passwords import Argon2Passwords
 from agent_servicing.adapters.state.epochs import FolderEpochs
 from agent_servicing.adapters.state.snapshots import FolderSnapshots
 from agent_servicing.adapters.system import RandomIds
@@ -19,6 +20,7 @@ from agent_servicing.core.events import Event
 from agent_servicing.core.limits import Limits
 from agent_servicing.core.manifest import Manifest
 from agent_servicing.core.versions import Change, SourceVersion
+from agent_servicing.ports.outward import Outside, Sender
 from agent_servicing.reconcile.engine import Engine
 from agent_servicing.services.access import Role
 from agent_servicing.services.all import Services, build_services
@@ -31,9 +33,12 @@ from agent_servicing.store.sql import SqlStore
 from agent_servicing.testing.channel import MemoryChannel
 from agent_servicing.testing.clock import VirtualClock
 from agent_servicing.testing.memory import MemoryClient, MemoryMetrics, MemoryRouter, MemoryRuntime
+from agent_servicing.testing.outward import MemorySender, MemoryTracker
 from agent_servicing.web.app import PREFIX, create_app
+from agent_servicing.web.page import Page
 
 AGENT = "WowMemory"
+CHEAP_PASSWORDS = Argon2Passwords(time_cost=1, memory_kib=8, parallelism=1)
 MANIFEST = """
 [agent]
 id = "WowMemory"
@@ -97,6 +102,8 @@ class ApiWorld:
     bus: LocalEventBus
     redactor: Redactor
     channel: MemoryChannel
+    sender: MemorySender = field(default_factory=MemorySender)
+    tracker: MemoryTracker = field(default_factory=MemoryTracker)
     requests_per_second: int = 100
     tokens: dict[str, str] = field(default_factory=dict)
 
@@ -155,11 +162,12 @@ class ApiWorld:
 
 
 @asynccontextmanager
-async def open_world(folder: Path) -> AsyncIterator[ApiWorld]:
+async def open_world(folder: Path, *, sender: Sender | None = None) -> AsyncIterator[ApiWorld]:
     clock, ids, bus, redactor = VirtualClock(), RandomIds(), LocalEventBus(), Redactor()
     settings = Settings(data_dir=folder)
     runtime, router = MemoryRuntime(clock), MemoryRouter()
     metrics, source, channel = MemoryMetrics(clock, router, runtime), MemorySource(), MemoryChannel(clock)
+    memory, tracker = MemorySender(), MemoryTracker()
     async with (
         Database.open(f"sqlite:///{folder / 'test.db'}") as database,
         FolderSnapshots(data_dir=folder, clock=clock) as snapshots,
@@ -176,6 +184,8 @@ async def open_world(folder: Path) -> AsyncIterator[ApiWorld]:
             sources={"path": source, "git": source},
             secrets=Secrets(database=database, clock=clock, ids=ids, settings=settings, cipher=Vault(data_dir=folder), redactor=redactor),
             redactor=redactor,
+            outside=Outside(sender=sender or memory, tracker=tracker),
+            passwords=CHEAP_PASSWORDS,
             router=router,
             configs=channel,
             snapshots=snapshots,
@@ -199,7 +209,9 @@ async def open_world(folder: Path) -> AsyncIterator[ApiWorld]:
         yield ApiWorld(
             services=services,
             database=database,
-            app=create_app(services, settings=settings, clock=clock, ids=ids, bus=bus, readiness={"store": _fine}),
+            app=create_app(
+                services, settings=settings, clock=clock, ids=ids, bus=bus, readiness={"store": _fine}, page=Page(ids, folder / "no-page")
+            ),
             admin_token=await services.access.ensure_admin_token(folder),
             clock=clock,
             runtime=runtime,
@@ -211,6 +223,8 @@ async def open_world(folder: Path) -> AsyncIterator[ApiWorld]:
             bus=bus,
             redactor=redactor,
             channel=channel,
+            sender=memory,
+            tracker=tracker,
         )
 
 

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from agent_servicing.adapters.passwords import Argon2Passwords
 from agent_servicing.adapters.vault import Vault
 from agent_servicing.core.events import Event
 from agent_servicing.core.manifest import Manifest
@@ -13,6 +14,7 @@ from agent_servicing.core.model import AgentState, Deployment, Generation, Insta
 from agent_servicing.core.status import DeploymentStatus, InstanceStatus
 from agent_servicing.core.versions import Change, SourceVersion
 from agent_servicing.ports import Commit
+from agent_servicing.ports.outward import Outside
 from agent_servicing.services.agent_upgrade import UpgradeRequest
 from agent_servicing.services.all import Services, build_services
 from agent_servicing.services.redaction import Redactor
@@ -23,6 +25,7 @@ from agent_servicing.store.database import Database
 from agent_servicing.store.sql import SqlStore
 from agent_servicing.testing.clock import START, CountingIds, VirtualClock
 from agent_servicing.testing.memory import MemoryMetrics, MemoryRouter, MemoryRuntime
+from agent_servicing.testing.outward import MemorySender, MemoryTracker
 from tests.store_builders import a_manifest
 
 AGENT = "WowMemory"
@@ -213,6 +216,8 @@ async def open_world(folder: Path) -> AsyncIterator[World]:
                 redactor=(redactor := Redactor()),
             ),
             redactor=redactor,
+            outside=Outside(sender=MemorySender(), tracker=MemoryTracker()),
+            passwords=Argon2Passwords(time_cost=1, memory_kib=8, parallelism=1),
         )
         store = SqlStore(database=database, ids=ids, event_retention_count=settings.event_retention_count)
         yield World(services=services, database=database, store=store, clock=clock, bus=bus, source=source, metrics=metrics)

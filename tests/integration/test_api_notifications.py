@@ -43,7 +43,7 @@ async def test_an_upgrade_tells_of_its_beginning_and_its_end_with_figures(api_wo
         await api_world.add(client)
         asked = await api_world.upgrade(client)
         await api_world.until(client, asked["upgrade_id"], "completed")
-        await api_world.services.notifications.follow()
+        await api_world.services.telling.notifications.follow()
         mine = [one for one in await listed(client) if one["upgrade_id"] == asked["upgrade_id"]]
         assert [one["kind"] for one in mine] == ["deployment_succeeded", "deployment_started"]
         ended, started = mine
@@ -62,7 +62,7 @@ async def test_a_rolled_back_upgrade_says_why_with_its_numbers_and_how_to_report
         policy = {"enabled": True, "error_rate_threshold": 5.0, "min_requests": 100}
         asked = await api_world.upgrade(client, auto_rollback=policy)
         await api_world.until(client, asked["upgrade_id"], "rolled_back")
-        await api_world.services.notifications.follow()
+        await api_world.services.telling.notifications.follow()
         (told,) = await listed(client, kind="deployment_rolled_back")
         assert told["severity"] == "error"
         assert told["title"] == f"{AGENT} upgrade to v1.3.0 rolled back due to high error rate"
@@ -72,7 +72,7 @@ async def test_a_rolled_back_upgrade_says_why_with_its_numbers_and_how_to_report
 
 async def test_each_person_has_read_its_own(api_world: ApiWorld) -> None:
     await api_world.tell(available(api_world, "1.3.0"), available(api_world, "1.3.1"))
-    await api_world.services.notifications.follow()
+    await api_world.services.telling.notifications.follow()
     async with api_world.client(api_world.admin_token) as admin, api_world.client(await api_world.token("viewer")) as viewer:
         newest, older = await listed(admin)
         assert (newest["title"], newest["read"]) == (f"{AGENT} v1.3.1 available", False)
@@ -88,13 +88,13 @@ async def test_each_person_has_read_its_own(api_world: ApiWorld) -> None:
         assert len(await listed(viewer, unread=True)) == 2
         api_world.clock.advance(1)
         await api_world.tell(available(api_world, "1.4.0"))
-        await api_world.services.notifications.follow()
+        await api_world.services.telling.notifications.follow()
         assert [one["title"] for one in await listed(admin, unread=True)] == [f"{AGENT} v1.4.0 available"]
 
 
 async def test_a_token_for_some_agents_sees_and_reads_theirs_only(api_world: ApiWorld) -> None:
     await api_world.tell(available(api_world), available(api_world, agent="WowCache"))
-    await api_world.services.notifications.follow()
+    await api_world.services.telling.notifications.follow()
     async with api_world.client(api_world.admin_token) as admin, api_world.client(await api_world.token("viewer", ["WowCache"])) as some:
         (mine,) = await listed(some)
         assert mine["agent_id"] == "WowCache"
@@ -111,7 +111,7 @@ async def test_lists_are_paged_and_filtered_and_say_what_they_do_not_know(api_wo
     for number in range(5):
         await api_world.tell(available(api_world, f"1.3.{number}"))
     await api_world.tell(unhealthy(api_world))
-    await api_world.services.notifications.follow()
+    await api_world.services.telling.notifications.follow()
     async with api_world.client(api_world.admin_token) as client:
         seen, cursor = [], None
         while True:
@@ -131,7 +131,7 @@ async def test_lists_are_paged_and_filtered_and_say_what_they_do_not_know(api_wo
 async def test_a_flapping_agent_is_told_of_once_and_counted(api_world: ApiWorld) -> None:
     for number in range(30):
         await api_world.tell(unhealthy(api_world, instance=f"g1-1-{number}"))
-        await api_world.services.notifications.follow()
+        await api_world.services.telling.notifications.follow()
         api_world.clock.advance(2)
     async with api_world.client(api_world.admin_token) as client:
         (told,) = await listed(client)
@@ -139,7 +139,7 @@ async def test_a_flapping_agent_is_told_of_once_and_counted(api_world: ApiWorld)
         assert told["last_at"] > told["at"]
         api_world.clock.advance(service.SAME_FOR.total_seconds() - 60)
         await api_world.tell(unhealthy(api_world))
-        await api_world.services.notifications.follow()
+        await api_world.services.telling.notifications.follow()
         again, first = await listed(client)
         assert (again["count"], first["count"]) == (1, 30)
         assert "It happened 30 times before" in again["message"]
@@ -149,7 +149,7 @@ async def test_a_security_update_is_its_own_kind_and_a_critical_one_is_critical(
     await api_world.tell(
         available(api_world, "1.2.6", security_patch=True), available(api_world, "1.2.7", security_patch=True, critical=True)
     )
-    await api_world.services.notifications.follow()
+    await api_world.services.telling.notifications.follow()
     async with api_world.client(api_world.admin_token) as client:
         critical, security = await listed(client, kind="security_update")
         assert (critical["severity"], security["severity"]) == ("critical", "warning")
@@ -159,26 +159,26 @@ async def test_a_security_update_is_its_own_kind_and_a_critical_one_is_critical(
 async def test_nothing_is_lost_and_nothing_comes_twice_when_the_server_ends_in_between(tmp_path: Path, anyio_backend: str) -> None:
     async with open_world(tmp_path) as world:
         await world.tell(available(world, "1.3.0"))
-        await world.services.notifications.follow()
+        await world.services.telling.notifications.follow()
         await world.tell(available(world, "1.3.1"))
     async with open_world(tmp_path) as world:
         async with anyio.create_task_group() as tasks:
             for _ in range(4):
-                tasks.start_soon(world.services.notifications.follow)
-        page = await world.services.notifications.list("admin", NotificationFilters())
+                tasks.start_soon(world.services.telling.notifications.follow)
+        page = await world.services.telling.notifications.list("admin", NotificationFilters())
         assert [one.title for one in page.notifications] == [f"{AGENT} v1.3.1 available", f"{AGENT} v1.3.0 available"]
 
 
 async def test_a_new_notification_is_a_live_event(api_world: ApiWorld) -> None:
     before = await api_world.services.events.last_seq()
     await api_world.tell(unhealthy(api_world))
-    await api_world.services.notifications.follow()
+    await api_world.services.telling.notifications.follow()
     told = [stored.event for stored in await api_world.services.events.since(before) if stored.event.type == "notification"]
     (event,) = told
     assert (event.agent, event.data["kind"], event.data["severity"]) == (AGENT, "agent_unhealthy", "error")
     assert not event.audit
-    await api_world.services.notifications.follow()
-    assert len((await api_world.services.notifications.list("admin", NotificationFilters())).notifications) == 1
+    await api_world.services.telling.notifications.follow()
+    assert len((await api_world.services.telling.notifications.list("admin", NotificationFilters())).notifications) == 1
 
 
 async def test_old_ones_go(api_world: ApiWorld) -> None:
@@ -187,19 +187,19 @@ async def test_old_ones_go(api_world: ApiWorld) -> None:
     for start in range(0, many, 500):
         batch = [replace(one, data={**one.data, "version": f"1.3.{n}"}) for n in range(start, min(start + 500, many))]
         await api_world.tell(*batch)
-    assert await api_world.services.notifications.follow() == many
-    newest = (await api_world.services.notifications.list("admin", NotificationFilters(limit=1))).unread
+    assert await api_world.services.telling.notifications.follow() == many
+    newest = (await api_world.services.telling.notifications.list("admin", NotificationFilters(limit=1))).unread
     assert newest == service.NOTIFICATIONS_KEPT
 
 
 async def test_readings_that_nobody_is_told_of_cost_no_write(api_world: ApiWorld) -> None:
     quiet = Event(type=events.METRICS_UPDATE, at=api_world.clock.now(), agent=AGENT)
     await api_world.tell(*[quiet] * 50)
-    assert await api_world.services.notifications.follow() == 0
+    assert await api_world.services.telling.notifications.follow() == 0
     await api_world.tell(*[quiet] * service.IDLE_EVENTS)
-    assert await api_world.services.notifications.follow() == 0
+    assert await api_world.services.telling.notifications.follow() == 0
     await api_world.tell(replace(available(api_world), at=api_world.clock.now() + timedelta(seconds=1)))
-    assert await api_world.services.notifications.follow() == 1
+    assert await api_world.services.telling.notifications.follow() == 1
 
 
 def test_every_kind_can_be_made_by_an_event_and_is_in_the_guide() -> None:

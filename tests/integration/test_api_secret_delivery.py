@@ -73,6 +73,9 @@ async def test_an_agent_that_refuses_the_value_keeps_what_it_has(api_world: ApiW
     api_world.channel.manners["1.2.5"] = Manners(accepts=False)
     (delivery,) = await applied(api_world, client)
     assert (delivery["status"], delivery["code"]) == ("failed", "config_refused")
+    await api_world.services.telling.notifications.follow()
+    (told,) = (await client.get(f"{PREFIX}/notifications", params={"kind": "secret_not_delivered"})).json()["notifications"]
+    assert told["title"] == f"{AGENT} did not get the newest version of the secret shared"
     held = [document.values["api_key"] for document in api_world.channel.applied.values()]
     assert held == [{"$secret": "shared", "version": 1}] * 2
     del api_world.channel.manners["1.2.5"]

@@ -229,6 +229,7 @@ def test_no_answer_to_a_get_holds_it(server: Server, planted: list[str]) -> None
                 continue
             for name in planted if "{upgrade_id}" in path else ("",):
                 address = path.replace("{upgrade_id}", name).replace("{agent_id}", AGENT).replace("{key}", "x").replace("{epoch}", "0")
+                address = address.replace("{user}", "nobody")
                 address = address.replace("{run_id}", run)
                 assert "{" not in address, f"{path} has a parameter this test does not know"
                 for query in queries(operations["get"], instances):

@@ -19,6 +19,7 @@ from agent_servicing.web import live
 from agent_servicing.web.app import PREFIX
 from agent_servicing.web.limits import LIVE_HEARTBEAT_SECONDS, LIVE_MESSAGE_BYTES_MAX, LIVE_SUBSCRIPTIONS_MAX
 from agent_servicing.web.server import uvicorn_config
+from tests.integration.access_world import a_browser, a_user
 from tests.integration.api_world import AGENT, MANIFEST, ApiWorld
 
 pytestmark = pytest.mark.anyio
@@ -75,9 +76,9 @@ async def address(api_world: ApiWorld) -> AsyncIterator[str]:
 
 
 @asynccontextmanager
-async def connected(address: str, token: str | None, **options: Any) -> AsyncIterator[Client]:
-    headers = {"Authorization": f"Bearer {token}"} if token else {}
-    async with connect(address, additional_headers=headers, proxy=None, **options) as socket:
+async def connected(address: str, token: str | None, *, headers: dict[str, str] | None = None, **options: Any) -> AsyncIterator[Client]:
+    shown = {"Authorization": f"Bearer {token}"} if token else {}
+    async with connect(address, additional_headers=shown | (headers or {}), proxy=None, **options) as socket:
         yield Client(socket)
 
 
@@ -333,3 +334,22 @@ async def test_vanished_clients_leave_nothing_open(api_world: ApiWorld, address:
     with anyio.fail_after(PATIENCE_SECONDS):
         while api_world.app.state.live.open:
             await anyio.lowlevel.checkpoint()
+
+
+async def test_a_signed_in_browser_opens_it_from_our_own_page_only(api_world: ApiWorld, address: str) -> None:
+    user = await a_user(api_world, "ada")
+    host = address.removeprefix("ws://").partition("/")[0]
+    async with a_browser(api_world) as browser:
+        await browser.sign_in("ada")
+        cookie = {"Cookie": f"servicing_session={browser.cookie}"}
+        for origin in ("http://evil.example", f"https://{host}", "http://127.0.0.1:8800", "null", None):
+            with pytest.raises(InvalidStatus) as refused:
+                async with connected(address, None, headers=cookie | ({"Origin": origin} if origin else {})):
+                    pass
+            assert refused.value.response.status_code == 403, origin
+            assert b"foreign_origin" in (refused.value.response.body or b"")
+        async with connected(address, None, headers=cookie | {"Origin": f"http://{host}"}) as client:
+            assert (await client.ask(action="subscribe"))["event"] == "snapshot"
+            await api_world.services.users.disable(user.user_id, actor="test")
+            api_world.clock.advance(LIVE_HEARTBEAT_SECONDS)
+            assert await client.closed() == live.POLICY_VIOLATION

@@ -35,7 +35,7 @@ READS = {
     "audit list": [("audit", {"events": [], "next_cursor": None})],
     "audit verify": [("audit/verify", {"valid": True, "entries": 3, "broken_at": None})],
     "token list": [("tokens", {"tokens": [{"token_id": "tok-1", "name": "ci", "role": "viewer", "agents": None}]})],
-    "open": [],
+    "user list": [("users", {"users": [{"name": "ada", "role": "viewer", "agents": None, "grants": {"WowMemory": "operator"}}]})],
 }
 
 

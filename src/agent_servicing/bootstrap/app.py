@@ -11,7 +11,11 @@ from anyio import to_thread
 from fastapi import FastAPI
 
 from agent_servicing.adapters.agent_http import HttpAgentClient
+from agent_servicing.adapters.apprise_sender import AppriseSender
 from agent_servicing.adapters.config.channel import InstanceChannel
+from agent_servicing.adapters.issue_trackers import IssueTrackers
+from agent_servicing.adapters.oidc import OidcProvider
+from agent_servicing.adapters.passwords import Argon2Passwords
 from agent_servicing.adapters.registry import installed_drivers, load_driver
 from agent_servicing.adapters.state.epochs import FolderEpochs
 from agent_servicing.adapters.state.hooks import StateHooks
@@ -32,6 +36,7 @@ from agent_servicing.ports import (
     Runtime,
     VersionSource,
 )
+from agent_servicing.ports.outward import Outside
 from agent_servicing.reconcile.engine import Engine
 from agent_servicing.reconcile.pulse import Pulse
 from agent_servicing.reconcile.staging.reconciler import StagingReconciler
@@ -52,6 +57,11 @@ log = structlog.get_logger(__name__)
 SAMPLE_SECONDS = 5.0
 """Between readings of every agent's counters for the metrics view."""
 
+START_LINK_SECONDS = 3600.0
+
+ACCESS_SECONDS = 30.0
+"""Between writings of when tokens and sessions were used. A crash forgets that much."""
+
 NOTIFY_SECONDS = 1.0
 """Between looks at what people are to be told of."""
 
@@ -68,6 +78,7 @@ class App:
     supervisor: Supervisor
     staging: StagingReconciler
     admin_token: str
+    setup_token: str | None
     router_url: str
     settings: Settings
     clock: Clock
@@ -78,13 +89,24 @@ class App:
         if self.channel is not None:
             self.channel.link.close()
 
+    async def sign_in_path(self) -> str:
+        """Where a browser is signed in as the admin, once, within the hour: for whoever stands at the terminal that started this."""
+        admin = await self.services.access.authenticate(self.admin_token)
+        if admin is None:
+            raise Unavailable("the admin token was revoked meanwhile", code="admin_token")
+        link = await self.services.sign_in.own_link(admin, seconds=START_LINK_SECONDS)
+        return f"/sign-in#{link.token}"
+
     async def run_loops(self) -> None:
         """The engine and the timers, until cancelled."""
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self.supervisor.run)
             tasks.start_soon(self.staging.run)
             tasks.start_soon(self._sample)
+            tasks.start_soon(self._keep_access)
             tasks.start_soon(self._tell)
+            tasks.start_soon(self.services.telling.outward.run)
+            tasks.start_soon(self.services.telling.issues.run)
             tasks.start_soon(self.services.backups.run)
             if self.settings.version_refresh_seconds > 0:
                 tasks.start_soon(self._refresh)
@@ -96,12 +118,20 @@ class App:
                 await self.services.fleet.sample()
             await self.clock.sleep(SAMPLE_SECONDS)
 
+    async def _keep_access(self) -> None:
+        """When tokens and sessions were used last, and an end to those whose time is over."""
+        while True:
+            await self.clock.sleep(ACCESS_SECONDS)
+            with suppress(TemporaryError):
+                await self.services.access.flush()
+                await self.services.sessions.flush()
+
     async def _tell(self) -> None:
         while True:
             with suppress(
                 ServicingError, TemporaryError
             ):  # a database that is away is reported by the engine; the log is read on from here
-                await self.services.notifications.follow()
+                await self.services.telling.notifications.follow()
             await self.clock.sleep(NOTIFY_SECONDS)
 
     async def _refresh(self) -> None:
@@ -151,9 +181,9 @@ async def open_app(settings: Settings, *, api_url: str, redactor: Redactor | Non
         if settings.database_url is None or ownership is not None:
             await store.drop_leases()
         drivers = {"database": database, "clock": clock, "ids": ids, "bus": bus, "runtime": runtime, "metrics": metrics, "sources": sources}
-        reading = {"router": router, "configs": channel, "snapshots": snapshots, "asides": epochs, "kept": KeptFiles(settings)}
-        services = build_services(**drivers, settings=settings, secrets=secrets, redactor=redactor, **reading)
-        await secrets.load()
+        reading = {"router": router, "configs": channel, "snapshots": snapshots, "asides": epochs} | await _own(stack, settings, clock, ids)
+        services = build_services(**drivers, settings=settings, secrets=secrets, redactor=redactor, **reading, **_outside(clock))
+        await services.telling.load()
         acting: dict[str, Any] = {
             "runtime": runtime,
             "router": router,
@@ -185,7 +215,7 @@ async def open_app(settings: Settings, *, api_url: str, redactor: Redactor | Non
             services=services,
             supervisor=supervisor,
             staging=staging,
-            admin_token=await services.access.ensure_admin_token(settings.data_dir),
+            **await _tokens(services, settings),
             router_url=router.url,
             settings=settings,
             clock=clock,
@@ -197,6 +227,28 @@ def _readiness(
     supervisor: Supervisor, clock: Clock, router: HasLife, store: SqlStore, ownership: Ownership | None
 ) -> dict[str, Callable[[], Awaitable[None]]]:
     return {"engine": _alive(supervisor, clock), "router": _routing(router), "database": _reachable(store, ownership)}
+
+
+def _outside(clock: Clock) -> dict[str, Any]:
+    """Who tells somebody outside."""
+    return {"outside": Outside(sender=AppriseSender(clock=clock), tracker=IssueTrackers())}
+
+
+async def _tokens(services: Services, settings: Settings) -> dict[str, Any]:
+    return {
+        "admin_token": await services.access.ensure_admin_token(settings.data_dir),
+        "setup_token": await services.users.ensure_setup_token(),
+    }
+
+
+async def _own(stack: AsyncExitStack, settings: Settings, clock: Clock, ids: Ids) -> dict[str, Any]:
+    """What concerns this server and its people only."""
+    own: dict[str, Any] = {"kept": KeptFiles(settings), "passwords": Argon2Passwords()}
+    if settings.oidc_issuer is not None and settings.oidc_client_id is not None:
+        named: dict[str, Any] = {"issuer": settings.oidc_issuer, "client_id": settings.oidc_client_id, "scope": settings.oidc_scope}
+        provider = OidcProvider(**named, secret_file=settings.oidc_client_secret_file, clock=clock, ids=ids)
+        own["identities"] = await stack.enter_async_context(provider)
+    return own
 
 
 def _vault(settings: Settings) -> Vault:

@@ -3,7 +3,8 @@
 import fcntl
 import json
 import os
-from collections.abc import Iterator
+import socket
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from agent_servicing.core.errors import Conflict, Unavailable
 
 LOCK = "server.lock"
 SERVER = "server.json"
+LOCAL_PORT = "local.port"
 
 
 @contextmanager
@@ -58,9 +60,22 @@ def holder(data_dir: Path) -> int | None:
     return None
 
 
-def announce(data_dir: Path, *, api_url: str, router_url: str, version: str) -> None:
+def listen_locally(data_dir: Path, listen: Callable[[str, int], socket.socket]) -> socket.socket:
+    """A socket on loopback, under TLS for what runs on this machine. The port is kept: instances outlive the server and come back to it."""
+    kept = data_dir / LOCAL_PORT
+    try:
+        listener = listen("127.0.0.1", int(kept.read_text(encoding="ascii")))
+    except (OSError, ValueError, OverflowError, Unavailable):
+        listener = listen("127.0.0.1", 0)
+    kept.write_text(f"{listener.getsockname()[1]}\n", encoding="ascii")
+    return listener
+
+
+def announce(data_dir: Path, *, api_url: str, router_url: str, version: str, local_url: str | None = None) -> None:
     """Write server.json whole or not at all: whoever reads it finds a server that is ready."""
     content = {"api_url": api_url, "router_url": router_url, "pid": os.getpid(), "version": version}
+    if local_url is not None:
+        content["local_url"] = local_url
     temporary = data_dir / f".{SERVER}.{os.getpid()}"
     temporary.write_text(json.dumps(content, indent=2) + "\n")
     temporary.replace(data_dir / SERVER)

@@ -4,9 +4,11 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass
 from typing import Final, TextIO
+from urllib.parse import urlsplit
 
 import anyio
 import structlog
@@ -20,8 +22,8 @@ from agent_servicing.bootstrap import datadir, swap
 from agent_servicing.bootstrap.app import App, open_app
 from agent_servicing.core.errors import PermanentError, TemporaryError, Unavailable
 from agent_servicing.services.redaction import Redactor
-from agent_servicing.settings import Settings
-from agent_servicing.web.server import uvicorn_config
+from agent_servicing.settings import Settings, listed
+from agent_servicing.web.server import Edge, uvicorn_config
 
 STOP_SECONDS = 15.0
 """How long `servicing stop` waits for a server to end."""
@@ -32,6 +34,8 @@ transaction, made the engine wait for most of a hot patch of a thousand instance
 
 EVENT_LOOP: Final = {"use_uvloop": True}
 """libuv's loop: one server's hot patch of ten instances under load takes two thirds of the time it takes on Python's own."""
+
+UMASK: Final = 0o077
 
 Beside = Callable[[App, str], Coroutine[None, None, None]]
 """Something to run beside the server, given the app and the API's address; when it returns, the server goes on."""
@@ -46,6 +50,8 @@ def serve(
     """
     redactor = Redactor()
     log.configure(form=settings.log_format, level_name=settings.log_level, stream=log_stream, mask=redactor.mask_all)
+    # Files of ours are for their owner alone, those of agents too unless they ask for more themselves.
+    os.umask(UMASK)
     sys.setswitchinterval(THREAD_SWITCH_SECONDS)
     with datadir.owned(settings.data_dir), _said_plainly():
         if swap.finish(settings.data_dir):
@@ -69,39 +75,74 @@ def _said_plainly() -> Iterator[None]:
 
 
 async def _serve(settings: Settings, beside: Beside | None, ready: Callable[[App, str], None] | None, redactor: Redactor) -> None:
-    listener = listen(settings.host, settings.port)
-    host, port = listener.getsockname()[:2]
-    api_url = f"http://{host if ':' not in host else f'[{host}]'}:{port}"
-    try:
-        async with open_app(settings, api_url=api_url, redactor=redactor) as app, _answering(app, listener) as finished:
-            datadir.announce(settings.data_dir, api_url=api_url, router_url=app.router_url, version=__version__)
-            structlog.get_logger(__name__).info("serving", api=api_url, router=app.router_url, data_dir=str(settings.data_dir))
+    with _listening(settings) as doors:
+        front, own = doors[0], doors[-1]
+        async with open_app(settings, api_url=own.url, redactor=redactor) as app, _answering(app, doors) as finished:
+            local_url = own.url if own is not front else None
+            datadir.announce(settings.data_dir, api_url=front.url, router_url=app.router_url, version=__version__, local_url=local_url)
+            structlog.get_logger(__name__).info("serving", api=front.url, router=app.router_url, data_dir=str(settings.data_dir))
             if ready is not None:
-                ready(app, api_url)
+                ready(app, front.url)
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(app.run_loops)
                 if beside is not None:
-                    tasks.start_soon(beside, app, api_url)
+                    tasks.start_soon(beside, app, own.url)
                 await finished.wait()
                 tasks.cancel_scope.cancel()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Door:
+    """One way in: where it listens, and how."""
+
+    listener: socket.socket
+    edge: Edge
+
+    @property
+    def url(self) -> str:
+        host, port = self.listener.getsockname()[:2]
+        return f"http{'s' if self.edge.tls_cert else ''}://{host if ':' not in host else f'[{host}]'}:{port}"
+
+
+@contextmanager
+def _listening(settings: Settings) -> Iterator[list[_Door]]:
+    """The way in from outside and, when that is over TLS, a plain one for what runs on this machine, whom no certificate has to name it."""
+    edge = Edge(
+        allowed_hosts=(*listed(settings.allowed_hosts), *filter(None, [urlsplit(settings.public_url or "").hostname])),
+        trusted_proxies=listed(settings.trusted_proxies),
+        tls_cert=settings.tls_cert,
+        tls_key=settings.tls_key,
+    )
+    doors = [_Door(listener=listen(settings.host, settings.port), edge=edge)]
+    try:
+        if settings.tls_cert is not None:
+            doors.append(_Door(listener=datadir.listen_locally(settings.data_dir, listen), edge=Edge()))
+        yield doors
     finally:
-        listener.close()
+        for door in doors:
+            door.listener.close()
         datadir.withdraw(settings.data_dir)
 
 
 @asynccontextmanager
-async def _answering(app: App, listener: socket.socket) -> AsyncIterator[anyio.Event]:
+async def _answering(app: App, doors: Sequence[_Door]) -> AsyncIterator[anyio.Event]:
     """The HTTP server, already answering inside the block; the event is set when it was told to end."""
-    config = uvicorn_config(app.asgi, host=app.settings.host, port=app.settings.port)
-    server, finished = uvicorn.Server(config), anyio.Event()
+    finished, left = anyio.Event(), len(doors)
+    host, port = app.settings.host, app.settings.port
+    servers = [uvicorn.Server(uvicorn_config(app.asgi, host=host, port=port, edge=door.edge)) for door in doors]
 
-    async def run() -> None:
+    async def run(server: uvicorn.Server, listener: socket.socket) -> None:
+        nonlocal left
         await server.serve(sockets=[listener])
-        finished.set()
+        left -= 1
+        end()
+        if not left:
+            finished.set()
 
     def end() -> None:
         app.stop_streams()
-        server.should_exit = True
+        for server in servers:
+            server.should_exit = True
 
     async def on_signal() -> None:
         with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
@@ -110,8 +151,9 @@ async def _answering(app: App, listener: socket.socket) -> AsyncIterator[anyio.E
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(on_signal)
-        tasks.start_soon(run)
-        while not server.started and not finished.is_set():
+        for server, door in zip(servers, doors, strict=True):
+            tasks.start_soon(run, server, door.listener)
+        while not all(server.started for server in servers) and not finished.is_set():
             await app.clock.sleep(0.005)
         yield finished
         end()

@@ -8,7 +8,7 @@ import typer
 from agent_servicing.cli import options
 from agent_servicing.cli.client import Json
 from agent_servicing.cli.deployments import started
-from agent_servicing.cli.exits import ExitCode
+from agent_servicing.cli.exits import ExitCode, Usage
 from agent_servicing.cli.manifests import find_manifest
 from agent_servicing.cli.output import facts, table
 from agent_servicing.cli.progress import is_terminal
@@ -186,3 +186,17 @@ def _deployment(view: Json) -> str:
     stage = None if is_terminal(deployment) else deployment.get("current_stage")
     words = str(deployment.get("status", "")).replace("_", " ")
     return f"{deployment.get('upgrade_id')} {words}{f', {stage}' if stage else ''}"
+
+
+def approval(
+    session: Session,
+    agent: options.Agent,
+    wanted: Annotated[str, typer.Argument(metavar="on|off", help="Whether upgrades wait for a second person")],
+    reason: options.Reason = "",
+) -> None:
+    """Have upgrades of an agent wait until a second person has approved them, or not."""
+    if wanted not in ("on", "off"):
+        raise Usage(f"Say on or off, not {wanted!r}.")
+    view = session.api.set_approval(agent, {"required": wanted == "on", "reason": reason})
+    text = "wait for a second person; hot patches are refused" if view.get("required") else "wait for nobody's approval"
+    session.out.result(view, lambda: f"Upgrades of {agent} {text}.")

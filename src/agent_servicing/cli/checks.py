@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -33,11 +34,12 @@ EARLIEST: Final = datetime(2025, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One line of the doctor. `fix` says what to do, empty when there is nothing to do."""
+    """One line of the doctor. `why` says why it matters and `fix` what to do, both empty when there is nothing to do."""
 
     subject: str
     level: Level
     detail: str
+    why: str = ""
     fix: str = ""
 
 
@@ -109,8 +111,19 @@ def port(name: str, host: str, number: int, *, ours: bool) -> Finding:
             fix = "Stop what listens there, or use --port."
             if name == ROUTER_PORT:
                 fix = "Fine when it is the data plane of an earlier server: the next one adopts it. Else stop it, or use --router-port."
-            return Finding(subject=subject, level="warn", detail=f"not free on {host}: {e.strerror}", fix=fix)
+            return Finding(subject=subject, level="warn", detail=f"not free on {host}: {e.strerror}{_listener(number)}", fix=fix)
     return Finding(subject=subject, level="ok", detail=f"free on {host}")
+
+
+def _listener(number: int) -> str:
+    """Who listens there, as far as this user may see it."""
+    import psutil  # noqa: PLC0415  only when a port is taken
+
+    with suppress(psutil.Error, OSError):
+        for each in psutil.net_connections("tcp"):
+            if each.status == psutil.CONN_LISTEN and each.laddr and each.laddr.port == number and each.pid:
+                return f", by {psutil.Process(each.pid).name()} (pid {each.pid})"
+    return ""
 
 
 def data_dir(path: Path) -> Iterator[Finding]:

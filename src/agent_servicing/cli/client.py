@@ -72,118 +72,121 @@ class Api:
         return list(self.pages(f"{PREFIX}/agents", key="agents"))
 
     def agent(self, agent: str) -> Json:
-        return self.get(_path("agents", agent))
+        return self.get(path_of("agents", agent))
 
     def add_agent(self, body: Json) -> Json:
-        return self.send("POST", _path("agents"), body)
+        return self.send("POST", path_of("agents"), body)
 
     def remove_agent(self, agent: str, reason: str) -> Json:
-        return self.send("DELETE", _path("agents", agent), params={"reason": reason} if reason else None)
+        return self.send("DELETE", path_of("agents", agent), params={"reason": reason} if reason else None)
 
     def scale(self, agent: str, instances: int, reason: str) -> Json:
-        return self.send("POST", _path("agents", agent, "scale"), {"instances": instances, "reason": reason})
+        return self.send("POST", path_of("agents", agent, "scale"), {"instances": instances, "reason": reason})
+
+    def set_approval(self, agent: str, body: Json) -> Json:
+        return self.send("PUT", path_of("agents", agent, "approval"), body)
 
     def restart(self, agent: str, reason: str, *, override_freeze: bool = False) -> Json:
         more = {"override_freeze": True} if override_freeze else {}
-        return self.send("POST", _path("agents", agent, "restart"), {"reason": reason, **more})
+        return self.send("POST", path_of("agents", agent, "restart"), {"reason": reason, **more})
 
     def instances(self, agent: str) -> list[Json]:
-        return _list(self.get(_path("agents", agent, "instances")), "instances")
+        return _list(self.get(path_of("agents", agent, "instances")), "instances")
 
     def generations(self, agent: str) -> list[Json]:
-        return _list(self.get(_path("agents", agent, "generations")), "generations")
+        return _list(self.get(path_of("agents", agent, "generations")), "generations")
 
     def logs(self, agent: str, *, instance: str | None, lines: int) -> list[Json]:
         """The last lines as `{"instance", "line"}`, oldest first."""
         params = {"lines": str(lines)} | ({"instance": instance} if instance else {})
-        return _list(self.get(_path("agents", agent, "logs"), params), "lines")
+        return _list(self.get(path_of("agents", agent, "logs"), params), "lines")
 
     def fleet(self) -> Json:
-        return self.get(_path("fleet"))
+        return self.get(path_of("fleet"))
 
     # --- versions and deployments ---------------------------------------------------------------------------------
 
     def versions(self, agent: str) -> Json:
-        return self.get(_path("agents", agent, "versions"))
+        return self.get(path_of("agents", agent, "versions"))
 
     def refresh(self, agent: str) -> Json:
-        return self.send("POST", _path("agents", agent, "versions", "refresh"))
+        return self.send("POST", path_of("agents", agent, "versions", "refresh"))
 
     def mark_version(self, agent: str, version: str, word: str, reason: str) -> Json:
         """`word`: deprecate, withdraw or restore."""
-        return self.send("POST", _path("agents", agent, "versions", version, word), {"reason": reason})
+        return self.send("POST", path_of("agents", agent, "versions", version, word), {"reason": reason})
 
     def changes(self, agent: str, from_version: str, to_version: str) -> Json:
-        return self.get(_path("agents", agent, "changes"), {"from": from_version, "to": to_version})
+        return self.get(path_of("agents", agent, "changes"), {"from": from_version, "to": to_version})
 
     def upgrade(self, agent: str, body: Json) -> Json:
-        return self.send("POST", _path("agents", agent, "upgrade"), body)
+        return self.send("POST", path_of("agents", agent, "upgrade"), body)
 
     def rollback(self, agent: str, body: Json) -> Json:
-        return self.send("POST", _path("agents", agent, "rollback"), body)
+        return self.send("POST", path_of("agents", agent, "rollback"), body)
 
     def deployment(self, agent: str, deployment: str) -> Json:
-        return self.get(_path("agents", agent, "upgrades", deployment))
+        return self.get(path_of("agents", agent, "upgrades", deployment))
 
     def deployments(self, agent: str, limit: int) -> list[Json]:
         """The agent's newest deployments, newest first."""
-        return _list(self.get(_path("agents", agent, "upgrades"), {"limit": str(limit)}), "upgrades")
+        return _list(self.get(path_of("agents", agent, "upgrades"), {"limit": str(limit)}), "upgrades")
 
     def verb(self, agent: str, deployment: str, verb: str, body: Json) -> Json:
-        return self.send("POST", _path("agents", agent, "upgrades", deployment, verb), body)
+        return self.send("POST", path_of("agents", agent, "upgrades", deployment, verb), body)
 
     def analysis(self, agent: str, deployment: str) -> Json:
-        return self.get(_path("agents", agent, "upgrades", deployment, "analysis"))
+        return self.get(path_of("agents", agent, "upgrades", deployment, "analysis"))
 
     def try_limits(self, agent: str, deployment: str, limits: Json) -> Json:
-        return self.send("POST", _path("agents", agent, "upgrades", deployment, "analysis"), limits)
+        return self.send("POST", path_of("agents", agent, "upgrades", deployment, "analysis"), limits)
 
     # --- configuration ---------------------------------------------------------------------------------------------
 
     def config(self, agent: str) -> Json:
-        return self.get(_path("agents", agent, "config"))
+        return self.get(path_of("agents", agent, "config"))
 
     def patch_config(self, agent: str, body: Json) -> Json:
-        return self.send("PATCH", _path("agents", agent, "config"), body)
+        return self.send("PATCH", path_of("agents", agent, "config"), body)
 
     def config_revisions(self, agent: str, limit: int) -> list[Json]:
         """Newest first."""
-        return _list(self.get(_path("agents", agent, "config", "revisions"), {"limit": str(limit)}), "revisions")
+        return _list(self.get(path_of("agents", agent, "config", "revisions"), {"limit": str(limit)}), "revisions")
 
     def roll_back_config(self, agent: str, body: Json) -> Json:
-        return self.send("POST", _path("agents", agent, "config", "rollback"), body)
+        return self.send("POST", path_of("agents", agent, "config", "rollback"), body)
 
     # --- schedule, queue, lock --------------------------------------------------------------------------------------
 
     def schedule(self) -> Json:
-        return self.get(_path("schedule"))
+        return self.get(path_of("schedule"))
 
     def upcoming(self, days: int) -> Json:
-        return self.get(_path("schedule", "upcoming"), {"days": str(days)})
+        return self.get(path_of("schedule", "upcoming"), {"days": str(days)})
 
     def add_rule(self, body: Json) -> Json:
-        return self.send("POST", _path("schedule", "rules"), body)
+        return self.send("POST", path_of("schedule", "rules"), body)
 
     def remove_rule(self, rule: str, reason: str) -> Json:
-        return self.send("DELETE", _path("schedule", "rules", rule), params={"reason": reason} if reason else None)
+        return self.send("DELETE", path_of("schedule", "rules", rule), params={"reason": reason} if reason else None)
 
     def stop_line(self, body: Json) -> Json:
-        return self.send("POST", _path("schedule", "stop"), body)
+        return self.send("POST", path_of("schedule", "stop"), body)
 
     def resume_line(self, body: Json) -> Json:
-        return self.send("POST", _path("schedule", "resume"), body)
+        return self.send("POST", path_of("schedule", "resume"), body)
 
     def set_limit(self, body: Json) -> Json:
-        return self.send("PUT", _path("schedule", "limit"), body)
+        return self.send("PUT", path_of("schedule", "limit"), body)
 
     def queue(self, agent: str) -> Json:
-        return self.get(_path("agents", agent, "queue"))
+        return self.get(path_of("agents", agent, "queue"))
 
     def lock(self, agent: str, body: Json) -> Json:
-        return self.send("POST", _path("agents", agent, "lock"), body)
+        return self.send("POST", path_of("agents", agent, "lock"), body)
 
     def unlock(self, agent: str, reason: str) -> Json:
-        return self.send("DELETE", _path("agents", agent, "lock"), params={"reason": reason} if reason else None)
+        return self.send("DELETE", path_of("agents", agent, "lock"), params={"reason": reason} if reason else None)
 
     # --- history and access ---------------------------------------------------------------------------------------
 
@@ -192,63 +195,90 @@ class Api:
         return self.pages(f"{PREFIX}/audit", key="events", params=filters)
 
     def verify_audit(self, anchor: Json | None = None) -> Json:
-        return self.get(_path("audit", "verify"), {name: str(value) for name, value in (anchor or {}).items()})
+        return self.get(path_of("audit", "verify"), {name: str(value) for name, value in (anchor or {}).items()})
 
     def audit_anchor(self) -> Json:
-        return self.get(_path("audit", "anchor"))
+        return self.get(path_of("audit", "anchor"))
 
     def export_audit(self, filters: Mapping[str, str]) -> Iterator[bytes]:
         """The file, in pieces."""
-        return self._stream(_path("audit", "export"), filters)
+        return self.stream(path_of("audit", "export"), filters)
 
     def create_token(self, body: Json) -> Json:
-        return self.send("POST", _path("tokens"), body)
+        return self.send("POST", path_of("tokens"), body)
 
     def tokens(self) -> list[Json]:
         return list(self.pages(f"{PREFIX}/tokens", key="tokens"))
 
     def revoke_token(self, token_id: str) -> Json:
-        return self.send("DELETE", _path("tokens", token_id))
+        return self.send("DELETE", path_of("tokens", token_id))
+
+    def users(self) -> list[Json]:
+        return list(self.pages(f"{PREFIX}/users", key="users"))
+
+    def user(self, user: str) -> Json:
+        return self.get(path_of("users", user))
+
+    def add_user(self, body: Json) -> Json:
+        return self.send("POST", path_of("users"), body)
+
+    def change_user(self, user: str, body: Json) -> Json:
+        return self.send("PATCH", path_of("users", user), body)
+
+    def act_on_user(self, user: str, verb: str) -> Json:
+        return self.send("POST", path_of("users", user, verb))
+
+    def set_user_password(self, user: str, password: str) -> Json:
+        return self.send("PUT", path_of("users", user, "password"), {"password": password})
+
+    def user_link(self, user: str) -> Json:
+        return self.send("POST", path_of("users", user, "link"))
+
+    def sign_user_out(self, user: str) -> Json:
+        return self.send("DELETE", path_of("users", user, "sessions"))
+
+    def own_link(self) -> Json:
+        return self.send("POST", path_of("tokens", "sign-in"))
 
     def state(self, agent: str) -> Json:
-        return self.get(_path("agents", agent, "state"))
+        return self.get(path_of("agents", agent, "state"))
 
     def take_snapshot(self, agent: str, body: Json) -> Json:
-        return self.send("POST", _path("agents", agent, "state", "snapshots"), body)
+        return self.send("POST", path_of("agents", agent, "state", "snapshots"), body)
 
     def rehearse(self, agent: str, snapshot: str) -> Json:
-        return self.send("POST", _path("agents", agent, "state", "snapshots", snapshot, "rehearse"))
+        return self.send("POST", path_of("agents", agent, "state", "snapshots", snapshot, "rehearse"))
 
     def unpack(self, agent: str, snapshot: str) -> Json:
-        return self.send("POST", _path("agents", agent, "state", "snapshots", snapshot, "unpack"))
+        return self.send("POST", path_of("agents", agent, "state", "snapshots", snapshot, "unpack"))
 
     def bring_snapshot(self, agent: str, snapshot: str, reason: str) -> Json:
-        return self.send("POST", _path("agents", agent, "state", "snapshots", snapshot, "bring"), {"reason": reason})
+        return self.send("POST", path_of("agents", agent, "state", "snapshots", snapshot, "bring"), {"reason": reason})
 
     def remove_snapshot(self, agent: str, snapshot: str) -> Json:
-        return self.send("DELETE", _path("agents", agent, "state", "snapshots", snapshot))
+        return self.send("DELETE", path_of("agents", agent, "state", "snapshots", snapshot))
 
     def export_set_aside(self, agent: str, epoch: int) -> Iterator[bytes]:
         """The records, in pieces."""
-        return self._stream(_path("agents", agent, "state", "set-aside", str(epoch), "records"))
+        return self.stream(path_of("agents", agent, "state", "set-aside", str(epoch), "records"))
 
     def offer_set_aside(self, agent: str, epoch: int) -> Json:
-        return self.send("POST", _path("agents", agent, "state", "set-aside", str(epoch), "offer"))
+        return self.send("POST", path_of("agents", agent, "state", "set-aside", str(epoch), "offer"))
 
     def discard_set_aside(self, agent: str, epoch: int, reason: str) -> Json:
-        return self.send("DELETE", _path("agents", agent, "state", "set-aside", str(epoch)), {"reason": reason})
+        return self.send("DELETE", path_of("agents", agent, "state", "set-aside", str(epoch)), {"reason": reason})
 
     def secrets(self) -> list[Json]:
         return list(self.pages(f"{PREFIX}/secrets", key="secrets"))
 
     def set_secret(self, name: str, body: Json) -> Json:
-        return self.send("PUT", _path("secrets", name), body)
+        return self.send("PUT", path_of("secrets", name), body)
 
     def apply_secret(self, name: str, body: Json) -> Json:
-        return self.send("POST", _path("secrets", name, "apply"), body)
+        return self.send("POST", path_of("secrets", name, "apply"), body)
 
     def remove_secret(self, name: str) -> Json:
-        return self.send("DELETE", _path("secrets", name))
+        return self.send("DELETE", path_of("secrets", name))
 
     def backup(self, body: Json) -> Iterator[bytes]:
         """The file, in pieces; the first comes when the server has it complete."""
@@ -256,7 +286,7 @@ class Api:
 
         patient = httpx.Timeout(TIMEOUT_SECONDS, read=BACKUP_SECONDS)
         try:
-            with self._http.stream("POST", _path("backup"), json=body, timeout=patient) as answer:
+            with self._http.stream("POST", path_of("backup"), json=body, timeout=patient) as answer:
                 if not answer.is_success:
                     answer.read()
                     _parsed(answer)
@@ -270,6 +300,14 @@ class Api:
         return answer.is_success, answer.text.strip()[:200], answer.headers.get("Date")
 
     # --- primitives -----------------------------------------------------------------------------------------------
+
+    def stream(self, path: str) -> Iterator[bytes]:
+        """What is too long to be held, in pieces."""
+        with self._http.stream("GET", path) as answer:
+            if not answer.is_success:
+                answer.read()
+                _parsed(answer)
+            yield from answer.iter_bytes()
 
     def get(self, path: str, params: Mapping[str, str] | None = None) -> Json:
         return self._json("GET", path, None, params, {}, again=True)
@@ -329,7 +367,7 @@ class Api:
             raise Unavailable(f"The connection to {self.target.url} broke: {str(e) or type(e).__name__}.") from e
 
 
-def _path(*parts: str) -> str:
+def path_of(*parts: str) -> str:
     return "/".join((PREFIX, *(quote(part, safe="") for part in parts)))
 
 

@@ -88,7 +88,7 @@ class Show:
     async def _perform(self, app: "App", api_url: str, tasks: "TaskGroup") -> None:
         place = self.place(api_url, app.router_url)
         self.folder.remember(app.router_url)
-        self.screen.facts(place.addresses)
+        self.screen.facts((*place.addresses, ("sign in, once", api_url + await app.sign_in_path())))
         clock, ids = app.clock, self.session.surroundings.ids
         traffic = Traffic(app.router_url, LOADS, requests_per_second=REQUESTS_PER_SECOND, clock=clock, ids=ids)
         ended = anyio.Event()

@@ -108,6 +108,21 @@ def override(session: Session, deployment: options.Deployment, reason: options.R
     _verb(session, deployment, "override", {"reason": reason})
 
 
+def approve(
+    session: Session,
+    deployment: options.Deployment,
+    reason: options.Reason = "",
+    override: Annotated[bool, typer.Option("--override", help="Admins, in an emergency: also one's own; needs --reason")] = False,
+) -> None:
+    """Approve an upgrade that somebody else has asked for; it then begins in its turn."""
+    _verb(session, deployment, "approve", {"reason": reason, **({"override": True} if override else {})})
+
+
+def reject(session: Session, deployment: options.Deployment, reason: options.Reason) -> None:
+    """Withdraw an upgrade that waits for approval."""
+    _verb(session, deployment, "reject", {"reason": reason})
+
+
 def cancel(session: Session, deployment: options.Deployment, reason: options.Reason = "", watch: options.Watch = False) -> None:
     """Give a deployment up; one that is under way is rolled back."""
     _verb(session, deployment, "cancel", {"reason": reason}, watching=watch)

@@ -34,13 +34,14 @@ class Options:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Running:
-    """What a server wrote into `data_dir/server.json` once it was ready."""
+    """What a server wrote into `data_dir/server.json` once it was ready. `local_url`: the way in on this machine when `api_url` is TLS."""
 
     data_dir: Path
     api_url: str
     router_url: str
     pid: int
     version: str
+    local_url: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +72,7 @@ def find(options: Options, environ: Mapping[str, str], folder: Path) -> Target:
             tried.append(f"{_shown(data_dir, folder)} (its server, pid {running.pid}, has ended)")
         else:
             return Target(
-                url=running.api_url,
+                url=running.local_url or running.api_url,
                 token=token or _token_of(data_dir),
                 found_by=f"{_shown(data_dir, folder)}/server.json",
                 data_dir=data_dir,
@@ -97,6 +98,7 @@ def read_server_file(data_dir: Path) -> Running | None:
             router_url=str(found.get("router_url") or "").rstrip("/"),
             pid=int(found["pid"]),
             version=str(found.get("version") or ""),
+            local_url=str(found.get("local_url") or "").rstrip("/"),
         )
     except (OSError, ValueError, KeyError, TypeError):
         return None  # absent, unreadable or half a file: for the caller all of it means "no server here"
@@ -125,7 +127,7 @@ def _local(url: str, options: Options, environ: Mapping[str, str], folder: Path)
     """The data directory of the server at `url` when it is on this machine: the admin token is never sent to another address."""
     for data_dir in data_dirs(options, environ, folder):
         running = read_server_file(data_dir)
-        if running is not None and _address(running.api_url) == _address(url):
+        if running is not None and _address(url) in {_address(each) for each in (running.api_url, running.local_url) if each}:
             return data_dir
     return None
 

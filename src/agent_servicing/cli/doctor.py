@@ -1,12 +1,15 @@
 """`servicing doctor`: is everything here that the product needs, and does what runs run well. `main` registers it."""
 
 import sys
-from collections.abc import Iterator
+import tomllib
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import typer
 
-from agent_servicing.cli import checks
+from agent_servicing.cli import checks, doctor_data, doctor_fleet
 from agent_servicing.cli.checks import Finding
 from agent_servicing.cli.discovery import data_dirs
 from agent_servicing.cli.exits import ExitCode
@@ -31,7 +34,7 @@ def doctor(session: Session) -> None:
     failed = any(f.level == "fail" for f in found)
     warned = any(f.level == "warn" for f in found)
     words = "Something must be fixed." if failed else "It will work, with the warnings above." if warned else "Everything is in order."
-    listed = [{"subject": f.subject, "level": f.level, "detail": f.detail, "fix": f.fix} for f in found]
+    listed = [{"subject": f.subject, "level": f.level, "detail": f.detail, "why": f.why, "fix": f.fix} for f in found]
     session.out.result({"ok": not failed, "checks": listed}, lambda: words)
     if failed:
         raise typer.Exit(ExitCode.FAILED)
@@ -47,22 +50,65 @@ def examine(session: Session) -> Iterator[Finding]:
         details = "; ".join(f"{x.path}: {x.message}" for x in e.errors)
         yield Finding(subject="settings", level="fail", detail=details or e.message, fix=e.hint)
         settings = None
+    if settings is not None:
+        yield from _settings(session, settings)
     yield checks.haproxy(settings.haproxy if settings else None)
     yield from checks.haproxy_lua(settings.haproxy if settings else None)
     yield checks.limitable(directory)
+    yield doctor_data.open_files()
     yield checks.tool("git", level="fail", needed_for="versions from git repositories")
     yield checks.tool("uv", level="fail", needed_for="installing versions of Python agents")
     reach, server_date = _server(session)
     running = reach.level == "ok"
     if settings is not None:
         yield from _ports(settings, running=running, session=session)
-    yield from checks.data_dir(session.target.data_dir or directory if running else directory)
-    if settings is not None and settings.database_url is not None:
-        yield from checks.database(settings.database_url)
+    where = session.target.data_dir or directory if running else directory
+    yield from checks.data_dir(where)
+    if settings is not None:
+        yield from _kept(settings, where, running=running)
     yield checks.clock(session.surroundings.clock.now(), directory, server_date)
     yield reach
     if running:
         yield from _agents(session)
+        yield from _asked(session, where)
+
+
+def _settings(session: Session, settings: "Settings") -> Iterator[Finding]:
+    from_file: dict[str, object] = {}
+    with suppress(OSError, ValueError):  # settings that cannot be read were told of before this
+        from_file = tomllib.loads((session.surroundings.folder / "servicing.toml").read_text(encoding="utf-8"))
+    yield from doctor_data.settings_used(session.surroundings.environ, sorted(type(settings).model_fields), from_file)
+
+
+def _kept(settings: "Settings", data_dir: Path, *, running: bool) -> Iterator[Finding]:
+    """What lies in the data directory and its database."""
+    yield from doctor_data.rights(data_dir)
+    yield from doctor_data.leftovers(data_dir, running=running)
+    yield from doctor_data.version(data_dir)
+    yield from doctor_data.disk_used(data_dir)
+    if settings.database_url is not None:
+        yield from checks.database(settings.database_url)
+        return
+    file = data_dir / "servicing.db"
+    yield from doctor_data.sqlite_file(file)
+    yield from doctor_data.secrets_open(settings.model_copy(update={"data_dir": data_dir}), file)
+    if file.exists() and not running:
+        yield from doctor_data.history_of(file)
+
+
+def _asked(session: Session, data_dir: Path) -> Iterator[Finding]:
+    """What a running server knows; the parts that it cannot tell are left out, its agents having said so."""
+    api, now = session.api, session.surroundings.clock.now()
+    looks: list[Callable[[], Iterator[Finding]]] = [
+        lambda: doctor_fleet.event_bus(api.ready()[1]),
+        lambda: doctor_fleet.audit(api),
+        lambda: doctor_fleet.each_agent(api, now),
+    ]
+    if session.target.data_dir is not None:
+        looks.append(lambda: doctor_fleet.strays(api, data_dir))
+    for look in looks:
+        with suppress(ServicingError):
+            yield from look()
 
 
 def _ports(settings: "Settings", *, running: bool, session: Session) -> Iterator[Finding]:
@@ -93,5 +139,7 @@ def _agents(session: Session) -> Iterator[Finding]:
 
 def _print(session: Session, finding: Finding) -> None:
     session.out.line(clean(f"{finding.level:4}  {finding.subject:{WIDTH}} {finding.detail}"))
+    if finding.why:
+        session.out.line(clean(f"{'':4}  {'':{WIDTH}} {finding.why}"))
     if finding.fix:
         session.out.line(clean(f"{'':4}  {'':{WIDTH}} → {finding.fix}"))

@@ -16,7 +16,9 @@ from agent_servicing.cli import (
     config,
     deployments,
     doctor,
+    issues,
     logs,
+    notifications,
     schedule,
     secrets,
     server,
@@ -26,6 +28,7 @@ from agent_servicing.cli import (
     tokens,
     turns,
     upgrade,
+    users,
     versions,
 )
 from agent_servicing.cli.command import command, group, listing
@@ -102,6 +105,11 @@ def _token(_: typer.Context) -> None:
 
 
 @group
+def _user(_: typer.Context) -> None:
+    """Add, list, change and disable the people who may sign in."""
+
+
+@group
 def _state(_: typer.Context) -> None:
     """What agents keep, and copies of it: show, take, try, remove."""
 
@@ -113,6 +121,21 @@ def _staging(_: typer.Context) -> None:
 
 def _secret(_: typer.Context) -> None:
     """Set, apply, list and remove secrets of agents."""
+
+
+@group
+def _issue(_: typer.Context) -> None:
+    """Report a deployment that went wrong; list, download and send reports."""
+
+
+@group
+def _target(_: typer.Context) -> None:
+    """Where notifications are sent: add, list, remove, test."""
+
+
+@group
+def _rule(_: typer.Context) -> None:
+    """What goes to which target: add, list, remove."""
 
 
 def _typer(**more: Any) -> typer.Typer:
@@ -137,6 +160,8 @@ def _build() -> typer.Typer:
             "promote": deployments.promote,
             "cancel": deployments.cancel,
             "override": deployments.override,
+            "approve": deployments.approve,
+            "reject": deployments.reject,
             "analysis": analysis.analysis,
         },
     )
@@ -148,8 +173,11 @@ def _build() -> typer.Typer:
     made.add_typer(_schedule(), name="schedule", rich_help_panel=TURN)
     _add(made, TURN, {"queue": turns.queue, "move": turns.move, "reschedule": turns.reschedule, "lock": turns.lock, "unlock": turns.unlock})
     made.add_typer(_audit(), name="audit", rich_help_panel=ACCESS)
+    made.add_typer(_group(_user, USER), name="user", rich_help_panel=ACCESS)
     made.add_typer(_group(_token, TOKEN), name="token", rich_help_panel=ACCESS)
     made.add_typer(_group(_secret, SECRET), name="secret", rich_help_panel=ACCESS)
+    made.add_typer(_notifications(), name="notifications", rich_help_panel=ACCESS)
+    made.add_typer(_group(_issue, ISSUE), name="issue", rich_help_panel=ACCESS)
     return made
 
 
@@ -160,6 +188,7 @@ AGENT: dict[str, Callable[..., None]] = {
     "scale": agents.scale,
     "restart": agents.restart,
     "remove": agents.remove,
+    "approval": agents.approval,
 }
 VERSION: dict[str, Callable[..., None]] = {
     "deprecate": versions.deprecate,
@@ -187,11 +216,39 @@ STAGING: dict[str, Callable[..., None]] = {
     "gate": staging.gate,
 }
 TOKEN: dict[str, Callable[..., None]] = {"create": tokens.create, "list": tokens.list_tokens, "revoke": tokens.revoke}
+USER: dict[str, Callable[..., None]] = {
+    "add": users.add,
+    "list": users.list_users,
+    "grant": users.grant,
+    "password": users.password,
+    "disable": users.disable,
+    "enable": users.enable,
+    "link": users.link,
+    "sign-out": users.sign_out,
+}
 SECRET: dict[str, Callable[..., None]] = {
     "set": secrets.set_secret,
     "apply": secrets.apply,
     "list": secrets.list_secrets,
     "remove": secrets.remove,
+}
+
+ISSUE: dict[str, Callable[..., None]] = {
+    "report": issues.report,
+    "list": issues.list_issues,
+    "download": issues.download,
+    "send": issues.send,
+}
+TARGET: dict[str, Callable[..., None]] = {
+    "add": notifications.target_add,
+    "list": notifications.target_list,
+    "remove": notifications.target_remove,
+    "test": notifications.target_test,
+}
+RULE: dict[str, Callable[..., None]] = {
+    "add": notifications.rule_add,
+    "list": notifications.rule_list,
+    "remove": notifications.rule_remove,
 }
 
 SCHEDULE: dict[str, Callable[..., None]] = {
@@ -218,6 +275,16 @@ def _audit() -> typer.Typer:
     made = _typer(invoke_without_command=True)
     made.callback(help="Who did what, when and why; and whether that history is whole.")(listing(audit.list_events))
     _add(made, None, {"list": audit.list_events, "verify": audit.verify, "anchor": audit.anchor, "export": audit.export})
+    return made
+
+
+def _notifications() -> typer.Typer:
+    """`servicing notifications` lists by itself."""
+    made = _typer(invoke_without_command=True)
+    made.callback(help="What happened that somebody should know, and where it is sent.")(listing(notifications.list_notifications))
+    _add(made, None, {"list": notifications.list_notifications, "read": notifications.read})
+    made.add_typer(_group(_target, TARGET), name="target")
+    made.add_typer(_group(_rule, RULE), name="rule")
     return made
 
 

@@ -14,9 +14,11 @@ from agent_servicing.cli.session import Session
 from agent_servicing.core.errors import FieldError, Invalid
 
 if TYPE_CHECKING:
+    from agent_servicing.bootstrap import App
     from agent_servicing.settings import Settings
 
 DEMO_DATA_DIR = Path("demo-data")
+SIGN_IN_PAGE = "/sign-in"
 
 Host = Annotated[
     str | None, typer.Option("--host", metavar="ADDRESS", help="Address of API and page [default: 127.0.0.1]", show_default=False)
@@ -31,6 +33,8 @@ RouterPort = Annotated[
 DatabaseUrl = Annotated[
     str | None, typer.Option("--database-url", metavar="URL", help="postgresql://… [default: SQLite in the data directory]")
 ]
+TlsCert = Annotated[Path | None, typer.Option("--tls-cert", metavar="FILE", help="Certificate in PEM: API and page over TLS")]
+TlsKey = Annotated[Path | None, typer.Option("--tls-key", metavar="FILE", help="Its private key in PEM")]
 LogFormat = Annotated[
     str | None, typer.Option("--log-format", metavar="text|json", help="text for people, json for a log collector [default: text]")
 ]
@@ -44,6 +48,8 @@ def serve(
     router_host: RouterHost = None,
     router_port: RouterPort = None,
     database_url: DatabaseUrl = None,
+    tls_cert: TlsCert = None,
+    tls_key: TlsKey = None,
     log_format: LogFormat = None,
     log_level: LogLevel = None,
 ) -> None:
@@ -58,12 +64,14 @@ def serve(
         router_host=router_host,
         router_port=router_port,
         database_url=database_url,
+        tls_cert=tls_cert,
+        tls_key=tls_key,
         log_format=log_format or ("json" if session.options.json else None),
         log_level=log_level,
     )
     from agent_servicing.bootstrap import serve as run  # noqa: PLC0415  the whole server: only for whoever starts one
 
-    run(settings, ready=lambda app, api_url: _announce(session, settings, api_url, app.router_url))
+    run(settings, ready=lambda app, api_url: _announce(session, settings, api_url, app))
 
 
 def stop(
@@ -82,14 +90,21 @@ def stop(
     session.out.result({"data_dir": str(data_dir) if data_dir else None, "stopped": ended}, lambda: words)
 
 
-def _announce(session: Session, settings: "Settings", api_url: str, router_url: str) -> None:
+def _announce(session: Session, settings: "Settings", api_url: str, app: "App") -> None:
     """What an operator wants to know once everything answers."""
+    router_url = app.router_url
+    sign_in = (
+        ("first admin", f"{api_url}{SIGN_IN_PAGE}, with the set-up token in {settings.data_dir / 'setup.token'}")
+        if app.setup_token
+        else ("sign in", f"{api_url}{SIGN_IN_PAGE}, or `servicing open`")
+    )
     found = {"api_url": api_url, "router_url": router_url, "pid": os.getpid(), "version": __version__, "data_dir": str(settings.data_dir)}
     session.out.result(
         found,
         lambda: facts(
             (
                 ("ready", f"{api_url}/"),
+                sign_in,
                 ("agents at", f"{router_url}/AGENT/"),
                 ("data", settings.data_dir),
                 ("end it", "Ctrl-C; agents and data plane go on, `servicing stop --all` ends them"),
@@ -129,9 +144,10 @@ def demo(
 
 
 def open_page(session: Session) -> None:
-    """Print the address of the web page."""
-    url = f"{session.target.url}/"
-    session.out.result({"url": url}, lambda: url)
+    """Print the address of the web page, with a one-time sign-in that is good for 15 minutes."""
+    made = session.api.own_link()
+    url = f"{session.target.url}{SIGN_IN_PAGE}#{made.get('sign_in_token')}"
+    session.out.result({"url": url, "expires_at": made.get("expires_at")}, lambda: url)
 
 
 def settings_from(**given: Any) -> "Settings":

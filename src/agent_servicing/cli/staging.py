@@ -27,6 +27,11 @@ Run = Annotated[str, typer.Argument(metavar="RUN", help="A staging run's id (stg
 Suites = Annotated[list[str] | None, typer.Option("--suite", metavar="SUITE", help="Only this suite; may be given several times")]
 State = Annotated[str, typer.Option("--state", metavar="copy|empty", help="Begin with a copy of the live state, or with none")]
 Keep = Annotated[float, typer.Option("--keep-seconds", metavar="S", help="Keep the instances so long for cases by hand")]
+Rps = Annotated[float | None, typer.Option("--load-target-rps", metavar="N", help="Requests a second that it must hold [default: 50]")]
+Tolerance = Annotated[float | None, typer.Option("--tolerance-percent", metavar="%", help="How much slower it may be [default: 10]")]
+Performance = Annotated[
+    float | None, typer.Option("--performance-seconds", metavar="S", help="Longest time of the comparison [default: 15]")
+]
 Timeout = Annotated[float | None, typer.Option("--suite-timeout-seconds", metavar="S", help="Longest time of one suite [default: 300]")]
 
 
@@ -37,6 +42,9 @@ def try_version(
     suite: Suites = None,
     state: State = "copy",
     keep_seconds: Keep = 0.0,
+    load_target_rps: Rps = None,
+    tolerance_percent: Tolerance = None,
+    performance_seconds: Performance = None,
     suite_timeout_seconds: Timeout = None,
     reason: options.Reason = "",
     watch: options.Watch = False,
@@ -44,6 +52,9 @@ def try_version(
     """Try a version in staging: instances of its own, a copy of the state, no traffic. With --watch ends with 0 only when it is safe."""
     given = {
         "suites": suite,
+        "load_target_rps": load_target_rps,
+        "tolerance_percent": tolerance_percent,
+        "performance_seconds": performance_seconds,
         "suite_timeout_seconds": suite_timeout_seconds,
     }
     body = {"version": version, "state": state, "keep_seconds": keep_seconds, "reason": reason}
@@ -167,10 +178,33 @@ def _report(view: Json) -> "Iterator[RenderableType]":
         for each in suite.get("cases") or ():
             if each.get("status") in ("failed", "inconclusive"):
                 yield "\n".join(_case_lines(each, indent="  "))
+    yield from _figures(view)
     yield from (clean(f"Note: {note}") for note in view.get("notes") or ())
     if view.get("recommendation"):
         yield _word(view)
         yield from (clean(f"  {reason}") for reason in view.get("reasons") or ())
+
+
+def _figures(view: Json) -> "Iterator[RenderableType]":
+    comparison, load = view.get("comparison") or {}, view.get("load") or {}
+    compared = [found for found in (comparison.get("overall"), *(comparison.get("requests") or ())) if found]
+    if compared:
+        columns = ("latency", "pairs", "p50 before", "now", "p95 before", "now", "change", "between")
+        yield table(columns, [_compared(found) for found in compared])
+    if load.get("steps"):
+        heads = ("requests/s", "answered", "sent", "wrong", "p50", "p95", "p99")
+        yield table(heads, [_step(step) for step in load["steps"]])
+
+
+def _compared(found: Json) -> tuple[object, ...]:
+    times = [f"{found.get(name, 0):.2f} ms" for name in ("old_p50_ms", "new_p50_ms", "old_p95_ms", "new_p95_ms")]
+    change, low, high = (f"{100 * (found.get(name, 1) - 1):+.1f} %" for name in ("ratio", "low", "high"))
+    return found.get("name"), found.get("pairs"), *times, change, f"{low} and {high}"
+
+
+def _step(step: Json) -> tuple[object, ...]:
+    times = [f"{step.get(name, 0):.1f} ms" for name in ("p50_ms", "p95_ms", "p99_ms")]
+    return f"{step.get('target_rps', 0):g}", f"{step.get('achieved_rps', 0):.1f}", step.get("sent"), step.get("errors"), *times
 
 
 def _case_lines(found: Json, *, indent: str) -> Iterator[str]:

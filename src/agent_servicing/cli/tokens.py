@@ -42,7 +42,7 @@ def create(
 def list_tokens(session: Session) -> None:
     """All tokens, without their secrets."""
     tokens = session.api.tokens()
-    columns = ("id", "name", "role", "agents", "created", "expires", "revoked")
+    columns = ("id", "name", "role", "agents", "created", "expires", "last used", "revoked")
     rows = [
         (
             t.get("token_id"),
@@ -51,6 +51,7 @@ def list_tokens(session: Session) -> None:
             ", ".join(t.get("agents") or ()) or "all",
             local(t.get("created_at")),
             local(t.get("expires_at")) or "never",
+            local(t.get("last_used_at")) or "never",
             local(t.get("revoked_at")),
         )
         for t in tokens

@@ -64,6 +64,8 @@ def _gate(draft: Draft, deployment: Deployment) -> tuple[Gate, bool]:
     """What holds it, and whether that is the lack of a free place. Rollbacks and first installations pass everything."""
     if deployment.kind not in PLACED:
         return OPEN, False
+    if deployment.approval_wanted and deployment.approved_by is None:
+        return Gate(open=False, reason=f"waits for the approval of somebody other than {deployment.actor}"), False
     lock = draft.before.lock
     if lock is not None and lock.held(draft.now) and lock.holder != deployment.actor:
         return Gate(open=False, reason=locked_by(lock), until=lock.expires_at), False

@@ -1,6 +1,6 @@
 """Every error the product raises on purpose. `web` maps the families to HTTP, the CLI prints the sentence; nobody else interprets them.
 
-A driver raises only `TemporaryError` (try again) or `PermanentError` (give up); services raise one of the five families.
+A driver raises only `TemporaryError` (try again) or `PermanentError` (give up); services raise one of the families.
 """
 
 from collections.abc import Sequence
@@ -53,6 +53,18 @@ class Denied(ServicingError):
 
 class Unavailable(ServicingError):
     code = "unavailable"
+
+
+class Unknown(ServicingError):
+    """Who asks could not prove who they are."""
+
+    code = "unauthenticated"
+
+
+class TooMany(ServicingError):
+    """Asked too often; the detail `retry_after_seconds` says when it may be tried again."""
+
+    code = "rate_limited"
 
 
 class TemporaryError(Exception):

@@ -125,12 +125,26 @@ class TestRequest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GoldenRequest:
+    """One request whose right answer is known: its status, and what its JSON has at least; `expect_json` None is not looked at."""
+
+    name: str = ""
+    method: str = "GET"
+    path: str = "/"
+    headers: Mapping[str, str] = field(default_factory=dict)
+    json: object = None
+    expect_status: int = 200
+    expect_json: object = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Tests:
     """The agent's own tests: commands that write JUnit XML, and requests."""
 
     smoke: tuple[str, ...] | None = None
     integration: tuple[str, ...] | None = None
     requests: tuple[TestRequest, ...] = ()
+    recall: tuple[GoldenRequest, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

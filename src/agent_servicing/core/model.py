@@ -234,6 +234,8 @@ class Deployment:
     trigger: RollbackTrigger | None = None
     impact: Impact = Impact()
     overridden_by: str | None = None
+    approval_wanted: bool = False
+    approved_by: str | None = None
     config: str | None = None
     from_config: str | None = None
     message: str = ""

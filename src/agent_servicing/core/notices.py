@@ -246,7 +246,10 @@ def _staged(event: Event) -> Notice:
     bad = _text(event, "recommendation") == "issues_detected" or _text(event, "status") == "failed"
     version, run = _text(event, "version"), _text(event, "run_id")
     outcome = "issues detected" if bad else "safe to deploy"
-    made = _made(event, "staging_completed", f"{event.agent} v{version} in staging: {outcome}", _sentences(event.reason), same=run)
+    reasons = event.data.get("reasons")
+    why = [str(reason) for reason in reasons] if isinstance(reasons, list | tuple) else []
+    words = _sentences(*(why or [_text(event, "message")]))
+    made = _made(event, "staging_completed", f"{event.agent} v{version} in staging: {outcome}", words, same=run)
     made = replace(made, link=f"/tests/{run}" if run else made.link, good=not bad)
     return replace(made, severity=Severity.WARNING) if bad else made
 
@@ -254,7 +257,7 @@ def _staged(event: Event) -> Notice:
 def _secret_missing(event: Event) -> Notice:
     name = _text(event, "name")
     title = f"{event.agent} did not get the newest version of the secret {name}"
-    retry = f"What was in the way is said above; then: servicing secret apply {name}"
+    retry = f"Then: servicing secret apply {name}"
     return _made(event, "secret_not_delivered", title, _sentences(event.reason, retry), same=name)
 
 
@@ -289,7 +292,7 @@ _TELLERS: Final[Mapping[str, Callable[[Event], Notice | None]]] = {
     events.CONFIG_REVERTED: _config("config_reverted", "a change of the configuration was taken back"),
     events.CONFIG_DRIFTED: _drifted,
     "approval_wanted": _approval,
-    "staging_completed": _staged,
+    events.STAGING_COMPLETED: _staged,
     "secret_not_delivered": _secret_missing,
     TARGET_FAILED: _target_failed,
     ISSUE_FAILED: _issue_failed,

@@ -7,6 +7,7 @@ from agent_servicing.core.manifest import (
     ConversationKey,
     Conversations,
     Drain,
+    GoldenRequest,
     Health,
     Manifest,
     Run,
@@ -18,7 +19,7 @@ from agent_servicing.core.manifest import (
     Tests,
     UpgradeNotes,
 )
-from agent_servicing.manifest.schema import ManifestFile, SourceTable, TestsTable
+from agent_servicing.manifest.schema import ManifestFile, RecallTable, SourceTable, TestsTable
 
 _SOURCE_KINDS: tuple[SourceKind, ...] = ("git", "pypi", "path", "image")
 
@@ -101,6 +102,7 @@ def to_file(manifest: Manifest) -> dict[str, object]:
             smoke=None if tests.smoke is None else list(tests.smoke),
             integration=None if tests.integration is None else list(tests.integration),
             requests=[_request(request) for request in tests.requests],
+            recall=[_golden_table(request) for request in tests.recall] or None,
         ),
         "upgrade": {
             "from": upgrade.from_range,
@@ -109,6 +111,16 @@ def to_file(manifest: Manifest) -> dict[str, object]:
             "security": upgrade.security,
             "critical": upgrade.critical,
         },
+    }
+
+
+def _golden_table(request: GoldenRequest) -> dict[str, object]:
+    return {
+        **_set(name=request.name or None, json=request.json, expect_json=request.expect_json),
+        "method": request.method,
+        "path": request.path,
+        "headers": dict(request.headers),
+        "expect_status": request.expect_status,
     }
 
 
@@ -166,4 +178,17 @@ def _tests(table: TestsTable) -> Tests:
         smoke=None if table.smoke is None else tuple(table.smoke),
         integration=None if table.integration is None else tuple(table.integration),
         requests=requests,
+        recall=tuple(_golden(r) for r in table.recall),
+    )
+
+
+def _golden(r: RecallTable) -> GoldenRequest:
+    return GoldenRequest(
+        name=r.name,
+        method=r.method,
+        path=r.path,
+        headers=dict(r.headers),
+        json=r.json_,
+        expect_status=r.expect_status,
+        expect_json=r.expect_json,
     )

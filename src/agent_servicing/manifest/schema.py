@@ -267,6 +267,13 @@ class RequestTable(Table):
     expect_status: Annotated[int, Field(ge=100, le=599)] = 200
 
 
+class RecallTable(RequestTable):
+    """One golden request: what the state that is kept must still be good for."""
+
+    name: Annotated[str, Field(max_length=200)] = ""
+    expect_json: Json = None
+
+
 class TestsTable(Table):
     """The agent's own tests."""
 
@@ -275,6 +282,7 @@ class TestsTable(Table):
     smoke: Command | None = None
     integration: Command | None = None
     requests: list[RequestTable] = Field(default_factory=list)
+    recall: Annotated[list[RecallTable], Field(max_length=100)] = Field(default_factory=list)
 
 
 class UpgradeTable(Table):

@@ -5,16 +5,19 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from agent_servicing.core.events import Event
+from agent_servicing.core.manifest import TestRequest
 from agent_servicing.core.model import AgentState, Process, Release
-from agent_servicing.core.staging.model import CaseResult, StagingRun, Suite, SuiteResult
+from agent_servicing.core.staging.compare import Pairs
+from agent_servicing.core.staging.model import CaseResult, LoadStep, StagingRun, Suite, SuiteResult
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Address:
-    """Where one staging instance listens."""
+    """Where one staging instance listens. `pid` leads its processes, where the runtime knows."""
 
     host: str
     port: int
+    pid: int | None = None
 
     @property
     def url(self) -> str:
@@ -59,4 +62,18 @@ class SuiteRunner(Protocol):
         self, release: Release, suite: Suite, *, url: str, key: str, timeout_seconds: float, case: CaseResult | None = None
     ) -> SuiteResult:
         """The manifest's command for this suite; `case`: only that one, as far as the command can be told."""
+        ...
+
+    async def recall(self, release: Release, *, url: str, key: str, case: CaseResult | None = None) -> SuiteResult:
+        """Every golden request once, in order; `case`: only that one."""
+        ...
+
+    async def compare(
+        self, old: Address, new: Address, requests: Sequence[TestRequest], *, key: str, budget_seconds: float
+    ) -> Sequence[Pairs]:
+        """The same requests to both, side by side, which of them first by lot. Raises `PermanentError` when that could not be carried out."""
+        ...
+
+    async def load(self, address: Address, requests: Sequence[TestRequest], *, key: str, rates: Sequence[float]) -> Sequence[LoadStep]:
+        """Requests at each of these rates, whether answers come or not; the first rate that was not held is the last. Raises `PermanentError`."""
         ...

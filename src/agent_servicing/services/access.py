@@ -2,8 +2,9 @@
 
 import hashlib
 import json
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+import unicodedata
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
@@ -19,6 +20,7 @@ from agent_servicing.ports import Clock, Ids, InstanceTokens
 from agent_servicing.services.admin_token import kept_token
 from agent_servicing.services.transaction import record
 from agent_servicing.settings import Settings
+from agent_servicing.store.access import save_used, user_by_name
 from agent_servicing.store.database import Database
 from agent_servicing.store.tables import tokens
 
@@ -48,17 +50,36 @@ class Role(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Principal:
-    """Who is asking. `agents` None means all of them. `instance` is set for a running instance, which may report on itself and nothing else."""
+    """Who is asking. `role` holds for `agents`, None meaning all of them; `grants` are roles for one agent each.
+
+    `instance` is set for a running instance, which may report on itself and nothing else; `session_id` for a signed-in browser, whose
+    `token_id` is not a token's; `user_id` for a person.
+    """
 
     name: str
     role: Role
     agents: frozenset[str] | None
     token_id: str
     instance: str | None = None
+    grants: Mapping[str, Role] = field(default_factory=dict)
+    user_id: str | None = None
+    session_id: str | None = None
+
+    def sees(self, agent: str | None) -> bool:
+        """Whether they reach that agent; what belongs to no agent is for those without a restriction."""
+        return self.agents is None or (agent is not None and (agent in self.agents or agent in self.grants))
+
+    def role_for(self, agent: str | None = None) -> Role:
+        """The highest role they have there. Whether they reach it is `sees`."""
+        granted = self.grants.get(agent) if agent is not None else None
+        if granted is None:
+            return self.role
+        general = self.role if self.agents is None or agent in self.agents else Role.VIEWER
+        return granted if granted.covers(general) else general
 
     def may(self, needed: Role, agent: str | None = None) -> bool:
         """Whether this principal has the role, for that agent where one is named."""
-        return self.role.covers(needed) and (agent is None or self.agents is None or agent in self.agents)
+        return self.role_for(agent).covers(needed) and (agent is None or self.sees(agent))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +93,7 @@ class TokenInfo:
     created_at: datetime
     expires_at: datetime | None
     revoked_at: datetime | None
+    last_used_at: datetime | None
 
 
 class Access:
@@ -79,6 +101,7 @@ class Access:
 
     def __init__(self, *, database: Database, clock: Clock, ids: Ids, settings: Settings, instances: InstanceTokens | None = None) -> None:
         self._database, self._clock, self._ids, self._settings, self._instances = database, clock, ids, settings, instances
+        self._used: dict[str, datetime] = {}
 
     async def ensure_admin_token(self, data_dir: Path) -> str:
         """The token in `data_dir/admin.token` (mode 600), made and registered when missing.
@@ -103,7 +126,15 @@ class Access:
             row = (await connection.execute(select(tokens).where(tokens.c.digest == _digest(token)))).one_or_none()
         if row is None or row.revoked_at is not None or (row.expires_at is not None and row.expires_at <= self._clock.now()):
             return None
+        self._used[row.token_id] = self._clock.now()
         return Principal(name=row.name, role=Role(row.role), agents=_agents(row), token_id=row.token_id)
+
+    async def flush(self) -> None:
+        """Write down when tokens were used: not at each request, which would cost every reader a write."""
+        used, self._used = self._used, {}
+        if used:
+            async with self._database.write(durable=False) as connection:
+                await save_used(connection, used)
 
     async def authenticate_instance(self, token: str) -> Principal | None:
         """The running instance that was given this token at its start, as a principal of its own agent; None for every other token.
@@ -135,6 +166,9 @@ class Access:
                 raise Conflict(f"There are {TOKENS_MAX} tokens already.", code="too_many_tokens")
             if any(row.name == name and row.revoked_at is None and (row.expires_at is None or row.expires_at > now) for row in held):
                 raise Conflict(f"There is a token {name} already.", hint="Revoke it first, or choose another name.", code="token_exists")
+            if await user_by_name(connection, unicodedata.normalize("NFKC", name).casefold()) is not None:
+                hint = "Names tell people and tokens apart in the audit trail; choose another."
+                raise Conflict(f"There is a user {name}.", hint=hint, code="token_exists")
             await self._insert(connection, token, name, role, agents, expires_at, actor=actor)
         return token
 
@@ -151,6 +185,7 @@ class Access:
                 created_at=row.created_at,
                 expires_at=row.expires_at,
                 revoked_at=row.revoked_at,
+                last_used_at=self._used.get(row.token_id, row.last_used_at),
             )
             for row in rows
         ]

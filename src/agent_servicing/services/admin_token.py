@@ -1,18 +1,20 @@
-"""The file `admin.token` in the data directory: read it, or make it with nobody else ever able to read it. Called by `Access`, in a thread."""
+"""Files in the data directory that hold one token: read, or made with nobody else ever able to read them. Called by services, in a thread."""
 
 import os
 from contextlib import suppress
 from pathlib import Path
+from typing import Final
 
 from agent_servicing.core.errors import Unavailable
 
-FILE_NAME = "admin.token"
-OWNER_ONLY = 0o600
+FILE_NAME: Final = "admin.token"
+SETUP_FILE: Final = "setup.token"
+OWNER_ONLY: Final = 0o600
 
 
-def kept_token(data_dir: Path, fresh: str) -> str:
+def kept_token(data_dir: Path, fresh: str, name: str = FILE_NAME) -> str:
     """The token in the file; `fresh` becomes it when there is none. Raises Unavailable `admin_token` when the file cannot be had."""
-    path = data_dir / FILE_NAME
+    path = data_dir / name
     try:
         data_dir.mkdir(parents=True, exist_ok=True)
         _make(path, fresh)
@@ -25,11 +27,25 @@ def kept_token(data_dir: Path, fresh: str) -> str:
     return token
 
 
+def read_file(data_dir: Path, name: str) -> str | None:
+    """The token in the file; None when there is none or it cannot be read."""
+    try:
+        return (data_dir / name).read_text(encoding="utf-8").strip() or None
+    except (OSError, UnicodeDecodeError):
+        return None
+
+
+def drop_file(data_dir: Path, name: str) -> None:
+    """A file that cannot be removed opens nothing any more all the same: what it was for is checked in the database."""
+    with suppress(OSError):
+        (data_dir / name).unlink(missing_ok=True)
+
+
 def _make(path: Path, token: str) -> None:
     """Written aside and linked into place, so that the file is never there half-written and never overwrites one."""
     if path.exists():
         return
-    aside = path.with_name(f".{FILE_NAME}.{os.getpid()}")
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
     descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, OWNER_ONLY)
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:

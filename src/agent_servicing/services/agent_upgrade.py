@@ -13,6 +13,7 @@ from agent_servicing.core.queue import first_order
 from agent_servicing.core.status import WAITING, DeploymentKind, DeploymentStatus, Verb
 from agent_servicing.ports import Clock, EventBus, Ids
 from agent_servicing.services.agent_lock import check_lock, held_lock
+from agent_servicing.services.approvals import approval_wanted
 from agent_servicing.services.audit_logger import number_of
 from agent_servicing.services.planning import Planned, make_plan, raise_first
 from agent_servicing.services.requests import AutoRollback, UpgradeRequest
@@ -81,6 +82,7 @@ class AgentUpgrade:
                 override_freeze=request.override_freeze,
                 order=first_order(state.deployments) if request.when_busy == "take_over" else 0,
                 status=DeploymentStatus.SCHEDULED if start else DeploymentStatus.QUEUED,
+                approval_wanted=await approval_wanted(connection, agent),
             )
             if request.when_busy == "take_over":
                 await take_over(connection, self._ids, self._settings, state, deployment)

@@ -2,14 +2,18 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from agent_servicing.ports import Clock, EventBus, Ids, InstanceTokens, LimitsInstances, Metrics, Router, Runtime, VersionSource
+from agent_servicing.ports.access import IdentityProvider, Passwords
+from agent_servicing.ports.outward import Outside
 from agent_servicing.ports.state import SetAsides, Snapshots
 from agent_servicing.services.access import Access
 from agent_servicing.services.agent_lock import AgentLock
 from agent_servicing.services.agent_queue import AgentQueue
 from agent_servicing.services.agent_upgrade import AgentUpgrade
 from agent_servicing.services.analysis import Analysis
+from agent_servicing.services.approvals import Approvals
 from agent_servicing.services.audit_logger import AuditLogger
 from agent_servicing.services.backups import Backups
 from agent_servicing.services.config_hotpatch import ConfigHotpatch
@@ -18,16 +22,20 @@ from agent_servicing.services.events import EventLog
 from agent_servicing.services.fleet import Fleet
 from agent_servicing.services.generations import Generations
 from agent_servicing.services.idempotency import Idempotency
-from agent_servicing.services.notifications import Notifications
+from agent_servicing.services.oidc import OidcSignIn
 from agent_servicing.services.redaction import Redactor
 from agent_servicing.services.reports import AgentReports
 from agent_servicing.services.rollback import Rollback
 from agent_servicing.services.schedule import Schedule
 from agent_servicing.services.secret_delivery import SecretDelivery
 from agent_servicing.services.secrets import Secrets
+from agent_servicing.services.sessions import Sessions
+from agent_servicing.services.sign_in import SignIn
 from agent_servicing.services.staging import Staging
 from agent_servicing.services.states import AgentStates
+from agent_servicing.services.telling import Telling, build_telling
 from agent_servicing.services.upcoming import Preview
+from agent_servicing.services.users import Users
 from agent_servicing.services.version_manager import VersionManager
 from agent_servicing.services.version_standing import VersionStanding
 from agent_servicing.settings import Settings
@@ -49,6 +57,11 @@ class Services:
     preview: Preview
     audit: AuditLogger
     access: Access
+    approvals: Approvals
+    users: Users
+    sessions: Sessions
+    sign_in: SignIn
+    oidc: OidcSignIn
     idempotency: Idempotency
     events: EventLog
     reports: AgentReports
@@ -58,8 +71,8 @@ class Services:
     secrets: Secrets
     secret_delivery: SecretDelivery
     states: AgentStates
+    telling: Telling
     staging: Staging
-    notifications: Notifications
     backups: Backups
 
 
@@ -75,6 +88,9 @@ def build_services(
     sources: Mapping[str, VersionSource],
     secrets: Secrets,
     redactor: Redactor,
+    outside: Outside,
+    passwords: Passwords,
+    identities: IdentityProvider | None = None,
     router: Router | None = None,
     configs: Known | None = None,
     snapshots: Snapshots | None = None,
@@ -83,8 +99,11 @@ def build_services(
 ) -> Services:
     """Wire the services to one database and the drivers they read from. `redactor` is told every secret; the engine and the log use it too."""
     versions = VersionManager(database=database, clock=clock, ids=ids, bus=bus, settings=settings, sources=sources)
-    limitable = runtime.limitable if isinstance(runtime, LimitsInstances) else ()
-    hotpatch = ConfigHotpatch(database=database, clock=clock, ids=ids, bus=bus, settings=settings, secrets=secrets, limitable=limitable)
+    able = _limitable(runtime)
+    hotpatch = ConfigHotpatch(database=database, clock=clock, ids=ids, bus=bus, settings=settings, secrets=secrets, limitable=able)
+    telling = build_telling(
+        database=database, clock=clock, ids=ids, bus=bus, settings=settings, secrets=secrets, masks=redactor, to=outside, of=runtime
+    )
     fleet = Fleet(
         database=database,
         clock=clock,
@@ -104,17 +123,13 @@ def build_services(
         upgrades=AgentUpgrade(database=database, clock=clock, ids=ids, bus=bus, settings=settings),
         rollbacks=Rollback(database=database, clock=clock, ids=ids, bus=bus, settings=settings, snapshots=snapshots, asides=asides),
         queue=AgentQueue(database=database, clock=clock, ids=ids, bus=bus, settings=settings),
+        approvals=Approvals(database=database, clock=clock, ids=ids, bus=bus, settings=settings),
         locks=AgentLock(database=database, clock=clock, ids=ids, bus=bus, settings=settings),
         schedule=Schedule(database=database, clock=clock, ids=ids, bus=bus, settings=settings),
         preview=Preview(database=database, clock=clock, settings=settings),
         audit=AuditLogger(database=database),
-        access=Access(
-            database=database,
-            clock=clock,
-            ids=ids,
-            settings=settings,
-            instances=runtime if isinstance(runtime, InstanceTokens) else None,
-        ),
+        access=Access(database=database, clock=clock, ids=ids, settings=settings, instances=_tokens(runtime)),
+        **_people(database=database, clock=clock, ids=ids, settings=settings, passwords=passwords, provider=identities),
         idempotency=Idempotency(database=database, clock=clock),
         events=EventLog(database=database),
         reports=AgentReports(database=database, clock=clock),
@@ -122,9 +137,27 @@ def build_services(
         hotpatch=hotpatch,
         config=ConfigReader(database=database, clock=clock, hotpatch=hotpatch, known=configs, masker=redactor),
         secrets=secrets,
+        telling=telling,
         staging=Staging(database=database, clock=clock, ids=ids, bus=bus, settings=settings),
-        notifications=Notifications(database=database, clock=clock, ids=ids, bus=bus, settings=settings),
         backups=Backups(database=database, clock=clock, ids=ids, settings=settings, kept=kept),
         secret_delivery=SecretDelivery(database=database, secrets=secrets, hotpatch=hotpatch, fleet=fleet),
         states=AgentStates(database=database, clock=clock, ids=ids, settings=settings, snapshots=snapshots, asides=asides, runtime=runtime),
     )
+
+
+def _tokens(runtime: Runtime) -> InstanceTokens | None:
+    return runtime if isinstance(runtime, InstanceTokens) else None
+
+
+def _limitable(runtime: Runtime) -> frozenset[str]:
+    return runtime.limitable if isinstance(runtime, LimitsInstances) else frozenset()
+
+
+def _people(
+    *, database: Database, clock: Clock, ids: Ids, settings: Settings, passwords: Passwords, provider: IdentityProvider | None
+) -> dict[str, Any]:
+    users = Users(database=database, clock=clock, ids=ids, settings=settings, passwords=passwords)
+    sessions = Sessions(database=database, clock=clock, ids=ids, settings=settings)
+    sign_in = SignIn(database=database, clock=clock, ids=ids, settings=settings, passwords=passwords, users=users, sessions=sessions)
+    oidc = OidcSignIn(database=database, clock=clock, settings=settings, users=users, sessions=sessions, sign_in=sign_in, provider=provider)
+    return {"users": users, "sessions": sessions, "sign_in": sign_in, "oidc": oidc}

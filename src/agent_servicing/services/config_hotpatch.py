@@ -22,6 +22,7 @@ from agent_servicing.ports import Clock, EventBus, Ids
 from agent_servicing.services import config_views
 from agent_servicing.services.agent_lock import require_free
 from agent_servicing.services.agent_upgrade import requested
+from agent_servicing.services.approvals import refuse_patch
 from agent_servicing.services.config_checks import check_change
 from agent_servicing.services.config_planning import Change, Planned, changed_layers, check_options, failure, look_seconds, plan_layers
 from agent_servicing.services.config_secrets import put_away, refer
@@ -96,6 +97,7 @@ class ConfigHotpatch:
         checked_reason(change.reason, needed=True)
         change = await self._without_plain(agent, change, actor)
         async with self._database.write() as connection:
+            await refuse_patch(connection, agent)
             state = await require_free(connection, agent, actor, self._clock.now())
             planned = await self._plan(connection, state, change)
             if not planned.changes:
@@ -172,6 +174,7 @@ class ConfigHotpatch:
         """Secrets are put away before anything of the change is written, but only for a change that could be made."""
         async with self._database.read() as connection:
             state = await require_state(connection, agent)
+            await refuse_patch(connection, agent)
             _, schema = spec_of(state, state.agent.version)
             referred = await refer(self._secrets, agent, change.updates, schema)
             if not referred.plain:

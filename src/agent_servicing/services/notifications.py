@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Final, Protocol
 
+import structlog
 from sqlalchemy import ColumnElement
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -39,6 +40,9 @@ EVENTS_AT_ONCE: Final = 200
 
 IDLE_EVENTS: Final = 2_000
 """The position is written this seldom while nothing happens that anybody is told of: readings come each second."""
+
+
+log = structlog.get_logger(__name__)
 
 
 class Outward(Protocol):
@@ -150,7 +154,11 @@ class Notifications:
     async def _tell(self, connection: AsyncConnection, stored: StoredEvent) -> bool:
         """Whether it became a notification of its own; the same thing within a while is counted instead."""
         event = stored.event
-        told = notice(event)
+        try:
+            told = notice(event)
+        except Exception:  # a fault of ours with one event must not keep all later ones from being told
+            log.exception("notification_not_made", event_id=stored.event_id, type=event.type)
+            return False
         if told is None:
             return False
         before = await rows.newest_same(connection, told.same)

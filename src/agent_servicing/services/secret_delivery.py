@@ -65,6 +65,9 @@ class SecretDelivery:
         async with anyio.create_task_group() as tasks:
             for agent in agents:
                 tasks.start_soon(deliver, agent)
+        for delivery in done.values():
+            if delivery.status == "failed":
+                await self._secrets.note_undelivered(name, delivery.agent, actor=actor, reason=delivery.reason)
         return info, [done[agent] for agent in agents]
 
     async def _deliver(self, info: SecretInfo, agent: str, *, actor: str, reason: str, restart: bool) -> Delivery:

@@ -22,7 +22,7 @@ from agent_servicing.ports import Cipher, Clock, Ids
 from agent_servicing.services.redaction import Redactor
 from agent_servicing.services.transaction import record, shown
 from agent_servicing.settings import Settings
-from agent_servicing.store import queries
+from agent_servicing.store import issues, outbox, queries
 from agent_servicing.store import secrets as table
 from agent_servicing.store.database import Database
 from agent_servicing.store.secrets import SecretRow, SecretUse
@@ -158,6 +158,9 @@ class Secrets:
                 where = shown(sorted({f"{use.agent} ({use.revision})" for use in uses}))
                 hint = "Take the reference out of those configurations first; those that a rollback would bring back count too."
                 raise Conflict(f"{name} is needed by {where}.", hint=hint, code="secret_in_use")
+            needed = {**await outbox.secrets_named(connection), **await issues.secret_named(connection)}.get(name)
+            if needed is not None:
+                raise Conflict(f"{name} is needed by {needed}.", hint="Change that first.", code="secret_in_use")
             now = self._clock.now()
             await table.empty_secret(connection, name, now)
             data = {"name": name, "version": kept[0].version, "fingerprint": kept[0].fingerprint, "status": "success"}
@@ -182,6 +185,37 @@ class Secrets:
         if missing:
             raise PermanentError(f"there is no secret {shown(missing)} for {agent}; set it with: servicing secret set NAME")
         return {one: self._open(known[one]) for one in references}
+
+    async def note_undelivered(self, name: str, agent: str, *, actor: str, reason: str) -> None:
+        """That an agent did not get the newest version, for the audit and for those who are told."""
+        data = {"name": name, "status": "failed"}
+        event = Event(type="secret_not_delivered", at=self._clock.now(), agent=agent, actor=actor, reason=reason, audit=True, data=data)
+        async with self._database.write() as connection:
+            await record(connection, self._ids, self._settings, event)
+
+    async def seal(self, label: str, value: str, *, beside: tuple[str, bytes] | None = None) -> bytes:
+        """For what another service keeps by itself: sealed with the key of the secrets. `beside` is something it sealed before, which the key
+        must open. Raises SecretsLocked.
+        """
+        async with self._database.read() as connection:
+            newest = await table.newest_kept(connection)
+        known = (newest.label, newest.sealed) if newest is not None else beside
+        try:
+            if known is None:
+                await to_thread.run_sync(self._cipher.begin)
+            else:
+                self._cipher.open(*known)
+            return self._cipher.seal(label, value)
+        except PermanentError as error:
+            raise SecretsLocked(str(error)) from error
+
+    def unseal(self, label: str, sealed: bytes) -> str:
+        """What `seal` sealed. Raises `PermanentError`."""
+        return self._cipher.open(label, sealed)
+
+    def sealed_anew(self, label: str, sealed: bytes) -> bytes | None:
+        """With the newest key; None when it is already. Raises `PermanentError`."""
+        return self._cipher.seal_anew(label, sealed)
 
     async def _check_owner(self, connection: AsyncConnection, name: str, rows: Sequence[SecretRow], agent: str | None) -> None:
         owner = rows[0].agent if rows else agent

@@ -91,3 +91,36 @@ notification_deliveries = Table(
     sqlite_autoincrement=True,
 )
 """What is still to be sent; a row goes when it was sent or given up."""
+
+issue_settings = Table(
+    "issue_settings",
+    metadata,
+    Column("id", Integer, CheckConstraint("id = 1", name="issue_settings_one_row"), primary_key=True, autoincrement=False),
+    Column("revision", Integer, nullable=False),
+    Column("body", Text, nullable=False),
+)
+"""One row: where reports are sent."""
+
+issues = Table(
+    "issues",
+    metadata,
+    Column("number", Number, primary_key=True, autoincrement=True),
+    Column("issue", Name, nullable=False, unique=True),
+    Column("agent", Name, nullable=False),
+    Column("deployment", Name),
+    Column("title", Text, nullable=False),
+    Column("note", Text, nullable=False),
+    Column("actor", Name, nullable=False),
+    Column("at", UtcDateTime, nullable=False),
+    Column("summary", Text, nullable=False),
+    Column("bundle", LargeBinary, nullable=False),
+    Column("status", String(20), nullable=False),
+    Column("url", Text, nullable=False, server_default=""),
+    Column("problem", Text, nullable=False, server_default=""),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("next_at", UtcDateTime),
+    Column("give_up_at", UtcDateTime),
+    Index("issues_of_agent", "agent", "number"),
+    sqlite_autoincrement=True,
+)
+"""Reports. `summary` is what a tracker shows, `bundle` the zip with everything. No foreign key: a report outlives the agent."""

@@ -225,8 +225,66 @@ tokens = Table(
     Column("created_at", UtcDateTime, nullable=False),
     Column("expires_at", UtcDateTime),
     Column("revoked_at", UtcDateTime),
+    Column("last_used_at", UtcDateTime),
 )
 """Secrets are kept as SHA-256 only: they are random and long, so nothing slower is needed. `agents` is a JSON list, null for all."""
+
+users = Table(
+    "users",
+    metadata,
+    Column("user_id", _Name, primary_key=True),
+    Column("name", _Name, nullable=False),
+    Column("folded", String(400), nullable=False, unique=True),
+    Column("role", String(20), nullable=False),
+    Column("agents", Text),
+    Column("grants", Text, nullable=False),
+    Column("password", Text),
+    Column("identity", Text, unique=True),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("password_set_at", UtcDateTime),
+    Column("signed_in_at", UtcDateTime),
+    Column("disabled_at", UtcDateTime),
+)
+"""People. `folded` is the name as it is compared; `password` an Argon2 hash, null for who has none; `identity` who they are at the OIDC
+provider. `agents` like a token's, `grants` a JSON object from agent to role."""
+
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("session_id", _Name, primary_key=True),
+    Column("digest", String(64), nullable=False, unique=True),
+    Column("user_id", _Name, ForeignKey("users.user_id", ondelete="CASCADE"), index=True),
+    Column("token_id", _Name, ForeignKey("tokens.token_id", ondelete="CASCADE"), index=True),
+    Column("method", String(20), nullable=False),
+    Column("address", String(100), nullable=False),
+    Column("client", Text, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("seen_at", UtcDateTime, nullable=False),
+    Column("expires_at", UtcDateTime, nullable=False, index=True),
+    CheckConstraint("(user_id IS NULL) <> (token_id IS NULL)", name="sessions_one_holder"),
+)
+"""Browsers that are signed in, as a user, or with a token's rights. One that has ended is deleted. `digest` is the SHA-256 of the cookie."""
+
+sign_in_links = Table(
+    "sign_in_links",
+    metadata,
+    Column("digest", String(64), primary_key=True),
+    Column("user_id", _Name, ForeignKey("users.user_id", ondelete="CASCADE")),
+    Column("token_id", _Name, ForeignKey("tokens.token_id", ondelete="CASCADE")),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("expires_at", UtcDateTime, nullable=False),
+    CheckConstraint("(user_id IS NULL) <> (token_id IS NULL)", name="sign_in_links_one_holder"),
+)
+"""Each begins one session; a used one is deleted."""
+
+approvals = Table(
+    "approvals",
+    metadata,
+    Column("agent", _Name, ForeignKey("agents.agent", ondelete="CASCADE"), primary_key=True),
+    Column("set_by", _Name, nullable=False),
+    Column("since", UtcDateTime, nullable=False),
+)
+"""Agents whose upgrades wait until a second person has approved them."""
 
 idempotency = Table(
     "idempotency",

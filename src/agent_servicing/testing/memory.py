@@ -47,9 +47,10 @@ class MemoryRuntime:
     installed: dict[tuple[str, str], Preparation] = field(default_factory=dict)
     reachable: bool = True
     started: list[str] = field(default_factory=list)
+    output: list[tuple[str, str]] = field(default_factory=list)
     epochs: dict[tuple[str, str], int] = field(default_factory=dict)
     limits: bool = True
-    """Whether it can limit what instances use; a limit of `deaf` ones is not taken up."""
+    """Whether it can limit what instances use; a limit of `deaf` ones is not taken up. `output`: what instances printed, ended ones too."""
     deaf: set[str] = field(default_factory=set)
     configs: dict[str, tuple[str, str]] = field(default_factory=dict)
     """Revision and text that each instance was started with."""
@@ -127,9 +128,9 @@ class MemoryRuntime:
             raise TemporaryError(f"{agent}/{instance} still runs; it cannot be forgotten yet")
         self.processes.get(agent, {}).pop(instance, None)
 
-    async def logs(self, agent: str, instance: str | None = None, *, lines: int = 200) -> Sequence[tuple[str, str]]:
-        names = [instance] if instance else sorted(self.processes.get(agent, {}))
-        return [(name, "started") for name in names if name in self.processes.get(agent, {})][:lines]
+    async def logs(self, agent: str, instance: str | None = None, *, lines: int = 200) -> Sequence[tuple[str, str]]:  # noqa: ARG002
+        self._check()
+        return [one for one in self.output or [(name, "started") for name in self.started] if instance in (None, one[0])][-lines:]
 
     async def collect(self, agent: str, *, keep: Collection[str]) -> Sequence[str]:
         used = {process.version for process in self.processes.get(agent, {}).values() if process.alive}

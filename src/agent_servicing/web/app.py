@@ -17,30 +17,64 @@ from agent_servicing.web.idempotency import IdempotencyMiddleware
 from agent_servicing.web.link_shortcut import LinkShortcut
 from agent_servicing.web.middleware import BodyLimitMiddleware, ObserveMiddleware
 from agent_servicing.web.openapi import describe
+from agent_servicing.web.page import Page
 from agent_servicing.web.problems import add_problem_handlers
 from agent_servicing.web.prometheus import Exporter
+from agent_servicing.web.rates import RateMiddleware
 from agent_servicing.web.routes import (
     access,
     agents,
     analysis,
+    approvals,
     audit,
     backups,
     config,
     flags,
     health,
+    issues,
     link,
+    notification_settings,
     notifications,
+    oidc,
     queue,
     reports,
     schedule,
     secrets,
+    session,
     staging,
     states,
     upgrades,
+    users,
     versions,
 )
 
 PREFIX: Final = "/api/platform"
+
+MODULES: Final = (
+    link,
+    agents,
+    versions,
+    upgrades,
+    approvals,
+    analysis,
+    config,
+    queue,
+    schedule,
+    reports,
+    secrets,
+    staging,
+    states,
+    audit,
+    access,
+    session,
+    oidc,
+    users,
+    notifications,
+    notification_settings,
+    issues,
+    backups,
+)
+"""The link first: routes are tried one after the other, and its are asked for far more often than all others together."""
 
 
 class ServicingApi(FastAPI):
@@ -62,10 +96,11 @@ def create_app(
     readiness: Mapping[str, Check] | None = None,
     engine: Callable[[], EngineStats] | None = None,
     instance_link: InstanceLink | None = None,
+    page: Page | None = None,
 ) -> FastAPI:
     """The application over these services. `readiness` maps a part's name to a check that raises while it is not alive; `engine` gives
-    its numbers for `/metrics`; `instance_link` is where instances connect to. Opens and closes nothing: the services live as long as
-    their maker wants.
+    its numbers for `/metrics`; `instance_link` is where instances connect to; `page` is the built one unless told otherwise. Opens and closes
+    nothing: the services live as long as their maker wants.
     """
     context = WebContext(
         services=services,
@@ -90,32 +125,15 @@ def create_app(
             Middleware(ObserveMiddleware, context=context),
             Middleware(BodyLimitMiddleware),
             Middleware(AuthMiddleware, context=context),
+            Middleware(RateMiddleware, context=context),
             Middleware(LinkShortcut, context=context),
             Middleware(IdempotencyMiddleware, context=context),
         ],
     )
-    app.state.context, app.state.exporter, app.state.live = context, Exporter(context), live.LiveCount()
+    app.state.context, app.state.exporter, app.state.live, app.state.page = context, Exporter(context), live.LiveCount(), page or Page(ids)
     add_problem_handlers(app)
     api = APIRouter(prefix=PREFIX)
-    # The link first: routes are tried one after the other, and its are asked for far more often than all others together.
-    for module in (
-        link,
-        agents,
-        versions,
-        upgrades,
-        analysis,
-        config,
-        queue,
-        schedule,
-        reports,
-        secrets,
-        staging,
-        states,
-        audit,
-        access,
-        notifications,
-        backups,
-    ):
+    for module in MODULES:
         api.include_router(module.router)
     for router in (api, flags.router, health.router, pages.router, live.router):
         app.include_router(router)

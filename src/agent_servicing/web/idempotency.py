@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from agent_servicing.core.errors import ServicingError
 from agent_servicing.services.idempotency import Idempotency
-from agent_servicing.web.auth import LINK_PATHS, bearer_token, caller_of
+from agent_servicing.web.auth import LINK_PATHS, caller_of, credential_shown
 from agent_servicing.web.context import WebContext
 from agent_servicing.web.limits import IDEMPOTENCY_KEY_CHARACTERS_MAX
 from agent_servicing.web.problems import MEDIA_TYPE, error_response, problem_response
@@ -71,8 +71,8 @@ class IdempotencyMiddleware:
         body = await request.body()
         principal = caller_of(request).token_id
         path = request.url.path + ("?" + request.url.query if request.url.query else "")
-        # Keyed with the caller's own token, which is stored nowhere: from a plain hash of a body a short secret in it could be guessed.
-        digest = hmac.new((bearer_token(request) or "").encode(), body, hashlib.sha256).hexdigest()
+        # Keyed with the caller's own secret, which is stored nowhere: from a plain hash of a body a short secret in it could be guessed.
+        digest = hmac.new(credential_shown(request).secret.encode(), body, hashlib.sha256).hexdigest()
         stored = await self._store.begin(key=key, principal=principal, method=request.method, path=path, body_hash=digest)
         if stored is None:
             return None, body

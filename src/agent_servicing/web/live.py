@@ -14,11 +14,12 @@ import structlog
 from fastapi import APIRouter
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
-from agent_servicing.core.errors import ServicingError, TemporaryError
+from agent_servicing.core.errors import Denied, ServicingError, TemporaryError
 from agent_servicing.services.access import Principal
 from agent_servicing.services.views import StoredEvent
-from agent_servicing.web.auth import bearer_token, sees, unauthenticated
+from agent_servicing.web.auth import Credential, credential_of, principal_of, sees, unauthenticated
 from agent_servicing.web.context import WebContext, context_of
+from agent_servicing.web.cookies import check_origin
 from agent_servicing.web.limits import (
     LIVE_BATCH,
     LIVE_CONNECTIONS_MAX,
@@ -57,14 +58,20 @@ class LiveCount:
 async def agent_upgrades(socket: WebSocket) -> None:
     """Authenticate during the handshake (401 before anything is accepted), then serve until the client goes."""
     context, count = context_of(socket), socket.app.state.live
-    token = bearer_token(socket) or _offered_token(socket)
+    offered = _offered_token(socket)
+    credential = Credential(secret=offered) if offered else credential_of(socket, context)
     try:
-        caller = await context.services.access.authenticate(token) if token else None
+        if credential is not None and credential.session:
+            # A browser sends the cookie whichever page opens the socket, and no other rule of browsers stands in between.
+            check_origin(socket, context.settings, needed=True)
+        caller = await principal_of(context, credential) if credential else None
     except ServicingError as error:
-        await socket.send_denial_response(problem_response(socket, 503, error.code, error.message, headers={"Retry-After": "5"}))
+        status = 403 if isinstance(error, Denied) else 503
+        headers = {} if status == 403 else {"Retry-After": "5"}
+        await socket.send_denial_response(problem_response(socket, status, error.code, error.message, headers=headers, hint=error.hint))
         return
-    if token is None or caller is None:
-        await socket.send_denial_response(unauthenticated(socket, given=token is not None))
+    if credential is None or caller is None:
+        await socket.send_denial_response(unauthenticated(socket, given=credential))
         return
     if count.open >= LIVE_CONNECTIONS_MAX:
         detail = f"{LIVE_CONNECTIONS_MAX} live connections are open."
@@ -73,7 +80,7 @@ async def agent_upgrades(socket: WebSocket) -> None:
     count.open += 1
     try:
         await socket.accept(subprotocol=PROTOCOL if PROTOCOL in socket.scope.get("subprotocols", []) else None)
-        await Connection(context, socket, caller, token).run()
+        await Connection(context, socket, caller, credential).run()
     finally:
         count.open -= 1
 
@@ -81,8 +88,8 @@ async def agent_upgrades(socket: WebSocket) -> None:
 class Connection:
     """One client from accept to close."""
 
-    def __init__(self, context: WebContext, socket: WebSocket, caller: Principal, token: str) -> None:
-        self._context, self._socket, self._caller, self._token = context, socket, caller, token
+    def __init__(self, context: WebContext, socket: WebSocket, caller: Principal, credential: Credential) -> None:
+        self._context, self._socket, self._caller, self._credential = context, socket, caller, credential
         self._positions: dict[Target, int] = {}
         self._turn = anyio.Lock()
         self._wake = anyio.Event()
@@ -181,10 +188,11 @@ class Connection:
         now = self._context.clock.monotonic()
         if now - self._checked_at >= LIVE_HEARTBEAT_SECONDS:
             self._checked_at = now
-            caller = await self._context.services.access.authenticate(self._token)
+            caller = await principal_of(self._context, self._credential)
             if caller is None:
-                await self._error("unauthenticated", "This token is no longer valid.")
-                await self._end(POLICY_VIOLATION, "token no longer valid")
+                what = "session" if self._credential.session else "token"
+                await self._error("unauthenticated", f"This {what} is no longer valid.")
+                await self._end(POLICY_VIOLATION, f"{what} no longer valid")
                 return
             self._caller = caller
         if now - self._spoke_at >= LIVE_HEARTBEAT_SECONDS:

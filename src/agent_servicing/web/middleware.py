@@ -30,6 +30,17 @@ SECURITY_HEADERS: Final = {
 }
 """For every answer that does not name its own: nothing may be framed, guessed, loaded by others or kept."""
 
+HSTS: Final = "max-age=31536000"
+"""Whoever came over TLS once does not come without it for a year. Names below are not ours to decide about."""
+
+
+def secure(headers: MutableHeaders, *, scheme: str) -> None:
+    """Add what every answer says, unless it says it itself."""
+    for name, value in SECURITY_HEADERS.items():
+        headers.setdefault(name, value)
+    if scheme == "https":
+        headers.setdefault("Strict-Transport-Security", HSTS)
+
 
 class ObserveMiddleware:
     """Outermost: names the request, adds the headers, and turns an unexpected error into a plain 500 (logged, nothing leaks)."""
@@ -56,8 +67,7 @@ class ObserveMiddleware:
                 started = True
                 headers = MutableHeaders(scope=message)
                 headers[REQUEST_ID] = request_id
-                for name, value in SECURITY_HEADERS.items():
-                    headers.setdefault(name, value)
+                secure(headers, scheme=scope["scheme"])
             elif head and message["type"] == "http.response.body":
                 message = {**message, "body": b""}
             await send(message)

@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from http import HTTPStatus
 from math import ceil
+from typing import Final
 
 import structlog
 from fastapi import FastAPI
@@ -15,7 +16,18 @@ from starlette.requests import HTTPConnection, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import compile_path
 
-from agent_servicing.core.errors import Conflict, Denied, Invalid, NotFound, PermanentError, ServicingError, TemporaryError, Unavailable
+from agent_servicing.core.errors import (
+    Conflict,
+    Denied,
+    Invalid,
+    NotFound,
+    PermanentError,
+    ServicingError,
+    TemporaryError,
+    TooMany,
+    Unavailable,
+    Unknown,
+)
 from agent_servicing.core.model import Deployment
 from agent_servicing.web.limits import RETRY_AFTER_SECONDS
 from agent_servicing.web.views.deployments import deployment_view
@@ -23,11 +35,16 @@ from agent_servicing.web.views.deployments import deployment_view
 MEDIA_TYPE = "application/problem+json"
 TYPE_PREFIX = "urn:agent-servicing:error:"
 
+CHALLENGE: Final = 'Bearer realm="agent-servicing"'
+"""What goes with every 401 (RFC 6750)."""
+
 _FAMILIES: tuple[tuple[type[Exception], int, str], ...] = (
     (NotFound, 404, "Not found"),
     (Conflict, 409, "Conflict"),
     (Invalid, 422, "Invalid input"),
     (Denied, 403, "Not allowed"),
+    (Unknown, 401, "Not signed in"),
+    (TooMany, 429, "Too many requests"),
     (Unavailable, 503, "Not available now"),
     (TemporaryError, 503, "Not available now"),
     (PermanentError, 422, "Cannot be done"),
@@ -151,7 +168,9 @@ def _family(request: Request, error: Exception, status: int, title: str) -> Resp
         retry = error.details.get("retry_after_seconds", retry)
     else:
         code, detail = "temporary_error" if isinstance(error, TemporaryError) else "permanent_error", str(error)
-    if status == 503:
+    if status == 401:
+        headers["WWW-Authenticate"] = CHALLENGE
+    if status in (429, 503):
         headers["Retry-After"] = str(max(1, ceil(retry if isinstance(retry, int | float) else RETRY_AFTER_SECONDS)))
     return problem_response(request, status, code, detail, title=title, headers=headers, **members)
 
@@ -165,7 +184,11 @@ def _member(request: Request, value: object) -> object:
 
 def _http_error(request: Request, error: HTTPException) -> Response:
     code = HTTPStatus(error.status_code).phrase.lower().replace(" ", "_").replace("-", "_")
-    sentences = {404: f"There is nothing at {request.url.path}.", 405: f"{request.method} is not possible at {request.url.path}."}
+    sentences = {
+        400: "The body cannot be read: it must be JSON in UTF-8.",
+        404: f"There is nothing at {request.url.path}.",
+        405: f"{request.method} is not possible at {request.url.path}.",
+    }
     detail = sentences.get(error.status_code, str(error.detail))
     headers = dict(error.headers or {})
     if error.status_code == 405:

@@ -1,9 +1,16 @@
 """How uvicorn runs the application: the limits that only the server can set. Called by `bootstrap` and by the tests that need real sockets."""
 
+import resource
+import ssl
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 import uvicorn
 from fastapi import FastAPI
+
+from agent_servicing.core.errors import Unavailable
+from agent_servicing.web.edge import BoundedProtocol, HostCheck
 
 HEADER_BYTES_MAX: Final = 32 * 1024
 """All headers of one request together."""
@@ -22,18 +29,38 @@ SHUTDOWN_SECONDS: Final = 5
 """Requests under way when the server stops get this long; agents and data plane go on without it."""
 
 
-def uvicorn_config(app: FastAPI, *, host: str, port: int) -> uvicorn.Config:
-    """Logging is left to us, and headers of proxies are not believed."""
-    return uvicorn.Config(
-        app,
+OWN_FILES: Final = 256
+"""Of the files this process may open, left for the database, agents' pipes and the data plane's socket."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Edge:
+    """How the network is met: names that are ours, proxies that are believed, certificate and key for TLS."""
+
+    allowed_hosts: tuple[str, ...] = ()
+    trusted_proxies: tuple[str, ...] = ()
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+
+
+def uvicorn_config(app: FastAPI, *, host: str, port: int, edge: Edge | None = None) -> uvicorn.Config:
+    """Logging is left to us. Headers of proxies are believed from those that are named, and from nobody else.
+
+    Raises Unavailable `tls_unusable` when certificate and key cannot be used.
+    """
+    edge = edge or Edge()
+    config = uvicorn.Config(
+        HostCheck(app, allowed=(*edge.allowed_hosts, host)),
         host=host,
         port=port,
-        http="h11",  # the one that limits the size of headers; chosen here so that no other package on the machine changes it
+        http=BoundedProtocol,  # h11: the one that limits the size of headers
         lifespan="off",
         log_config=None,
         access_log=False,
         server_header=False,
-        proxy_headers=False,
+        proxy_headers=bool(edge.trusted_proxies),
+        forwarded_allow_ips=list(edge.trusted_proxies),
+        limit_concurrency=_connections_max(),
         h11_max_incomplete_event_size=HEADER_BYTES_MAX,
         ws_max_size=MESSAGE_BYTES_MAX,
         ws_max_queue=MESSAGES_QUEUED_MAX,
@@ -41,4 +68,20 @@ def uvicorn_config(app: FastAPI, *, host: str, port: int) -> uvicorn.Config:
         ws_ping_timeout=PING_SECONDS,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+        ssl_certfile=edge.tls_cert,
+        ssl_keyfile=edge.tls_key,
     )
+    try:
+        config.load()
+    except (OSError, ssl.SSLError) as error:
+        message = f"TLS cannot be used with {edge.tls_cert} and {edge.tls_key}: {error}"
+        raise Unavailable(message, hint="Both must be PEM files, readable, and belong together.", code="tls_unusable") from error
+    if config.ssl is not None:
+        config.ssl.minimum_version = ssl.TLSVersion.TLSv1_2
+    return config
+
+
+def _connections_max() -> int:
+    """Beyond it connections get 503; running out of files instead would stop everything else too."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return max(64, soft - OWN_FILES) if soft != resource.RLIM_INFINITY else 1_000_000

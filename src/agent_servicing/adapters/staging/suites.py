@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
@@ -15,11 +15,16 @@ from agent_servicing.adapters.runtime.apart import FOLDER
 from agent_servicing.adapters.runtime.files import sentence
 from agent_servicing.adapters.runtime.folders import Folders
 from agent_servicing.adapters.staging.commands import Job, run_suite
+from agent_servicing.adapters.staging.recall import recall
+from agent_servicing.adapters.staging.traffic import send_load, send_pairs
 from agent_servicing.adapters.verification.command import Place
 from agent_servicing.core.errors import PermanentError
+from agent_servicing.core.manifest import TestRequest
 from agent_servicing.core.model import Release
-from agent_servicing.core.staging.model import CaseResult, CaseStatus, Suite, SuiteResult
+from agent_servicing.core.staging.compare import Pairs
+from agent_servicing.core.staging.model import CaseResult, CaseStatus, LoadStep, Suite, SuiteResult
 from agent_servicing.ports import Clock, Ids
+from agent_servicing.ports.staging import Address
 
 
 class ProcessSuites:
@@ -46,6 +51,35 @@ class ProcessSuites:
             problem = sentence(error) if isinstance(error, OSError) else str(error)
             result = SuiteResult(suite=suite, status=CaseStatus.INCONCLUSIVE, message=f"the tests could not be run: {problem}")
         return replace(result, duration_seconds=round(self._clock.monotonic() - began, 3))
+
+    async def recall(self, release: Release, *, url: str, key: str, case: CaseResult | None = None) -> SuiteResult:
+        requests = release.manifest.tests.recall
+        if not requests:
+            return SuiteResult(suite="recall", status=CaseStatus.SKIPPED, message="the manifest has none")
+        began = self._clock.monotonic()
+        cases = await recall(requests, url, key=key, clock=self._clock, only=case.case if case is not None else None)
+        status = CaseStatus.FAILED if any(each.status is CaseStatus.FAILED for each in cases) else CaseStatus.PASSED
+        seconds = round(self._clock.monotonic() - began, 3)
+        return SuiteResult(suite="recall", status=status, cases=tuple(cases), duration_seconds=seconds)
+
+    async def compare(
+        self, old: Address, new: Address, requests: Sequence[TestRequest], *, key: str, budget_seconds: float
+    ) -> Sequence[Pairs]:
+        async with self._sending() as scratch:
+            seed = self._ids.token()
+            return await send_pairs(old, new, requests, scratch=scratch, key=key, seed=seed, budget_seconds=budget_seconds)
+
+    async def load(self, address: Address, requests: Sequence[TestRequest], *, key: str, rates: Sequence[float]) -> Sequence[LoadStep]:
+        async with self._sending() as scratch:
+            return await send_load(address, requests, scratch=scratch, key=key, rates=rates)
+
+    @asynccontextmanager
+    async def _sending(self) -> AsyncIterator[Path]:
+        try:
+            async with self._folder() as scratch:
+                yield scratch
+        except OSError as error:
+            raise PermanentError(f"the requests could not be sent: {sentence(error)}") from error
 
     def _place(self, release: Release, scratch: Path, url: str, key: str) -> Place:
         folder = self._folders.release(release.agent, release.version)

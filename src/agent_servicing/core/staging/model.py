@@ -5,6 +5,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Final, Literal
 
+Offered = Literal["smoke", "integration", "recall", "performance", "load"]
 Suite = Literal["start", "smoke", "integration", "recall", "performance", "load"]
 StateChoice = Literal["copy", "empty"]
 Recommendation = Literal["safe_to_deploy", "issues_detected"]
@@ -13,7 +14,7 @@ WishKind = Literal["cancel", "case"]
 START: Final = "start"
 """Before every suite: is the version installed, and does it become healthy?"""
 
-SUITES: Final[tuple[Suite, ...]] = ("smoke", "integration")
+SUITES: Final[tuple[Offered, ...]] = ("smoke", "integration", "recall", "performance", "load")
 """In the order in which they are run: what fails early costs least."""
 
 ATTEMPTS_MAX: Final = 2
@@ -21,6 +22,9 @@ ATTEMPTS_MAX: Final = 2
 
 CASES_KEPT: Final = 1_000
 """Of one suite; further ones are counted and, when they failed, said to be left out."""
+
+TEXTS_KEPT: Final = 100
+"""Cases of one suite that keep their trace and output, failed ones first: a thousand of each would be megabytes in every report."""
 
 TRACE_CHARS: Final = 4_000
 LOG_CHARS: Final = 4_000

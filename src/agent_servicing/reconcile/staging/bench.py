@@ -4,7 +4,7 @@ The data plane never hears of them. Nothing is remembered here that a restart of
 deletes whatever an earlier server left.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from typing import Final, TypeVar
 
@@ -189,7 +189,7 @@ class Bench:
             probe = await self.means.client.probe(release.manifest, process)
             in_a_row, said = (in_a_row + 1 if probe.healthy else 0), probe.detail
             if in_a_row >= health.healthy_after:
-                return Address(host=process.host, port=process.port)
+                return Address(host=process.host, port=process.port, pid=process.pid)
             if clock.monotonic() > deadline:
                 message = f"it was not healthy within {health.startup_timeout_seconds:g} s: {said or 'not often enough in a row'}"
                 raise Broken("starts", message, await self._log(name))
@@ -245,6 +245,6 @@ def _ended(process: Process | None) -> str:
     return f"it ended by itself with exit code {process.exit_code}" if process.exit_code is not None else "it ended by itself"
 
 
-def wanted_suites(run: StagingRun) -> Sequence[str]:
-    """Those that need the version that serves now beside the one under test."""
-    return [suite for suite in run.options.suites if suite in ("performance", "load")]
+def compares(run: StagingRun, release: Release) -> bool:
+    """Whether it needs the version that serves now beside the one under test."""
+    return bool(release.manifest.tests.requests) and bool({"performance", "load"} & set(run.options.suites))

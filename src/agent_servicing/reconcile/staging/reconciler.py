@@ -4,7 +4,7 @@
 it was cut off by the end of an earlier server, whose instances the runtime of staging has ended before this looks for the first time.
 """
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import partial
@@ -85,15 +85,17 @@ class StagingReconciler:
                 await self._do(step, tasks)
         except TemporaryError as error:
             log.warning("staging_postponed", problem=str(error))
+        except Exception:  # a bug of ours must not end the server; looked at again with the next wake-up
+            log.exception("staging_look_failed")
 
     async def _do(self, step: Step, tasks: TaskGroup) -> None:
         match step:
             case Begin(run=run):
                 work = self._working[run.run] = _Work()
-                tasks.start_soon(self._carry_out, run, work)
+                tasks.start_soon(self._guarded, run, partial(self._carry_out, run, work))
             case TryCase(run=run, wish=wish):
                 work = self._working[run.run] = _Work()
-                tasks.start_soon(self._by_hand, run, wish, work)
+                tasks.start_soon(self._guarded, run, partial(self._by_hand, run, wish, work))
             case Requeue(run=run):
                 note = "The server was stopped while it was under way; it was begun anew."
                 await self._save(replace(run, status=RunStatus.QUEUED, phase="", suites=(), notes=(note,)))
@@ -115,6 +117,18 @@ class StagingReconciler:
             await self._let_go(run.run)
             await self._save(replace(run, kept_until=None), done=[each.wish for each in run.wishes])
 
+    async def _guarded(self, run: StagingRun, act: Callable[[], Awaitable[None]]) -> None:
+        """Whatever one run does wrong, or the database at that moment, the others go on; its row says what is to be done next."""
+        try:
+            await act()
+        except TemporaryError as error:
+            log.warning("staging_cut_off", run=run.run, problem=str(error))
+        except Exception:  # a bug of ours must not end the server
+            log.exception("staging_broke", run=run.run)
+        finally:  # not before it is written: who is not being worked at is begun with
+            self._working.pop(run.run, None)
+            self._woken.set()
+
     # --- a run ---------------------------------------------------------------------------------------------------------------------
 
     async def _carry_out(self, run: StagingRun, work: _Work) -> None:
@@ -131,14 +145,11 @@ class StagingReconciler:
                 await self._fail(run, f"cancelled by {work.cancelled.actor}", wish=work.cancelled, status="cancelled")
         except Impossible as error:
             await self._fail(trial.run if trial is not None else run, str(error))
-        except TemporaryError as error:  # the database: the row says running, nobody works at it, and it is begun anew
-            log.warning("staging_cut_off", run=run.run, problem=str(error))
-        except Exception as error:  # a bug of ours must not end the server
+        except TemporaryError:  # the database: the row says running, nobody works at it, and it is begun anew
+            raise
+        except Exception as error:
             log.exception("staging_broke", run=run.run)
             await self._fail(trial.run if trial is not None else run, f"the run itself broke: {type(error).__name__}")
-        finally:
-            self._working.pop(run.run, None)
-            self._woken.set()
 
     async def _tried(self, trial: Trial) -> StagingRun:
         bench, kept = trial.bench(), False
@@ -166,22 +177,16 @@ class StagingReconciler:
     # --- one case by hand ----------------------------------------------------------------------------------------------------------
 
     async def _by_hand(self, run: StagingRun, wish: Wish, work: _Work) -> None:
-        try:
-            result = HandResult(case=wish.case, actor=wish.actor, at=wish.at, status=CaseStatus.INCONCLUSIVE)
-            with work.scope:
-                result = await self._outcome(run, wish, result)
-            done = [wish.wish]
-            if work.cancelled is not None:
-                result = replace(result, message=f"cancelled by {work.cancelled.actor}")
-                done.append(work.cancelled.wish)
-            until = self.means.clock.now() + timedelta(seconds=run.options.keep_seconds) if run.run in self._kept else None
-            hand = (*run.hand, result)[-HAND_KEPT:]
-            await self._save(replace(run, hand=hand, kept_until=until), *_of_case(run, wish, result, self.means), done=done)
-        except TemporaryError as error:  # the database: the wish is still there
-            log.warning("staging_cut_off", run=run.run, problem=str(error))
-        finally:  # not before it is written: who is not being worked at is begun with
-            self._working.pop(run.run, None)
-            self._woken.set()
+        result = HandResult(case=wish.case, actor=wish.actor, at=wish.at, status=CaseStatus.INCONCLUSIVE)
+        with work.scope:
+            result = await self._outcome(run, wish, result)
+        done = [wish.wish]
+        if work.cancelled is not None:
+            result = replace(result, message=f"cancelled by {work.cancelled.actor}")
+            done.append(work.cancelled.wish)
+        until = self.means.clock.now() + timedelta(seconds=run.options.keep_seconds) if run.run in self._kept else None
+        hand = (*run.hand, result)[-HAND_KEPT:]
+        await self._save(replace(run, hand=hand, kept_until=until), *_of_case(run, wish, result, self.means), done=done)
 
     async def _outcome(self, run: StagingRun, wish: Wish, result: HandResult) -> HandResult:
         try:

@@ -12,6 +12,7 @@ from agent_servicing.core.staging.model import (
     LOG_CHARS,
     MESSAGE_CHARS,
     START,
+    TEXTS_KEPT,
     TRACE_CHARS,
     CaseResult,
     CaseStatus,
@@ -23,7 +24,8 @@ from agent_servicing.core.staging.model import (
 from agent_servicing.core.staging.verdict import recommend
 from agent_servicing.ports import Clock
 from agent_servicing.ports.staging import StagingRuns, SuiteRunner
-from agent_servicing.reconcile.staging.bench import Bench, Broken, Impossible, Means, wanted_suites
+from agent_servicing.reconcile.staging.bench import Bench, Broken, Impossible, Means, compares
+from agent_servicing.reconcile.staging.measuring import Measurements
 
 EVENT_CASES: Final = 50
 """Cases of one suite that are told live; the rest stand in the report."""
@@ -48,7 +50,7 @@ class Trial:
         return self.means.clock
 
     def bench(self) -> Bench:
-        with_old = bool(wanted_suites(self.run))
+        with_old = compares(self.run, self.release)
         return Bench(means=self.means, run=self.run, state=self.state, release=self.release, with_old=with_old, notes=list(self.run.notes))
 
     async def go(self, bench: Bench) -> None:
@@ -69,7 +71,8 @@ class Trial:
                 await bench.open(self._quiet)
             except Broken as error:
                 return SuiteResult(suite=case.suite, status=CaseStatus.FAILED, message=error.message, log=error.log)
-        return self._masked(await self._run(bench, case.suite, case))
+        measured = Measurements(suites=self.suites, run=self.run, release=self.release)
+        return self._masked(await self._run(bench, case.suite, measured, case))
 
     async def _open(self, bench: Bench) -> None:
         began = self.clock.monotonic()
@@ -86,17 +89,31 @@ class Trial:
     async def _suite(self, bench: Bench, suite: Suite) -> None:
         await self._phase(suite)
         began = self.clock.monotonic()
-        result = self._masked(await self._run(bench, suite))
+        measured = Measurements(suites=self.suites, run=self.run, release=self.release)
+        result = self._masked(await self._run(bench, suite, measured))
         result = replace(result, duration_seconds=round(self.clock.monotonic() - began, 3))
-        self.run = replace(self.run, suites=(*self.run.suites, result))
+        self.run = replace(
+            self.run,
+            suites=(*self.run.suites, result),
+            comparison=measured.comparison or self.run.comparison,
+            load=measured.load or self.run.load,
+        )
         await self._save(*self._told(result))
 
-    async def _run(self, bench: Bench, suite: Suite, case: CaseResult | None = None) -> SuiteResult:
+    async def _run(self, bench: Bench, suite: Suite, measured: Measurements, case: CaseResult | None = None) -> SuiteResult:
         if bench.new is None:
             raise AssertionError("suites are run on instances that are up")
         url, key, seconds = bench.new.url, self.run.run, self.run.options.suite_timeout_seconds
         try:
-            return await self.suites.commands(self.release, suite, url=url, key=key, timeout_seconds=seconds, case=case)
+            match suite:
+                case "recall":
+                    return await self.suites.recall(self.release, url=url, key=key, case=case)
+                case "performance":
+                    return await measured.compare(bench)
+                case "load":
+                    return await measured.ramp(bench)
+                case _:
+                    return await self.suites.commands(self.release, suite, url=url, key=key, timeout_seconds=seconds, case=case)
         except PermanentError as error:
             return SuiteResult(suite=suite, status=CaseStatus.INCONCLUSIVE, message=str(error))
 
@@ -160,12 +177,14 @@ class Trial:
         return [*cases, event(self.run, events.STAGING_SUITE, self.clock, **data, duration_seconds=suite.duration_seconds)]
 
     def _masked(self, suite: SuiteResult) -> SuiteResult:
+        failed_first = sorted(suite.cases, key=lambda case: case.status is not CaseStatus.FAILED)
+        whole = {case.case for case in failed_first[:TEXTS_KEPT]}
         cases = tuple(
             replace(
                 case,
                 message=self.mask(case.message)[:MESSAGE_CHARS],
-                trace=self.mask(case.trace)[-TRACE_CHARS:],
-                log=self.mask(case.log)[-LOG_CHARS:],
+                trace=self.mask(case.trace)[-TRACE_CHARS:] if case.case in whole else "",
+                log=self.mask(case.log)[-LOG_CHARS:] if case.case in whole else "",
             )
             for case in suite.cases
         )

@@ -1,4 +1,4 @@
-"""Routes of access: who am I, tokens. Parse, ask the service, show."""
+"""Routes of tokens. Parse, ask the service, show."""
 
 from typing import Annotated
 
@@ -9,16 +9,10 @@ from agent_servicing.web.auth import Caller, needs, require_agent
 from agent_servicing.web.context import Context
 from agent_servicing.web.idempotency import keep_secret
 from agent_servicing.web.paging import page_after
-from agent_servicing.web.schemas.access import CreateTokenBody, Me, TokenCreated, TokenList, TokenView
+from agent_servicing.web.schemas.access import CreateTokenBody, TokenCreated, TokenList, TokenView
 from agent_servicing.web.schemas.queries import PageQuery
 
 router = APIRouter(tags=["Access"])
-
-
-@router.get("/me", summary="Who am I", **needs(Role.VIEWER))
-async def who_am_i(caller: Caller) -> Me:
-    """Name, role and reach of the token in use."""
-    return Me(name=caller.name, role=caller.role, agents=_names(caller.agents))
 
 
 @router.post("/tokens", summary="Create a token", status_code=201, **needs(Role.ADMIN))

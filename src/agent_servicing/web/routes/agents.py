@@ -94,7 +94,7 @@ async def restart_agent(context: Context, caller: Caller, agent_id: str, body: R
         reason=body.reason,
         seen=seen,
         override_freeze=body.override_freeze,
-        admin=caller.role.covers(Role.ADMIN),
+        admin=caller.may(Role.ADMIN, agent_id),
     )
     return deployment_view(deployment, now=context.clock.now())
 

@@ -74,7 +74,7 @@ async def take_lock(context: Context, caller: Caller, agent_id: str, body: LockB
 @router.delete("/agents/{agent_id}/lock", summary="Unlock an agent", **needs(Role.OPERATOR))
 async def release_lock(context: Context, caller: Caller, agent_id: str, query: Annotated[ReasonQuery, Query()]) -> LockView:
     """End one's own lock; an admin may end anybody's, which the audit trail calls a take-over. Answers with the lock that was."""
-    admin = caller.role.covers(Role.ADMIN)
+    admin = caller.may(Role.ADMIN, agent_id)
     return lock_view(await context.services.locks.release(agent_id, actor=caller.name, reason=query.reason, admin=admin))
 
 

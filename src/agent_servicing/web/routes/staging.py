@@ -22,6 +22,9 @@ async def request_run(context: Context, caller: Caller, agent_id: str, body: Sta
         suites=tuple(body.suites),
         state=body.state,
         keep_seconds=body.keep_seconds,
+        load_target_rps=body.load_target_rps,
+        tolerance_percent=body.tolerance_percent,
+        performance_seconds=body.performance_seconds,
         suite_timeout_seconds=body.suite_timeout_seconds,
     )
     run = await context.services.staging.request(agent_id, body.version, options, actor=caller.name, reason=body.reason)
@@ -30,7 +33,7 @@ async def request_run(context: Context, caller: Caller, agent_id: str, body: Sta
 
 @router.get("/agents/{agent_id}/staging", summary="List staging runs", **needs(Role.VIEWER))
 async def list_runs(context: Context, agent_id: str, query: Annotated[PageQuery, Query()]) -> StagingList:
-    """Newest first, each with its report. The newest 50 that are over are kept."""
+    """Newest first, without their cases, which stand in each run's own report. The newest 50 that are over are kept."""
     page = await context.services.staging.list(agent_id, limit=query.limit, cursor=query.cursor)
     return run_list(page, now=context.clock.now())
 

@@ -44,7 +44,7 @@ async def upgrade_agent(
 
     With `dry_run` nothing is written and the answer says what would be done, or why it would be refused.
     """
-    upgrades, request, admin = context.services.upgrades, upgrade_request(body), caller.role.covers(Role.ADMIN)
+    upgrades, request, admin = context.services.upgrades, upgrade_request(body), caller.may(Role.ADMIN, agent_id)
     if body.dry_run:
         response.status_code = 200
         return plan_view(await upgrades.plan(agent_id, request, asker=Asker(name=caller.name, admin=admin)))

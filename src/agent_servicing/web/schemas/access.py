@@ -1,4 +1,4 @@
-"""Bodies and answers of access: who am I, tokens."""
+"""Bodies and answers of tokens."""
 
 from datetime import datetime
 from typing import Annotated, Any, Literal
@@ -17,15 +17,8 @@ _TOKEN: dict[str, Any] = {
     "created_at": "2026-01-02T02:00:00Z",
     "expires_at": "2026-07-01T00:00:00Z",
     "revoked_at": None,
+    "last_used_at": "2026-01-05T09:12:44Z",
 }
-
-
-class Me(View):
-    model_config = ConfigDict(json_schema_extra=example(name="admin", role="admin", agents=None))
-
-    name: str
-    role: str
-    agents: list[str] | None = Field(description="The agents this token reaches; null: all")
 
 
 class CreateTokenBody(Body):
@@ -69,6 +62,7 @@ class TokenView(View):
     created_at: datetime
     expires_at: datetime | None
     revoked_at: datetime | None
+    last_used_at: datetime | None
 
 
 class TokenList(View):

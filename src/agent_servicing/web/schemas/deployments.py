@@ -171,6 +171,8 @@ _EXAMPLE = example(
     operator="admin",
     message="",
     overridden_by=None,
+    approval_wanted=False,
+    approved_by=None,
     requested_at="2026-01-02T02:00:00Z",
     scheduled_at=None,
     start_grace_seconds=900,
@@ -209,6 +211,8 @@ class DeploymentView(View):
     operator: str
     message: str = Field(description="What it waits for, or what happened")
     overridden_by: str | None = Field(description="Who took the decision from the analysis")
+    approval_wanted: bool = Field(description="It does not begin before a second person has approved it")
+    approved_by: str | None
     requested_at: datetime
     scheduled_at: datetime | None
     start_grace_seconds: float = Field(description="How late a scheduled start may be when nobody looked at its time")

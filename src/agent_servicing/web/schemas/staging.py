@@ -1,13 +1,13 @@
 """Bodies and answers of staging runs."""
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import AfterValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import ConfigDict, Field
 
-from agent_servicing.core.staging.model import SUITES, Recommendation, StateChoice, Suite
+from agent_servicing.core.staging.model import SUITES, Offered, Recommendation, StateChoice
 from agent_servicing.core.staging.verdict import FRESH_HOURS_MAX
-from agent_servicing.services.staging import KEEP_SECONDS_MAX, SUITE_SECONDS_MAX
+from agent_servicing.services.staging import KEEP_SECONDS_MAX, LOAD_RPS_MAX, PERFORMANCE_SECONDS_MAX, SUITE_SECONDS_MAX
 from agent_servicing.web.schemas.common import Body, Name, NextCursor, Text, View, example
 
 _CASE: dict[str, Any] = {
@@ -30,6 +30,37 @@ _SUITE: dict[str, Any] = {
     "cases": [_CASE],
     "log": "1 passed in 0.31s",
 }
+_COMPARED: dict[str, Any] = {
+    "name": "all requests",
+    "pairs": 600,
+    "old_p50_ms": 4.1,
+    "new_p50_ms": 4.2,
+    "old_p95_ms": 9.8,
+    "new_p95_ms": 9.9,
+    "ratio": 1.02,
+    "low": 0.99,
+    "high": 1.05,
+}
+_COMPARISON: dict[str, Any] = {
+    "old_version": "1.2.5",
+    "new_version": "1.3.0",
+    "tolerance_percent": 10,
+    "overall": _COMPARED,
+    "requests": [],
+    "sent": 600,
+    "old_errors": 0,
+    "new_errors": 0,
+}
+_STEP: dict[str, Any] = {
+    "target_rps": 50,
+    "achieved_rps": 50,
+    "sent": 100,
+    "errors": 0,
+    "p50_ms": 4.2,
+    "p95_ms": 10.4,
+    "p99_ms": 14.0,
+}
+_LOAD: dict[str, Any] = {"target_rps": 50, "steps": [_STEP], "knee_rps": 50, "old_steps": [], "old_knee_rps": None}
 _RUN: dict[str, Any] = {
     "run_id": "stg-01JGQ5V5T4Y8Q6Z1N2M3K4H5J6",
     "agent_id": "WowOrchestrator",
@@ -44,6 +75,9 @@ _RUN: dict[str, Any] = {
         "suites": ["smoke"],
         "state": "copy",
         "keep_seconds": 0,
+        "load_target_rps": 50,
+        "tolerance_percent": 10,
+        "performance_seconds": 15,
         "suite_timeout_seconds": 300,
     },
     "attempts": 1,
@@ -57,21 +91,14 @@ _RUN: dict[str, Any] = {
     "notes": [],
     "test_results": {"smoke_tests": "1/1 passed"},
     "suites": [_SUITE],
+    "comparison": _COMPARISON,
+    "load": _LOAD,
     "log": "",
     "hand": [],
     "waiting": [],
 }
-
-
-def _offered(suite: Suite) -> Suite:
-    if suite not in SUITES:
-        raise ValueError(f"must be one of {', '.join(SUITES)}")
-    return suite
-
-
 _OPTIONS_NOTE = "Suites that the manifest has nothing for are left out and said to be"
 
-SuiteName = Annotated[Suite, AfterValidator(_offered), WithJsonSchema({"type": "string", "enum": list(SUITES)})]
 StatusWord = Literal["passed", "failed", "skipped", "inconclusive"]
 
 
@@ -81,9 +108,12 @@ class StagingBody(Body):
     model_config = ConfigDict(json_schema_extra=example(version="1.3.0", suites=["smoke", "integration"], state="copy"))
 
     version: Name
-    suites: list[SuiteName] = Field(default=list(SUITES), min_length=1, max_length=len(SUITES), description=_OPTIONS_NOTE)
+    suites: list[Offered] = Field(default=list(SUITES), min_length=1, max_length=len(SUITES), description=_OPTIONS_NOTE)
     state: StateChoice = Field(default="copy", description="copy: of the live state as it is now; empty: none")
     keep_seconds: float = Field(default=0, ge=0, le=KEEP_SECONDS_MAX, description="How long the instances stay for tests by hand")
+    load_target_rps: float = Field(default=50, ge=1, le=LOAD_RPS_MAX, description="Requests a second that it must hold")
+    tolerance_percent: float = Field(default=10, ge=1, le=1000, description="How much slower it may be than the version that serves")
+    performance_seconds: float = Field(default=15, ge=1, le=PERFORMANCE_SECONDS_MAX, description="Longest time of the comparison")
     suite_timeout_seconds: float = Field(default=300, ge=1, le=SUITE_SECONDS_MAX, description="Longest time of one suite's command")
     reason: Text = ""
 
@@ -98,6 +128,9 @@ class StagingOptionsView(View):
     suites: list[str]
     state: StateChoice
     keep_seconds: float
+    load_target_rps: float
+    tolerance_percent: float
+    performance_seconds: float
     suite_timeout_seconds: float
 
 
@@ -125,6 +158,63 @@ class SuiteView(View):
     duration_seconds: float
     cases: list[CaseView]
     log: str = Field(description="The end of what the suite's command printed")
+
+
+class RequestComparisonView(View):
+    """New against old. `ratio` is the typical new latency over the old one, between `low` and `high` with 98 % confidence."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [_COMPARED]})
+
+    name: str
+    pairs: int
+    old_p50_ms: float
+    new_p50_ms: float
+    old_p95_ms: float
+    new_p95_ms: float
+    ratio: float
+    low: float
+    high: float
+
+
+class ComparisonView(View):
+    """What the performance suite measured. `sent` requests went to each version."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [_COMPARISON]})
+
+    old_version: str
+    new_version: str
+    tolerance_percent: float
+    overall: RequestComparisonView | None
+    requests: list[RequestComparisonView] = Field(description="Each request by itself, where there are several")
+    sent: int
+    old_errors: int
+    new_errors: int
+
+
+class LoadStepView(View):
+    """One step of the ramp. Latency counts from when each request was due."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [_STEP]})
+
+    target_rps: float
+    achieved_rps: float
+    sent: int
+    errors: int
+    p50_ms: float
+    p95_ms: float
+    p99_ms: float
+
+
+class LoadView(View):
+    """The ramp. `knee_rps` is the highest rate that was held; null: not even the first. The old version's is measured when it is needed."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [_LOAD]})
+
+    target_rps: float
+    steps: list[LoadStepView]
+    knee_rps: float | None
+    old_steps: list[LoadStepView]
+    old_knee_rps: float | None
 
 
 class HandView(View):
@@ -175,6 +265,8 @@ class StagingRunView(View):
     notes: list[str]
     test_results: dict[str, str]
     suites: list[SuiteView]
+    comparison: ComparisonView | None = Field(description="Of the performance suite")
+    load: LoadView | None = Field(description="Of the load suite")
     log: str = Field(description="The end of what the instance under test printed")
     hand: list[HandView]
     waiting: list[WaitingView]

@@ -61,6 +61,8 @@ def deployment_view(deployment: Deployment, *, now: datetime, state: AgentState 
         operator=deployment.actor,
         message=deployment.message,
         overridden_by=deployment.overridden_by,
+        approval_wanted=deployment.approval_wanted,
+        approved_by=deployment.approved_by,
         requested_at=deployment.requested_at,
         scheduled_at=deployment.scheduled_at,
         start_grace_seconds=deployment.start_grace_seconds,

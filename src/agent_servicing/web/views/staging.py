@@ -39,6 +39,8 @@ def run_view(run: StagingRun, *, now: datetime) -> StagingRunView:
             "notes": list(run.notes),
             "test_results": results_of(run),
             "suites": [_suite(suite) for suite in run.suites],
+            "comparison": asdict(run.comparison) if run.comparison is not None else None,
+            "load": asdict(run.load) if run.load is not None else None,
             "hand": [{**asdict(each), "operator": each.actor} for each in run.hand],
             "waiting": [{"kind": w.kind, "case": w.case, "operator": w.actor, "at": w.at} for w in run.wishes],
         }
@@ -46,7 +48,12 @@ def run_view(run: StagingRun, *, now: datetime) -> StagingRunView:
 
 
 def run_list(page: StagingPage, *, now: datetime) -> StagingList:
-    return StagingList(runs=[run_view(run, now=now) for run in page.runs], next_cursor=page.next_cursor)
+    """Without the cases: fifty whole reports in one answer would be megabytes."""
+    return StagingList(runs=[_short(run_view(run, now=now)) for run in page.runs], next_cursor=page.next_cursor)
+
+
+def _short(view: StagingRunView) -> StagingRunView:
+    return view.model_copy(update={"suites": [suite.model_copy(update={"cases": [], "log": ""}) for suite in view.suites], "log": ""})
 
 
 def _suite(suite: SuiteResult) -> dict[str, object]:

@@ -1,6 +1,6 @@
 """Numbered audit entries that nobody can change or remove, and indexes for every filter.
 
-The hash now covers the entry's number (ADR 0024). Entries from before are numbered and chained anew, once.
+The hash now covers the entry's number (ADR 0025). Entries from before are numbered and chained anew, once.
 """
 
 import sqlalchemy as sa
@@ -11,7 +11,7 @@ from agent_servicing.store.append_only import guards
 from agent_servicing.store.tables import UtcDateTime
 
 revision = "0012"
-down_revision: str | None = "0009"
+down_revision: str | None = "0011b"
 
 _Number = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 _AUDIT = sa.text("audit")

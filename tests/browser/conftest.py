@@ -1,0 +1,69 @@
+"""A real server, a real browser, and a page that is watched: an error in the console, a broken policy or a foreign request fails the test."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from agent_servicing.web.page import STATIC
+from tests.e2e.harness import Server, a_server
+
+FLAGS = (
+    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run "
+    "--disable-background-networking --disable-component-update --disable-sync"
+)
+WATCH_POLICY = (
+    "document.addEventListener('securitypolicyviolation', e => console.error('policy: ' + e.violatedDirective + ' ' + e.blockedURI))"
+)
+PATIENCE_MS = 60_000
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    path = os.environ.get("CHROMIUM_PATH") or shutil.which("chromium")
+    assert path, "no Chromium: `make test` installs one where it may, else name one in CHROMIUM_PATH"
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=path, args=FLAGS.split())
+        yield opened
+        opened.close()
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    assert (STATIC / "index.html").exists(), "the page is not built: make page"
+    with a_server(tmp_path_factory.mktemp("browser")) as running:
+        yield running
+
+
+@contextmanager
+def watched(browser: Browser, server: Server, *, scheme: str = "light", width: int = 1440) -> Iterator[Page]:
+    """A page of a new visitor; whatever went wrong in it is told at its end."""
+    wrong: list[str] = []
+    home = urlsplit(server.info["api_url"]).netloc
+    with browser.new_context(color_scheme=scheme, viewport={"width": width, "height": 900}) as context:  # type: ignore[arg-type]
+        page = context.new_page()
+        page.set_default_timeout(PATIENCE_MS)
+        page.add_init_script(WATCH_POLICY)
+        page.on("console", lambda said: wrong.append(f"console: {said.text}") if said.type in ("error", "warning") else None)
+        page.on("pageerror", lambda error: wrong.append(f"error: {error}"))
+        page.on("request", lambda request: None if urlsplit(request.url).netloc == home else wrong.append(f"foreign: {request.url}"))
+        yield page
+    assert not wrong, wrong
+
+
+def sign_in(page: Page, server: Server) -> None:
+    """By the one-time link that the command prints."""
+    page.goto(server.post("/tokens/sign-in", expect=201)["url"])
+    page.get_by_role("heading", name="Dashboard").wait_for()
+
+
+@pytest.fixture(params=["light", "dark"])
+def page(request: pytest.FixtureRequest, browser: Browser, server: Server) -> Iterator[Page]:
+    """Signed in, in both schemes of colours."""
+    with watched(browser, server, scheme=request.param) as opened:
+        sign_in(opened, server)
+        yield opened

@@ -1,0 +1,90 @@
+"""Upgrades of chosen agents wait for a second person; rollbacks wait for nobody."""
+
+from typing import Any
+
+import pytest
+
+from agent_servicing.web.app import PREFIX
+from tests.integration.access_world import a_browser, a_user, told
+from tests.integration.api_world import AGENT, ApiWorld
+
+pytestmark = pytest.mark.anyio
+
+BASE = f"{PREFIX}/agents/{AGENT}"
+
+
+async def guarded(world: ApiWorld) -> dict[str, Any]:
+    """An agent that wants a second person, and an upgrade of it that the admin token asked for."""
+    async with world.client(world.admin_token) as admin:
+        await world.add(admin)
+        rule = await admin.put(f"{BASE}/approval", json={"required": True, "reason": "customers' memories"})
+        assert (rule.status_code, rule.json()["set_by"]) == (200, "admin")
+        return await world.upgrade(admin)
+
+
+async def test_an_upgrade_begins_only_once_somebody_else_has_approved_it(api_world: ApiWorld) -> None:
+    upgrade = await guarded(api_world)
+    place = f"{BASE}/upgrades/{upgrade['upgrade_id']}"
+    await a_user(api_world, "ada", "operator")
+    async with api_world.client(api_world.admin_token) as admin, a_browser(api_world) as ada:
+        for _ in range(20):
+            await api_world.turn()
+        waiting = (await admin.get(place)).json()
+        assert (waiting["status"], waiting["approval_wanted"], waiting["approved_by"]) == ("queued", True, None)
+        assert waiting["message"] == "waits for the approval of somebody other than admin"
+        own = await admin.post(f"{place}/approve")
+        assert (own.status_code, own.json()["code"]) == (403, "own_request")
+        await ada.sign_in("ada")
+        approved = await ada.send("POST", f"agents/{AGENT}/upgrades/{upgrade['upgrade_id']}/approve", {"reason": "read it"})
+        assert (approved.status_code, approved.json()["approved_by"]) == (200, "ada")
+        await api_world.until(admin, upgrade["upgrade_id"], "completed")
+        again = await ada.send("POST", f"agents/{AGENT}/upgrades/{upgrade['upgrade_id']}/approve")
+        assert (again.status_code, again.json()["code"]) == (409, "wrong_state")
+    (entry,) = await told(api_world, "approved")
+    assert (entry["operator"], entry["requested_by"], entry["reason"]) == ("ada", "admin", "read it")
+
+
+async def test_what_is_rejected_is_withdrawn(api_world: ApiWorld) -> None:
+    upgrade = await guarded(api_world)
+    async with api_world.client(await api_world.token("operator")) as operator:
+        rejected = await operator.post(f"{BASE}/upgrades/{upgrade['upgrade_id']}/reject", json={"reason": "not now"})
+        assert rejected.status_code == 200, rejected.text
+        await api_world.until(operator, upgrade["upgrade_id"], "cancelled")
+        assert (await operator.get(BASE)).json()["current_version"] == "1.2.5"
+    assert [entry["reason"] for entry in await told(api_world, "rejected")] == ["not now"]
+
+
+async def test_in_an_emergency_an_admin_overrides_and_says_why(api_world: ApiWorld) -> None:
+    upgrade = await guarded(api_world)
+    place = f"{BASE}/upgrades/{upgrade['upgrade_id']}/approve"
+    async with api_world.client(api_world.admin_token) as admin, api_world.client(await api_world.token("operator")) as operator:
+        assert (await operator.post(place, json={"override": True, "reason": "x"})).json()["code"] == "role_too_low"
+        assert (await admin.post(place, json={"override": True})).json()["code"] == "reason_missing"
+        assert (await admin.post(place, json={"override": True, "reason": "everything burns"})).status_code == 200
+        await api_world.until(admin, upgrade["upgrade_id"], "completed")
+    assert [entry["reason"] for entry in await told(api_world, "approval_overridden")] == ["everything burns"]
+
+
+async def test_a_rollback_waits_for_nobody_and_a_hot_patch_is_refused(api_world: ApiWorld) -> None:
+    upgrade = await guarded(api_world)
+    async with api_world.client(api_world.admin_token) as admin, api_world.client(await api_world.token("operator")) as operator:
+        await operator.post(f"{BASE}/upgrades/{upgrade['upgrade_id']}/approve")
+        await api_world.until(admin, upgrade["upgrade_id"], "completed")
+        back = await admin.post(f"{BASE}/rollback", json={"reason": "odd answers"})
+        assert (back.status_code, back.json()["approval_wanted"]) == (202, False)
+        await api_world.until(admin, back.json()["upgrade_id"], "completed")
+        patch = await admin.patch(f"{BASE}/config", json={"config_updates": {"timeout_seconds": 60}, "reason": "slow"})
+        assert (patch.status_code, patch.json()["code"]) == (409, "approval_required")
+
+
+async def test_without_the_rule_nothing_wants_approval(api_world: ApiWorld) -> None:
+    await guarded(api_world)
+    async with api_world.client(api_world.admin_token) as admin:
+        assert (await admin.put(f"{BASE}/approval", json={"required": False})).json()["required"] is False
+        assert (await admin.get(f"{BASE}/approval")).json()["set_by"] is None
+        again = await admin.post(f"{BASE}/upgrade", json={"target_version": "1.4.0", "reason": "newer"})
+        assert (again.status_code, again.json()["approval_wanted"]) == (202, False)
+        none = await admin.post(f"{BASE}/upgrades/{again.json()['upgrade_id']}/approve")
+        assert (none.status_code, none.json()["code"]) == (409, "no_approval_wanted")
+        await api_world.until(admin, again.json()["upgrade_id"], "completed")
+    assert [entry["required"] for entry in await told(api_world, "approval_set")] == [True, False]

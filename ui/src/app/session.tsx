@@ -1,0 +1,83 @@
+/** Who sits there. Everything below it is shown to somebody who is signed in; the page stays where it is when the session ends, so that nothing typed is lost. */
+import { Center, Loader } from "@mantine/core";
+import { useQuery, useQueryClient } from "@tanstack/react-query";
+import { createContext, type ReactNode, useContext, useEffect, useMemo, useState } from "react";
+import { http, onSignedOut, type Schemas, setCsrfToken } from "../api/client";
+import { SignIn } from "../features/sign-in/sign-in";
+
+type Me = Schemas["Me"];
+export type Role = "viewer" | "operator" | "admin";
+const ORDER: Role[] = ["viewer", "operator", "admin"];
+
+interface Session {
+  me: Me;
+  signOut: () => Promise<void>;
+}
+
+const SessionContext = createContext<Session | null>(null);
+
+export function useSession(): Session {
+  const session = useContext(SessionContext);
+  if (!session) throw new Error("there is no session here");
+  return session;
+}
+
+/** Why somebody may not do this, empty when they may. */
+export function useMay(needed: Role, agent?: string): string {
+  const { me } = useSession();
+  const held = (agent ? me.grants[agent] : undefined) ?? me.role;
+  if (ORDER.indexOf(held as Role) >= ORDER.indexOf(needed)) return "";
+  return `Needs the role ${needed}${agent ? ` for ${agent}` : ""}; you are ${held}. Ask an admin.`;
+}
+
+export function SessionGate({ children }: { children: ReactNode }) {
+  const queries = useQueryClient();
+  const [over, setOver] = useState(false);
+  const me = useQuery({
+    queryKey: ["me"],
+    queryFn: async (): Promise<Me | null> => {
+      // Asked first, because it may be asked by anybody: an answer of 401 would stand in the console as an error.
+      const ways = await http.GET("/api/platform/session");
+      if (!ways.data?.signed_in) return null;
+      const { data, response } = await http.GET("/api/platform/me");
+      if (data) return data;
+      if (response.status === 401) return null;
+      throw new Error(`the server answers ${response.status}`);
+    },
+    retry: 5,
+    staleTime: Number.POSITIVE_INFINITY,
+  });
+  useEffect(() => onSignedOut(() => setOver(true)), []);
+  setCsrfToken(me.data?.csrf_token ?? null);
+  const session = useMemo<Session | null>(
+    () =>
+      me.data
+        ? {
+            me: me.data,
+            signOut: async () => {
+              await http.DELETE("/api/platform/session");
+              window.location.assign("/");
+            },
+          }
+        : null,
+    [me.data],
+  );
+  if (me.isPending) {
+    return (
+      <Center mih="60vh">
+        <Loader aria-label="Loading" />
+      </Center>
+    );
+  }
+  const signedIn = async () => {
+    setOver(false);
+    await queries.invalidateQueries();
+  };
+  if (!session) return <SignIn onDone={signedIn} />;
+  return (
+    <SessionContext.Provider value={session}>
+      {children}
+      {over && <SignIn onDone={signedIn} over />}
+    </SessionContext.Provider>
+  );
+}

@@ -1,0 +1,144 @@
+/** What stands around every page: where one can go, whether what is shown is true at this moment, who one is. */
+import { ActionIcon, AppShell, Button, Group, Menu, Text, Tooltip, useMantineColorScheme } from "@mantine/core";
+import { useMediaQuery } from "@mantine/hooks";
+import { Link, Outlet } from "@tanstack/react-router";
+import type { LinkState } from "../api/live";
+import { Icon } from "../components/icons";
+import { Status } from "../components/status";
+import type { Tone } from "../theme/tokens";
+import { useLinkState, useLive } from "./live";
+import { useSession } from "./session";
+
+const PLACES = [
+  { to: "/", label: "Dashboard", icon: "dashboard" },
+  { to: "/agents", label: "Agents", icon: "agents" },
+  { to: "/audit", label: "Audit", icon: "audit" },
+] as const;
+
+const LINKS: Record<LinkState, [Tone, string, string]> = {
+  connecting: ["busy", "Connecting", "The first look is on its way."],
+  live: ["good", "Live", "What changes is shown within a second."],
+  delayed: ["warn", "Delayed", "Nothing was heard for some seconds."],
+  reconnecting: ["warn", "Reconnecting", "What you see may be some seconds old."],
+  offline: ["bad", "Offline", "The live connection is away; the page asks every five seconds instead."],
+};
+
+export function Shell() {
+  const narrow = useMediaQuery("(max-width: 640px)", window.innerWidth <= 640);
+  return (
+    <>
+      <a className="skip" href="#main">
+        To the content
+      </a>
+      <AppShell header={{ height: 56 }} navbar={{ width: 200, breakpoint: 640, collapsed: { mobile: true } }}>
+        <AppShell.Header>
+          <Group h="100%" px="md" justify="space-between" wrap="nowrap">
+            <Group gap="xs" wrap="nowrap">
+              <img src="/favicon.svg" alt="" width={26} height={26} />
+              <Text fw={650} visibleFrom="xs">
+                Agent Servicing
+              </Text>
+            </Group>
+            <Group gap="sm" wrap="nowrap">
+              <LinkIndicator />
+              <Scheme />
+              <Person />
+            </Group>
+          </Group>
+        </AppShell.Header>
+        {!narrow && (
+          <AppShell.Navbar>
+            <Places className="nav" />
+          </AppShell.Navbar>
+        )}
+        <AppShell.Main id="main" tabIndex={-1}>
+          <div className="page">
+            <Outlet />
+          </div>
+        </AppShell.Main>
+      </AppShell>
+      {narrow && <Places className="nav-bottom" />}
+    </>
+  );
+}
+
+function Places({ className }: { className: string }) {
+  return (
+    <nav className={className} aria-label="Pages">
+      {PLACES.map(({ to, label, icon }) => (
+        <Link key={to} to={to} activeOptions={{ exact: to === "/" }}>
+          <Icon name={icon} />
+          {label}
+        </Link>
+      ))}
+    </nav>
+  );
+}
+
+function LinkIndicator() {
+  const state = useLinkState();
+  const live = useLive();
+  const [tone, word, words] = LINKS[state];
+  return (
+    <Group gap="xs" wrap="nowrap">
+      <Tooltip label={words}>
+        <span role="status">
+          <Status tone={tone}>{word}</Status>
+        </span>
+      </Tooltip>
+      {(state === "reconnecting" || state === "offline") && (
+        <Button size="compact-sm" variant="default" onClick={() => live.retry()}>
+          Retry now
+        </Button>
+      )}
+    </Group>
+  );
+}
+
+function Scheme() {
+  const { colorScheme, setColorScheme } = useMantineColorScheme();
+  const dark = document.documentElement.getAttribute("data-mantine-color-scheme") === "dark";
+  return (
+    <Menu>
+      <Menu.Target>
+        <ActionIcon variant="subtle" size="lg" aria-label="Colours" color="gray">
+          <Icon name={dark ? "moon" : "sun"} />
+        </ActionIcon>
+      </Menu.Target>
+      <Menu.Dropdown>
+        {(["light", "dark", "auto"] as const).map((each) => (
+          <Menu.Item key={each} onClick={() => setColorScheme(each)} aria-current={colorScheme === each}>
+            {{ light: "Light", dark: "Dark", auto: "As the system" }[each]}
+          </Menu.Item>
+        ))}
+      </Menu.Dropdown>
+    </Menu>
+  );
+}
+
+function Person() {
+  const { me, signOut } = useSession();
+  return (
+    <Menu>
+      <Menu.Target>
+        <Button variant="default" size="compact-md" maw={180}>
+          <Text truncate size="sm">
+            {me.name}
+          </Text>
+        </Button>
+      </Menu.Target>
+      <Menu.Dropdown>
+        <Menu.Label>
+          {me.name}, {me.role}
+          {me.role === "viewer" ? " (read only)" : ""}
+        </Menu.Label>
+        <Menu.Item component="a" href="/docs">
+          API documentation
+        </Menu.Item>
+        <Menu.Item leftSection={<Icon name="leave" />} onClick={() => void signOut()}>
+          Sign out
+        </Menu.Item>
+      </Menu.Dropdown>
+    </Menu>
+  );
+}

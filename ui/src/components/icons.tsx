@@ -1,0 +1,27 @@
+/** Our own few icons, drawn on 20 by 20. */
+const PATHS = {
+  dashboard: "M3 3h6v8H3zM11 3h6v5h-6zM11 10h6v7h-6zM3 13h6v4H3z",
+  agents: "M4 5h12v6H4zM7 15h6M10 11v4M7.5 8h.1M12.5 8h.1",
+  audit: "M5 3h10v14H5zM7.5 7h5M7.5 10h5M7.5 13h3",
+  sun: "M10 6.5a3.5 3.5 0 100 7 3.5 3.5 0 000-7zM10 1.5v2M10 16.5v2M1.5 10h2M16.5 10h2M4 4l1.4 1.4M14.6 14.6L16 16M4 16l1.4-1.4M14.6 5.4L16 4",
+  moon: "M16 12.5A7 7 0 017.5 4 6.5 6.5 0 1016 12.5z",
+  leave: "M8 4H4v12h4M12 6.5l3.5 3.5-3.5 3.5M15 10H8",
+} as const;
+
+export function Icon({ name }: { name: keyof typeof PATHS }) {
+  return (
+    <svg
+      width="20"
+      height="20"
+      viewBox="0 0 20 20"
+      aria-hidden="true"
+      fill="none"
+      stroke="currentColor"
+      strokeWidth="1.5"
+      strokeLinecap="round"
+      strokeLinejoin="round"
+    >
+      <path d={PATHS[name]} />
+    </svg>
+  );
+}

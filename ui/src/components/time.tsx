@@ -1,0 +1,32 @@
+/** A moment as people say it, the exact one in its tooltip. All of a page move on together, once in ten seconds. */
+import { Tooltip } from "@mantine/core";
+import { useSyncExternalStore } from "react";
+import { absolute, ago } from "../lib/format";
+
+const EVERY_MS = 10_000;
+const listeners = new Set<() => void>();
+let now = Date.now();
+window.setInterval(() => {
+  now = Date.now();
+  for (const listener of listeners) listener();
+}, EVERY_MS);
+
+export function useNow(): number {
+  return useSyncExternalStore(
+    (listener) => {
+      listeners.add(listener);
+      return () => listeners.delete(listener);
+    },
+    () => now,
+  );
+}
+
+export function Time({ at }: { at: string | null | undefined }) {
+  const moment = useNow();
+  if (!at) return <>–</>;
+  return (
+    <Tooltip label={absolute(at)}>
+      <time dateTime={at}>{ago(at, Math.max(moment, Date.now() - EVERY_MS))}</time>
+    </Tooltip>
+  );
+}

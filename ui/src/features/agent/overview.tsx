@@ -1,0 +1,111 @@
+/** Who answers with which share, and every instance. */
+import { SimpleGrid, Stack, Table, Text } from "@mantine/core";
+import { api, type Schemas } from "../../api/client";
+import { usePolling } from "../../app/polling";
+import { Asked, Empty, Panel } from "../../components/panel";
+import { InstanceStatus } from "../../components/status";
+import { Time } from "../../components/time";
+import { count, percent } from "../../lib/format";
+
+const HEADS = ["Instance", "Version", "State", "Busy with", "Process", "Since"];
+
+export function Overview({ agent }: { agent: Schemas["AgentDetail"] }) {
+  const refetchInterval = usePolling(3000);
+  const instances = api.useQuery(
+    "get",
+    "/api/platform/agents/{agent_id}/instances",
+    { params: { path: { agent_id: agent.agent_id } } },
+    { refetchInterval },
+  );
+  return (
+    <Stack gap="lg">
+      <SimpleGrid cols={{ base: 1, sm: 2, lg: 4 }}>
+        <Tile title="Instances ready" big={`${agent.health.ready} of ${agent.health.desired}`} />
+        <Tile title="Traffic" big={shares(agent.traffic)} />
+        <Tile
+          title="Update"
+          big={agent.available_versions[0]?.version ?? "none"}
+          words={agent.available_versions[0]?.type}
+        />
+        <Tile
+          title="Rollback points"
+          big={count(agent.rollback_points.length)}
+          words={agent.rollback_points.join(", ")}
+        />
+      </SimpleGrid>
+      <Panel title="Instances" flush>
+        <Asked question={instances}>{instances.data && <Instances instances={instances.data.instances} />}</Asked>
+      </Panel>
+    </Stack>
+  );
+}
+
+export function Instances({ instances }: { instances: Schemas["InstanceView"][] }) {
+  if (!instances.length) return <Empty title="No instance runs" />;
+  return (
+    <Table aria-label="Instances" miw={640}>
+      <Table.Thead>
+        <Table.Tr>
+          {HEADS.map((head) => (
+            <Table.Th key={head} scope="col">
+              {head}
+            </Table.Th>
+          ))}
+        </Table.Tr>
+      </Table.Thead>
+      <Table.Tbody>
+        {instances.map((instance) => (
+          <Table.Tr key={instance.instance}>
+            <Table.Th scope="row" className="mono">
+              {instance.instance}
+            </Table.Th>
+            <Table.Td className="mono">{instance.version}</Table.Td>
+            <Table.Td>
+              <InstanceStatus status={instance.status} />
+              {instance.reason && (
+                <Text size="sm" c="dimmed" className="cut">
+                  {instance.reason}
+                </Text>
+              )}
+            </Table.Td>
+            <Table.Td>{busy(instance)}</Table.Td>
+            <Table.Td className="mono">{instance.pid ?? "–"}</Table.Td>
+            <Table.Td>
+              <Time at={instance.started_at} />
+            </Table.Td>
+          </Table.Tr>
+        ))}
+      </Table.Tbody>
+    </Table>
+  );
+}
+
+function busy(instance: Schemas["InstanceView"]): string {
+  const parts = [
+    instance.in_flight == null ? "" : `${instance.in_flight} requests`,
+    instance.active_streams ? `${instance.active_streams} streams` : "",
+    instance.open_conversations ? `${instance.open_conversations} conversations` : "",
+  ].filter(Boolean);
+  return parts.join(", ") || "–";
+}
+
+function shares(traffic: Record<string, number>): string {
+  const parts = Object.entries(traffic).map(([version, share]) => `${version} ${percent(share)}`);
+  return parts.join(", ") || "none";
+}
+
+export function Tile({ title, big, words }: { title: string; big: string; words?: string }) {
+  return (
+    <div className="tile">
+      <Text size="sm" c="dimmed">
+        {title}
+      </Text>
+      <div className="tile-big cut">{big}</div>
+      {words && (
+        <Text size="sm" c="dimmed" className="cut">
+          {words}
+        </Text>
+      )}
+    </div>
+  );
+}

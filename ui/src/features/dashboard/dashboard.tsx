@@ -1,0 +1,186 @@
+/** Is anything wrong, what runs, what could be upgraded, what was done. */
+import { Code, Group, SimpleGrid, Stack, Text, Title } from "@mantine/core";
+import { getRouteApi } from "@tanstack/react-router";
+import { api, type Schemas } from "../../api/client";
+import { usePolling } from "../../app/polling";
+import { useTitle } from "../../app/title";
+import { ButtonLink } from "../../components/links";
+import { Asked, Empty, Panel } from "../../components/panel";
+import { DeploymentStatus, Status } from "../../components/status";
+import { Traffic } from "../../components/traffic";
+import { isOver } from "../../lib/deployments";
+import { count, duration, stageName } from "../../lib/format";
+import { AuditList } from "../audit/audit-list";
+import { RollbackDialog } from "../rollback/rollback-dialog";
+import { AgentsTable } from "./agents-table";
+
+const route = getRouteApi("/");
+const RECENT = 8;
+
+export function Dashboard() {
+  useTitle("Dashboard");
+  const search = route.useSearch();
+  const navigate = route.useNavigate();
+  const refetchInterval = usePolling();
+  const agents = api.useQuery(
+    "get",
+    "/api/platform/agents",
+    { params: { query: { limit: 200 } } },
+    { refetchInterval },
+  );
+  const fleet = api.useQuery("get", "/api/platform/fleet", {}, { refetchInterval });
+  const recent = api.useQuery(
+    "get",
+    "/api/platform/audit",
+    { params: { query: { limit: RECENT } } },
+    { refetchInterval },
+  );
+  const running = (agents.data?.agents ?? []).flatMap((agent) =>
+    agent.deployment && !isOver(agent.deployment.status) ? [agent.deployment] : [],
+  );
+  const onRollback = (agent: string | undefined) => void navigate({ search: { rollback: agent } });
+  return (
+    <Stack gap="lg">
+      <Group justify="space-between">
+        <Title order={1}>Dashboard</Title>
+        {fleet.data && <Totals fleet={fleet.data} />}
+      </Group>
+      {fleet.data && <Attention fleet={fleet.data} agents={agents.data?.agents ?? []} />}
+      {running.length > 0 && (
+        <Panel title="Running now">
+          <SimpleGrid cols={{ base: 1, md: 2 }}>
+            {running.map((deployment) => (
+              <RunningCard key={deployment.upgrade_id} deployment={deployment} />
+            ))}
+          </SimpleGrid>
+        </Panel>
+      )}
+      <Panel title="Agents" flush>
+        <Asked question={agents} lines={6}>
+          {agents.data?.agents.length ? (
+            <AgentsTable agents={agents.data.agents} onRollback={onRollback} />
+          ) : (
+            <Empty title="No agent yet">
+              Take on the first one: <Code>servicing agent add path/to/agent.toml --wait</Code>
+            </Empty>
+          )}
+        </Asked>
+      </Panel>
+      <Panel
+        title="What was done"
+        aside={
+          <ButtonLink to="/audit" variant="default" size="compact-md">
+            All of it
+          </ButtonLink>
+        }
+        flush
+      >
+        <Asked question={recent}>
+          <AuditList events={recent.data?.events ?? []} />
+        </Asked>
+      </Panel>
+      {search.rollback && <RollbackDialog agent={search.rollback} onClose={() => onRollback(undefined)} />}
+    </Stack>
+  );
+}
+
+function Totals({ fleet }: { fleet: Schemas["FleetView"] }) {
+  return (
+    <Text c="dimmed">
+      {count(fleet.agents)} agents, {count(fleet.instances_ready)} of {count(fleet.instances_desired)} instances ready,{" "}
+      {count(fleet.updates_available)} updates
+    </Text>
+  );
+}
+
+/** Only when there is something. Each line says what, and leads to where it can be mended. */
+function Attention({ fleet, agents }: { fleet: Schemas["FleetView"]; agents: Schemas["AgentSummary"][] }) {
+  const ill = agents.filter((agent) => agent.health.status === "down" || agent.health.status === "degraded");
+  const unsafe = agents.filter((agent) => agent.available_versions.some((each) => each.security || each.critical));
+  const paused = agents.filter((agent) => agent.deployment?.status === "paused");
+  if (!ill.length && !unsafe.length && !paused.length && !fleet.down) return null;
+  return (
+    <Panel title="Needs attention">
+      <Stack gap="sm">
+        {ill.map((agent) => (
+          <Line key={`ill-${agent.agent_id}`} agent={agent.agent_id} tone="bad" tab="overview" act="Look">
+            {`${agent.agent_id} has ${agent.health.ready} of ${agent.health.desired} instances ready`}
+          </Line>
+        ))}
+        {unsafe.map((agent) => (
+          <Line key={`unsafe-${agent.agent_id}`} agent={agent.agent_id} tone="warn" tab="versions" act="Review">
+            {`${agent.agent_id} has a security update: ${agent.available_versions.find((each) => each.security || each.critical)?.version}`}
+          </Line>
+        ))}
+        {paused.map((agent) => (
+          <Line key={`paused-${agent.agent_id}`} agent={agent.agent_id} tone="warn" tab="deployments" act="Look">
+            {`The deployment of ${agent.agent_id} ${agent.deployment?.to_version} is paused`}
+          </Line>
+        ))}
+      </Stack>
+    </Panel>
+  );
+}
+
+function Line({
+  agent,
+  tone,
+  tab,
+  act,
+  children,
+}: {
+  agent: string;
+  tone: "bad" | "warn";
+  tab: "overview" | "versions" | "deployments";
+  act: string;
+  children: string;
+}) {
+  return (
+    <Group justify="space-between">
+      <Status tone={tone}>{children}</Status>
+      <ButtonLink
+        to="/agents/$agentId"
+        params={{ agentId: agent }}
+        search={{ tab }}
+        variant="default"
+        size="compact-md"
+      >
+        {act}
+      </ButtonLink>
+    </Group>
+  );
+}
+
+function RunningCard({ deployment }: { deployment: Schemas["DeploymentView"] }) {
+  const { agent_id: agentId, upgrade_id: upgradeId } = deployment;
+  return (
+    <div className="tile">
+      <Stack gap="sm">
+        <Group justify="space-between">
+          <Text fw={650}>
+            {agentId}{" "}
+            <span className="mono">
+              {deployment.from_version ?? ""} → {deployment.to_version}
+            </span>
+          </Text>
+          <DeploymentStatus status={deployment.status} />
+        </Group>
+        <Traffic blue={deployment.metrics.blue} green={deployment.metrics.green} words={false} />
+        <Group justify="space-between">
+          <Text size="sm" c="dimmed">
+            {deployment.current_stage ? stageName(deployment.current_stage) : deployment.message || deployment.strategy}
+            , {duration(deployment.duration_seconds)}
+          </Text>
+          <ButtonLink
+            to="/agents/$agentId/deployments/$upgradeId"
+            params={{ agentId, upgradeId }}
+            size="compact-md"
+            variant="default"
+          >
+            Open
+          </ButtonLink>
+        </Group>
+      </Stack>
+    </div>
+  );
+}

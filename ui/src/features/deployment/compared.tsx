@@ -1,0 +1,101 @@
+/** Both sides beside one another: three figures, how they differ in words, and the last minutes of each. */
+import { Group, Text } from "@mantine/core";
+import type { Schemas } from "../../api/client";
+import { Chart } from "../../components/chart";
+import { Status } from "../../components/status";
+import { difference, milliseconds, percent, perSecond } from "../../lib/format";
+import type { Figures, Measure, Side } from "./figures";
+
+interface Props {
+  blue: Side;
+  green: Side;
+  figures: Figures;
+  policy: Schemas["PolicyView"];
+  live: boolean;
+}
+
+export function Compared({ blue, green, figures, policy, live }: Props) {
+  const tiles: {
+    measure: Measure;
+    title: string;
+    show: (value: number | null | undefined) => string;
+    limit: number | null;
+  }[] = [
+    {
+      measure: "error_rate",
+      title: "Errors",
+      show: percent,
+      limit: policy.enabled ? policy.error_rate_threshold : null,
+    },
+    {
+      measure: "p95_latency_ms",
+      title: "Latency, 95 % are faster",
+      show: milliseconds,
+      limit: policy.enabled ? (policy.latency_threshold_ms ?? null) : null,
+    },
+    { measure: "throughput", title: "Requests", show: perSecond, limit: null },
+  ];
+  return (
+    <div className="tiles">
+      {tiles.map(({ measure, title, show, limit }) => (
+        <section className="tile" key={measure} aria-label={title}>
+          <Text size="sm" c="dimmed">
+            {title}
+          </Text>
+          <Group gap="xl" my={4}>
+            <Value side="Now" value={show(blue[measure])} />
+            <Value side="New" value={show(green[measure])} />
+          </Group>
+          <Comparison
+            blue={blue[measure]}
+            green={green[measure]}
+            limit={limit}
+            show={show}
+            load={measure === "throughput"}
+          />
+          {live && (
+            <Chart
+              series={figures.series[measure]}
+              threshold={limit}
+              subscribe={figures.subscribe}
+              label={`${title} of the last minutes: now ${show(blue[measure])}, new ${show(green[measure])}`}
+            />
+          )}
+        </section>
+      ))}
+    </div>
+  );
+}
+
+function Value({ side, value }: { side: string; value: string }) {
+  return (
+    <div>
+      <Text size="xs" c="dimmed">
+        {side}
+      </Text>
+      <div className="tile-big">{value}</div>
+    </div>
+  );
+}
+
+function Comparison({
+  blue,
+  green,
+  limit,
+  show,
+  load,
+}: {
+  blue?: number | null;
+  green?: number | null;
+  limit: number | null;
+  show: (value: number) => string;
+  load: boolean;
+}) {
+  if (green == null) return <Status tone="quiet">No traffic there yet</Status>;
+  const words = difference(blue, green);
+  if (load) return <Text size="sm">{words || " "}</Text>;
+  const beyond = limit !== null && green > limit;
+  const within =
+    limit === null ? "" : beyond ? `, beyond the limit of ${show(limit)}` : `, within the limit of ${show(limit)}`;
+  return <Status tone={beyond ? "bad" : "good"}>{`${words || "measured"}${within}`}</Status>;
+}

@@ -1,0 +1,142 @@
+/** What can be done with a deployment, always in this order; what cannot be done now says why. Rolling back stands apart. */
+import { Button, Group, Stack, Text } from "@mantine/core";
+import { notifications } from "@mantine/notifications";
+import { useQueryClient } from "@tanstack/react-query";
+import { useState } from "react";
+import { http, problemOf, type Schemas } from "../../api/client";
+import { useMay } from "../../app/session";
+import { Action } from "../../components/action";
+import { Dialog } from "../../components/dialog";
+import { Failed } from "../../components/panel";
+import { Reason } from "../../components/reason";
+
+type Deployment = Schemas["DeploymentView"];
+type Verb = "pause" | "resume" | "promote" | "cancel";
+
+const ASKED: Record<"promote" | "cancel", { title: string; words: string; button: string; keep: string }> = {
+  promote: {
+    title: "Advance now",
+    words: "Ends the present watch and goes on to the next step.",
+    button: "Advance now",
+    keep: "Keep watching",
+  },
+  cancel: {
+    title: "Cancel",
+    words: "Gives it up; whatever traffic moved goes back to the old version.",
+    button: "Cancel and take back",
+    keep: "Keep running",
+  },
+};
+
+export function Verbs({
+  deployment,
+  over,
+  onRollback,
+}: {
+  deployment: Deployment;
+  over: boolean;
+  onRollback: () => void;
+}) {
+  const queries = useQueryClient();
+  const may = useMay("operator", deployment.agent_id);
+  const [asking, setAsking] = useState<"promote" | "cancel" | null>(null);
+  const [under, setUnder] = useState<Verb | null>(null);
+  const paused = deployment.status === "paused";
+  const back = deployment.status === "rolling_back";
+
+  const send = async (verb: Verb, reason: string): Promise<unknown> => {
+    setUnder(verb);
+    const { error } = await http.POST(`/api/platform/agents/{agent_id}/upgrades/{upgrade_id}/${verb}`, {
+      params: { path: { agent_id: deployment.agent_id, upgrade_id: deployment.upgrade_id } },
+      // The state that was seen, not the revision, which a running deployment changes every second.
+      body: { ...(reason ? { reason } : {}), if_state: deployment.status } as never,
+    });
+    await queries.invalidateQueries();
+    setUnder(null);
+    return error;
+  };
+  const at_once = async (verb: Verb) => {
+    const error = await send(verb, "");
+    if (error) notifications.show({ color: "danger", message: `${problemOf(error).title} ${problemOf(error).hint}` });
+  };
+  const whyNot = may || (over ? "It is over." : back ? "It is being taken back." : "");
+  return (
+    <Group gap="sm" role="group" aria-label="Steer this deployment">
+      {paused ? (
+        <Action why={whyNot} loading={under === "resume"} variant="default" onAct={() => void at_once("resume")}>
+          Resume
+        </Action>
+      ) : (
+        <Action
+          why={whyNot || (deployment.status === "queued" ? "It has not begun." : "")}
+          loading={under === "pause"}
+          variant="default"
+          onAct={() => void at_once("pause")}
+        >
+          Pause
+        </Action>
+      )}
+      <Action
+        why={whyNot || (paused ? "Resume it first." : "")}
+        loading={under === "promote"}
+        variant="default"
+        onAct={() => setAsking("promote")}
+      >
+        Advance now
+      </Action>
+      <Action why={whyNot} loading={under === "cancel"} variant="default" onAct={() => setAsking("cancel")}>
+        Cancel
+      </Action>
+      <Action why={may} color="danger" ml="md" onAct={over ? onRollback : () => setAsking("cancel")}>
+        Roll back
+      </Action>
+      {asking && <Ask verb={asking} deployment={deployment} send={send} onClose={() => setAsking(null)} />}
+    </Group>
+  );
+}
+
+function Ask({
+  verb,
+  deployment,
+  send,
+  onClose,
+}: {
+  verb: "promote" | "cancel";
+  deployment: Deployment;
+  send: (verb: Verb, reason: string) => Promise<unknown>;
+  onClose: () => void;
+}) {
+  const [reason, setReason] = useState("");
+  const [problem, setProblem] = useState<unknown>(null);
+  const [busy, setBusy] = useState(false);
+  const { title, words, button, keep } = ASKED[verb];
+  const act = async () => {
+    setBusy(true);
+    const error = await send(verb, reason);
+    setBusy(false);
+    if (error) setProblem(error);
+    else onClose();
+  };
+  return (
+    <Dialog title={`${title}: ${deployment.agent_id} ${deployment.to_version}`} onClose={onClose}>
+      <Stack gap="md">
+        <Text>{words}</Text>
+        <Reason value={reason} onChange={setReason} />
+        {problem !== null && <Failed error={problem} />}
+        <Group justify="flex-end">
+          <Button variant="default" onClick={onClose}>
+            {keep}
+          </Button>
+          <Button
+            color={verb === "cancel" ? "danger" : undefined}
+            loading={busy}
+            disabled={!reason.trim()}
+            onClick={() => void act()}
+          >
+            {button}
+          </Button>
+        </Group>
+      </Stack>
+    </Dialog>
+  );
+}

@@ -1,0 +1,175 @@
+/** Back to an earlier version: two clicks and a reason. Says before the click what will happen, and what becomes of what the agent remembers. */
+import { Button, Group, List, Radio, Stack, Text } from "@mantine/core";
+import { notifications } from "@mantine/notifications";
+import { useNavigate } from "@tanstack/react-router";
+import { useState } from "react";
+import { api, http, type Schemas } from "../../api/client";
+import { Dialog } from "../../components/dialog";
+import { Asked, Empty, Failed } from "../../components/panel";
+import { Reason } from "../../components/reason";
+import { Time } from "../../components/time";
+
+type Plan = Schemas["RollbackPlanView"];
+
+export function RollbackDialog({ agent, onClose }: { agent: string; onClose: () => void }) {
+  const versions = api.useQuery("get", "/api/platform/agents/{agent_id}/versions", {
+    params: { path: { agent_id: agent } },
+  });
+  const points = (versions.data?.rollback_points ?? []).filter(
+    (point) => point.version !== versions.data?.current_version,
+  );
+  return (
+    <Dialog title={`Roll back ${agent}`} onClose={onClose}>
+      <Asked question={versions}>
+        {points.length && versions.data ? (
+          <Choice agent={agent} current={versions.data.current_version ?? ""} points={points} onClose={onClose} />
+        ) : (
+          <Empty title="There is nothing to go back to">
+            Each upgrade leaves a rollback point; the last five are kept.
+          </Empty>
+        )}
+      </Asked>
+    </Dialog>
+  );
+}
+
+interface ChoiceProps {
+  agent: string;
+  current: string;
+  points: Schemas["RollbackPointView"][];
+  onClose: () => void;
+}
+
+function Choice({ agent, current, points, onClose }: ChoiceProps) {
+  const navigate = useNavigate();
+  const [target, setTarget] = useState(points.find((point) => point.can_rollback)?.version ?? "");
+  const [state, setState] = useState<"keep" | "restore" | null>(null);
+  const [reason, setReason] = useState("");
+  const [problem, setProblem] = useState<unknown>(null);
+  const [busy, setBusy] = useState(false);
+  const plan = usePlan(agent, target);
+
+  const rollBack = async () => {
+    setBusy(true);
+    const { data, error } = await http.POST("/api/platform/agents/{agent_id}/rollback", {
+      params: { path: { agent_id: agent } },
+      body: { target_version: target, reason, state, if_version: current } as Schemas["RollbackBody"],
+    });
+    setBusy(false);
+    if (error) {
+      setProblem(error);
+      return;
+    }
+    const started = data as Schemas["DeploymentView"];
+    notifications.show({ message: `${agent} goes back to ${target}.` });
+    await navigate({
+      to: "/agents/$agentId/deployments/$upgradeId",
+      params: { agentId: agent, upgradeId: started.upgrade_id },
+    });
+  };
+
+  const needsChoice = Boolean(plan.data?.choice_needed) && state === null;
+  return (
+    <Stack gap="md">
+      <Text>
+        Now: <strong className="mono">{current}</strong>
+      </Text>
+      <Radio.Group label="Back to" value={target} onChange={setTarget}>
+        <Stack gap="xs" mt={6}>
+          {points.map((point, place) => (
+            <Radio
+              key={point.version}
+              value={point.version}
+              disabled={!point.can_rollback}
+              label={<Point point={point} place={place} />}
+            />
+          ))}
+        </Stack>
+      </Radio.Group>
+      <Asked question={plan} lines={2}>
+        {plan.data && <Consequences plan={plan.data} state={state} onState={setState} />}
+      </Asked>
+      <Reason value={reason} onChange={setReason} />
+      {problem !== null && <Failed error={problem} />}
+      <Text size="sm" c="dimmed" className="cut">
+        As a command:{" "}
+        <code>{`servicing rollback ${agent} ${target} --reason ${JSON.stringify(reason || "…")} --watch`}</code>
+      </Text>
+      <Group justify="flex-end">
+        <Button variant="default" onClick={onClose}>
+          Keep {current}
+        </Button>
+        <Button
+          color="danger"
+          loading={busy}
+          disabled={!reason.trim() || !target || needsChoice}
+          onClick={() => void rollBack()}
+        >
+          Roll back to {target}
+        </Button>
+      </Group>
+    </Stack>
+  );
+}
+
+function usePlan(agent: string, target: string) {
+  return api.useQuery(
+    "post",
+    "/api/platform/agents/{agent_id}/rollback",
+    {
+      params: { path: { agent_id: agent } },
+      body: { target_version: target, reason: "plan", dry_run: true } as Schemas["RollbackBody"],
+    },
+    { enabled: target !== "", retry: 0, select: (data) => data as unknown as Plan },
+  );
+}
+
+function Point({ point, place }: { point: Schemas["RollbackPointView"]; place: number }) {
+  return (
+    <>
+      <span className="mono">{point.version}</span>,{" "}
+      {place === 0 ? "the previous version" : `${place + 1} versions ago`}, deployed <Time at={point.deployed_at} />
+    </>
+  );
+}
+
+function Consequences({
+  plan,
+  state,
+  onState,
+}: {
+  plan: Plan;
+  state: string | null;
+  onState: (state: "keep" | "restore") => void;
+}) {
+  return (
+    <Stack gap="xs">
+      <Text fw={600}>What will happen</Text>
+      <List size="sm" spacing={2}>
+        {plan.stages.map((stage) => (
+          <List.Item key={stage.stage}>{stage.sentence}</List.Item>
+        ))}
+      </List>
+      {plan.state_sentence && <Text size="sm">Memory: {plan.state_sentence}.</Text>}
+      {plan.choices.length > 0 && (
+        <Radio.Group
+          label="What the agent remembers"
+          value={state ?? ""}
+          onChange={(value) => onState(value as "keep" | "restore")}
+          required={plan.choice_needed}
+        >
+          <Stack gap="xs" mt={6}>
+            {plan.choices.map((choice) => (
+              <Radio
+                key={choice.state}
+                value={choice.state}
+                disabled={!choice.possible}
+                label={`${choice.state === "keep" ? "Keep" : "Restore"}: ${choice.sentence} (${choice.kept} kept, ${choice.converted} converted, ${choice.set_aside} set aside)`}
+              />
+            ))}
+          </Stack>
+        </Radio.Group>
+      )}
+    </Stack>
+  );
+}

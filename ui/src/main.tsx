@@ -1,0 +1,45 @@
+import "@mantine/core/styles.css";
+import "@mantine/notifications/styles.css";
+import "uplot/dist/uPlot.min.css";
+import "./theme/global.css";
+import { MantineProvider } from "@mantine/core";
+import { Notifications } from "@mantine/notifications";
+import { QueryClient, QueryClientProvider } from "@tanstack/react-query";
+import { RouterProvider } from "@tanstack/react-router";
+import { setNonce } from "get-nonce";
+import { StrictMode } from "react";
+import { createRoot } from "react-dom/client";
+import { LiveProvider } from "./app/live";
+import { router } from "./app/router";
+import { SessionGate } from "./app/session";
+import { cssVariables, theme } from "./theme/theme";
+
+// The policy allows styles with this page's own nonce only: Mantine and what locks scrolling under a dialog have to know it.
+const nonce = document.querySelector<HTMLMetaElement>('meta[property="csp-nonce"]')?.nonce ?? "";
+setNonce(nonce);
+
+const queries = new QueryClient({
+  defaultOptions: { queries: { staleTime: 2000, retry: 1, refetchOnWindowFocus: true } },
+});
+const place = document.getElementById("root");
+if (!place) throw new Error("the page has no root");
+
+createRoot(place).render(
+  <StrictMode>
+    <MantineProvider
+      theme={theme}
+      defaultColorScheme="auto"
+      cssVariablesResolver={cssVariables}
+      getStyleNonce={() => nonce}
+    >
+      <QueryClientProvider client={queries}>
+        <Notifications position="bottom-right" />
+        <SessionGate>
+          <LiveProvider>
+            <RouterProvider router={router} />
+          </LiveProvider>
+        </SessionGate>
+      </QueryClientProvider>
+    </MantineProvider>
+  </StrictMode>,
+);
