@@ -301,9 +301,9 @@ class Api:
 
     # --- primitives -----------------------------------------------------------------------------------------------
 
-    def stream(self, path: str) -> Iterator[bytes]:
+    def stream(self, path: str, params: Mapping[str, str] | None = None) -> Iterator[bytes]:
         """What is too long to be held, in pieces."""
-        with self._http.stream("GET", path) as answer:
+        with self._http.stream("GET", path, params=params) as answer:
             if not answer.is_success:
                 answer.read()
                 _parsed(answer)
@@ -327,13 +327,6 @@ class Api:
             if not cursor:
                 return
             asked["cursor"] = str(cursor)
-
-    def _stream(self, path: str, params: Mapping[str, str] | None = None) -> Iterator[bytes]:
-        with self._http.stream("GET", path, params=params) as answer:
-            if not answer.is_success:
-                answer.read()
-                _parsed(answer)
-            yield from answer.iter_bytes()
 
     def _json(self, method: str, path: str, body: Json | None, params: Mapping[str, str] | None, extra: Json, *, again: bool) -> Json:
         attempts = ATTEMPTS if again else 1
