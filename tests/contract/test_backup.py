@@ -13,7 +13,7 @@ from typing import Any
 import anyio
 import pytest
 from anyio import to_thread
-from sqlalchemy import column, func, insert, select, table
+from sqlalchemy import column, func, insert, select, table, text
 
 from agent_servicing.adapters.system import RandomIds
 from agent_servicing.bootstrap import swap
@@ -23,6 +23,7 @@ from agent_servicing.core.events import Event
 from agent_servicing.services.audit_logger import AuditLogger
 from agent_servicing.settings import Settings
 from agent_servicing.store import tables
+from agent_servicing.store.append_only import unguarded
 from agent_servicing.store.backup.archive import About, members_of, pack, read_about, unpack
 from agent_servicing.store.backup.build import FILES
 from agent_servicing.store.backup.dump import REVISION_TABLE, export
@@ -168,6 +169,8 @@ async def test_a_backup_of_a_changed_history_says_so_when_it_is_restored(tmp_pat
     url = sqlite_url(tmp_path)
     await fill(url)
     async with Database.open(url) as database, database.write() as connection:
+        for statement in unguarded("sqlite"):
+            await connection.execute(text(statement))
         await connection.execute(tables.events.update().where(tables.events.c.seq == 5).values(reason="forged"))
     done = await _restored(settings_for(tmp_path, None), back_up(url, tmp_path))
     assert not done.audit.valid

@@ -21,7 +21,7 @@ from agent_servicing.services.all import Services, build_services
 from agent_servicing.services.redaction import Redactor
 from agent_servicing.services.secrets import Secrets
 from agent_servicing.settings import Settings
-from agent_servicing.store import queries
+from agent_servicing.store import audit
 from agent_servicing.store.database import Database
 from agent_servicing.store.sql import SqlStore
 from agent_servicing.testing.clock import START, CountingIds, VirtualClock
@@ -173,8 +173,8 @@ class World:
     async def audit(self) -> list[tuple[str, object]]:
         """(type, status) of every audit entry, oldest first."""
         async with self.database.read() as connection:
-            found = await queries.audit_after(connection, 0, limit=1000)
-        return [(each.event.type, each.event.data.get("status")) for each in found]
+            found = await audit.export_page(connection, (), says=None, before=None, limit=1000)
+        return [(each.event.type, each.event.data.get("status")) for each in reversed(found)]
 
 
 def an_upgrade(version: str, **changes: object) -> UpgradeRequest:

@@ -2,10 +2,14 @@
 
 import csv
 import io
+from pathlib import Path
 
 import pytest
 from sqlalchemy import text
 
+from agent_servicing.cli.audit_file import check_file
+from agent_servicing.core.audit import Anchor
+from agent_servicing.store.append_only import unguarded
 from agent_servicing.web.app import PREFIX
 from agent_servicing.web.export import cell
 from tests.integration.api_world import AGENT, ApiWorld
@@ -87,17 +91,44 @@ async def test_a_json_export_is_one_document_with_the_filters_applied(api_world:
         assert answer.headers["Content-Type"] == "application/json"
         assert [event["upgrade_id"] for event in answer.json()["events"]] == [upgrade]
         nothing = await client.get(f"{PREFIX}/audit/export", params={"format": "json", "agent": "Other"})
-        assert nothing.json() == {"events": []}
+        assert nothing.json()["events"] == []
+        assert nothing.json()["chain"]["filtered"] is True
 
 
 async def test_a_changed_entry_is_found(api_world: ApiWorld) -> None:
     await upgraded(api_world)
     async with api_world.client(await api_world.token("viewer")) as client:
         sound = (await client.get(f"{PREFIX}/audit/verify")).json()
-        assert (sound["valid"], sound["broken_at"]) == (True, None)
+        assert (sound["valid"], sound["broken_at"], sound["kind"]) == (True, None, None)
         assert sound["entries"] > 3
         entry = (await client.get(f"{PREFIX}/audit", params={"type": "upgrade"})).json()["events"][0]["event_id"]
         async with api_world.database.write() as connection:
+            for statement in unguarded("sqlite"):
+                await connection.execute(text(statement))
             await connection.execute(text("UPDATE events SET reason = 'nothing happened' WHERE event_id = :entry"), {"entry": entry})
         found = (await client.get(f"{PREFIX}/audit/verify")).json()
-        assert (found["valid"], found["broken_at"]) == (False, entry)
+        assert (found["valid"], found["broken_at"], found["kind"]) == (False, entry, "changed")
+
+
+async def test_an_anchor_is_given_out_and_compared(api_world: ApiWorld) -> None:
+    await upgraded(api_world)
+    async with api_world.client(await api_world.token("viewer")) as client:
+        anchor = (await client.get(f"{PREFIX}/audit/anchor")).json()
+        kept = {"entries": anchor["entries"], "head": anchor["head"]}
+        assert (await client.get(f"{PREFIX}/audit/verify", params=kept)).json()["valid"] is True
+        other = (await client.get(f"{PREFIX}/audit/verify", params=kept | {"head": "0" * 64})).json()
+        assert (other["valid"], other["kind"]) == (False, "anchor")
+        for half in ({"entries": 3}, {"head": "0" * 64}, {"entries": 3, "head": "x"}, {"entries": -1, "head": "0" * 64}):
+            assert (await client.get(f"{PREFIX}/audit/verify", params=half)).status_code == 422
+
+
+async def test_a_whole_export_can_be_checked_without_the_server(api_world: ApiWorld, tmp_path: Path) -> None:
+    await upgraded(api_world, reason="schöner\u2028größer")
+    async with api_world.client(await api_world.token("viewer")) as client:
+        path = tmp_path / "audit.json"
+        path.write_bytes((await client.get(f"{PREFIX}/audit/export", params={"format": "json"})).content)
+        kept = (await client.get(f"{PREFIX}/audit/anchor")).json()
+    found = check_file(path, Anchor(entries=kept["entries"], head=kept["head"]))
+    assert (found.valid, found.entries, found.filtered) == (True, kept["entries"], False)
+    path.write_bytes(path.read_bytes().replace(b'"operator": "admin"', b'"operator": "adnin"', 1))
+    assert check_file(path, None).kind == "changed"

@@ -24,6 +24,9 @@ PREFIX: Final = "/api/platform"
 TIMEOUT_SECONDS: Final = 30.0
 """For one answer. Refreshing versions asks a remote repository, which is what takes longest."""
 
+_SLOW: Final = {f"{PREFIX}/audit/verify": 900.0}
+"""Answers that take longer: the whole history is read for one, which takes some 15 s of a processor for each million entries."""
+
 BACKUP_SECONDS: Final = 900.0
 """For the first byte of a backup: it is gathered and read back before."""
 
@@ -209,8 +212,15 @@ class Api:
         """Audit entries, newest first, page after page as they are consumed."""
         return self.pages(f"{PREFIX}/audit", key="events", params=filters)
 
-    def verify_audit(self) -> Json:
-        return self.get(path_of("audit", "verify"))
+    def verify_audit(self, anchor: Json | None = None) -> Json:
+        return self.get(path_of("audit", "verify"), {name: str(value) for name, value in (anchor or {}).items()})
+
+    def audit_anchor(self) -> Json:
+        return self.get(path_of("audit", "anchor"))
+
+    def export_audit(self, filters: Mapping[str, str]) -> Iterator[bytes]:
+        """The file, in pieces."""
+        return self.stream(path_of("audit", "export"), filters)
 
     def create_token(self, body: Json) -> Json:
         return self.send("POST", path_of("tokens"), body)
@@ -309,9 +319,9 @@ class Api:
 
     # --- primitives -----------------------------------------------------------------------------------------------
 
-    def stream(self, path: str) -> Iterator[bytes]:
+    def stream(self, path: str, params: Mapping[str, str] | None = None) -> Iterator[bytes]:
         """What is too long to be held, in pieces."""
-        with self._http.stream("GET", path) as answer:
+        with self._http.stream("GET", path, params=params) as answer:
             if not answer.is_success:
                 answer.read()
                 _parsed(answer)
@@ -357,12 +367,13 @@ class Api:
         import httpx  # noqa: PLC0415
 
         try:
-            return self._http.request(method, path, json=body, params=params, headers=extra)
+            timeout = httpx.Timeout(_SLOW.get(path, TIMEOUT_SECONDS), connect=5.0)
+            return self._http.request(method, path, json=body, params=params, headers=extra, timeout=timeout)
         except (httpx.ConnectError, httpx.ConnectTimeout) as e:
             message = f"No server answers at {self.target.url} (from {self.target.found_by}): {str(e) or 'connection failed'}."
             raise ServerAbsent(message, hint=START_HINT) from e
         except httpx.TimeoutException as e:
-            raise Unavailable(f"The server at {self.target.url} did not answer within {TIMEOUT_SECONDS:g} s.") from e
+            raise Unavailable(f"The server at {self.target.url} did not answer within {_SLOW.get(path, TIMEOUT_SECONDS):g} s.") from e
         except httpx.TransportError as e:
             raise Unavailable(f"The connection to {self.target.url} broke: {str(e) or type(e).__name__}.") from e
 

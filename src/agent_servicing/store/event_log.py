@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import Row, delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from agent_servicing.core.audit import StoredEvent, canonical, digest
+from agent_servicing.core.audit import Link, Record, StoredEvent, canonical, sealed
 from agent_servicing.core.events import Event
 from agent_servicing.ports import Ids
 from agent_servicing.store.tables import events, log_head
@@ -27,17 +27,19 @@ async def append(connection: AsyncConnection, ids: Ids, new: Sequence[Event], *,
         await connection.execute(
             update(log_head)
             .values(last_seq=log_head.c.last_seq + len(new), audit_entries=log_head.c.audit_entries + audits)
-            .returning(log_head.c.last_seq, log_head.c.audit_head, log_head.c.pruned_seq)
+            .returning(log_head.c.last_seq, log_head.c.audit_entries, log_head.c.audit_head, log_head.c.pruned_seq)
         )
     ).one()
     if not new:
         return int(head.last_seq)
-    chain, rows = head.audit_head, []
+    chain, entry, rows = head.audit_head, head.audit_entries - audits, []
     for seq, event in enumerate(new, start=head.last_seq - len(new) + 1):
-        event_id = ids.new("evt")
+        event_id, record = ids.new("evt"), None
         if event.audit:
-            chain = digest(chain, seq=seq, event_id=event_id, event=event)
-        rows.append(_row(seq, event_id, event, chain if event.audit else None))
+            entry += 1
+            record = sealed(event, previous=chain, entry=entry, seq=seq, event_id=event_id)
+            chain = record.digest
+        rows.append(_row(seq, event_id, event, record))
     await connection.execute(insert(events), rows)
     if audits:
         await connection.execute(update(log_head).values(audit_head=chain))
@@ -58,14 +60,15 @@ def stored_event(row: Row[Any]) -> StoredEvent:
         audit=row.audit,
         data=json.loads(row.data),
     )
-    return StoredEvent(seq=row.seq, event_id=row.event_id, event=event, digest=row.digest)
+    link = Link(entry=row.entry or 0, previous=row.previous or "", digest=row.digest or "") if row.audit else None
+    return StoredEvent(seq=row.seq, event_id=row.event_id, event=event, link=link)
 
 
 async def last_seq(connection: AsyncConnection) -> int:
     return int((await connection.execute(select(log_head.c.last_seq))).scalar_one())
 
 
-def _row(seq: int, event_id: str, event: Event, chained: str | None) -> dict[str, object]:
+def _row(seq: int, event_id: str, event: Event, record: Record | None) -> dict[str, object]:
     status = event.data.get("status")
     return {
         "seq": seq,
@@ -78,8 +81,10 @@ def _row(seq: int, event_id: str, event: Event, chained: str | None) -> dict[str
         "reason": event.reason,
         "audit": event.audit,
         "status": str(status) if status is not None else None,
-        "data": canonical(dict(event.data)),
-        "digest": chained,
+        "data": canonical(dict(event.data)) if record is None else record.data,
+        "entry": None if record is None else record.entry,
+        "previous": None if record is None else record.previous,
+        "digest": None if record is None else record.digest,
     }
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, case, delete, func, insert, select, update
+from sqlalchemy import Row, case, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from agent_servicing.core.audit import StoredEvent
@@ -18,7 +18,7 @@ from agent_servicing.store import codec
 from agent_servicing.store.codec import AgentBody, VersionBody
 from agent_servicing.store.event_log import stored_event
 from agent_servicing.store.marks import Mark, load_marks
-from agent_servicing.store.tables import agents, deployments, events, intents, log_head, version_marks, versions
+from agent_servicing.store.tables import agents, deployments, events, intents, version_marks, versions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -278,21 +278,3 @@ async def events_after(
     if deployment is not None:
         query = query.where(events.c.deployment == deployment)
     return [stored_event(row) for row in (await connection.execute(query)).all()]
-
-
-async def audit_page(connection: AsyncConnection, conditions: Sequence[ColumnElement[bool]], *, limit: int) -> list[StoredEvent]:
-    """Audit entries that meet all conditions, newest first."""
-    query: Select[Any] = select(events).where(events.c.audit, *conditions).order_by(events.c.seq.desc()).limit(limit)
-    return [stored_event(row) for row in (await connection.execute(query)).all()]
-
-
-async def audit_after(connection: AsyncConnection, seq: int, *, limit: int) -> list[StoredEvent]:
-    """Audit entries after a number, oldest first."""
-    query = select(events).where(events.c.audit, events.c.seq > seq).order_by(events.c.seq).limit(limit)
-    return [stored_event(row) for row in (await connection.execute(query)).all()]
-
-
-async def audit_head(connection: AsyncConnection) -> tuple[int, str]:
-    """How many audit entries were written, and the hash of the last."""
-    row = (await connection.execute(select(log_head.c.audit_entries, log_head.c.audit_head))).one()
-    return int(row.audit_entries), str(row.audit_head)

@@ -57,6 +57,12 @@ Number, Name = _Number, _Name
 
 metadata = MetaData()
 
+
+def _of_audit(name: str, *columns: str, unique: bool = False) -> Index:
+    """An index over audit entries only; live events, which are many, cost nothing."""
+    return Index(name, *columns, unique=unique, sqlite_where=text("audit"), postgresql_where=text("audit"))
+
+
 log_head = Table(
     "log_head",
     metadata,
@@ -65,8 +71,11 @@ log_head = Table(
     Column("audit_entries", _Number, nullable=False),
     Column("audit_head", String(64), nullable=False),
     Column("pruned_seq", _Number, nullable=False),
+    Column("archived_entries", _Number, nullable=False, server_default="0"),
+    Column("archived_head", String(64), nullable=False, server_default="0" * 64),
 )
-"""One row: the end of the event log. Updating it is what puts writers of events in one line, so that numbers have no gaps."""
+"""One row: the end of the event log. Updating it is what puts writers of events in one line, so that numbers have no gaps.
+`archived_…`: up to where audit entries may be removed, and the hash of the last of them, from which the rest is checked."""
 
 agents = Table(
     "agents",
@@ -189,11 +198,21 @@ events = Table(
     Column("status", String(40)),
     Column("data", Text, nullable=False),
     Column("digest", String(64)),
+    Column("entry", _Number),
+    Column("previous", String(64)),
     Index("events_of_agent", "agent", "seq"),
     Index("events_of_deployment", "deployment", "seq"),
-    Index("events_audit", "seq", sqlite_where=text("audit"), postgresql_where=text("audit")),
+    _of_audit("events_audit", "seq"),
+    _of_audit("audit_entry", "entry", unique=True),
+    _of_audit("audit_by_time", "at", "seq", "agent", "type", "actor", "status"),
+    _of_audit("audit_by_agent", "agent", "at", "seq", "type", "actor", "status"),
+    _of_audit("audit_by_type", "type", "at", "seq", "agent", "actor", "status"),
+    _of_audit("audit_by_actor", "actor", "at", "seq", "agent", "type", "status"),
+    _of_audit("audit_by_status", "status", "at", "seq", "agent", "type", "actor"),
 )
-"""The one append-only log. `status` repeats what stands in `data`, to be searched; `digest` is set for audit entries (core/audit.py)."""
+"""The one append-only log. `status` repeats what stands in `data`, to be searched; `entry`, `previous` and `digest` are set for audit entries
+(core/audit.py), which triggers keep from being changed or removed (migration 0012). Each index holds every column that can be filtered by: two
+filters that are never true together are found out without reading a row."""
 
 tokens = Table(
     "tokens",

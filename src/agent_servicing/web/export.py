@@ -4,13 +4,13 @@ import csv
 import io
 import json
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from typing import Final
 
 from pydantic_core import to_jsonable_python
 
-from agent_servicing.services.audit_logger import AuditFilters, AuditLogger, AuditPage, render
-from agent_servicing.web.limits import EXPORT_EVENTS_MAX
+from agent_servicing.core.audit_text import shown
+from agent_servicing.services.audit_logger import AuditFilters, AuditLogger
+from agent_servicing.services.views import StoredEvent
 
 COLUMNS: Final = (
     "event_id",
@@ -32,23 +32,27 @@ COLUMNS: Final = (
 _FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 
 
-async def csv_export(audit: AuditLogger, filters: AuditFilters, first: AuditPage) -> AsyncIterator[str]:
-    """A header line, then a line for each entry (RFC 4180)."""
-    yield _line((*COLUMNS, "details"))
-    async for entry in _entries(audit, filters, first):
-        details = {name: value for name, value in entry.items() if name not in COLUMNS}
-        cells = [cell(entry.get(name)) for name in COLUMNS]
-        yield _line((*cells, json.dumps(details, ensure_ascii=False, sort_keys=True) if details else ""))
+async def csv_export(audit: AuditLogger, filters: AuditFilters) -> AsyncIterator[str]:
+    """A header line, then a line for each entry (RFC 4180). Each chunk is one batch: the next is read when this one has been taken."""
+    head = _line((*COLUMNS, "details"))
+    async for batch in audit.export(filters):
+        yield head + "".join(_row(_plain(stored)) for stored in batch)
+        head = ""
+    if head:
+        yield head
 
 
-async def json_export(audit: AuditLogger, filters: AuditFilters, first: AuditPage) -> AsyncIterator[str]:
-    """One object with all entries under `events`."""
-    yield '{"events": ['
-    separator = "\n"
-    async for entry in _entries(audit, filters, first):
-        yield separator + json.dumps(entry, ensure_ascii=False)
-        separator = ",\n"
-    yield "\n]}\n"
+async def json_export(audit: AuditLogger, filters: AuditFilters) -> AsyncIterator[str]:
+    """One object: under `chain` where the history ended as it was read, under `events` the entries, each on a line of its own."""
+    head = await audit.head()
+    chain = {"entries": head.written.entries, "head": head.written.head, "filtered": not filters.everything}
+    if head.archived.entries:
+        chain["archived"] = head.archived.entries
+    before = f'{{"chain": {json.dumps(chain)}, "events": [\n'
+    async for batch in audit.export(filters, upto=head.last_seq):
+        yield before + ",\n".join(json.dumps(_plain(stored), ensure_ascii=False) for stored in batch)
+        before = ",\n"
+    yield before.removesuffix(",\n") + "\n]}\n"
 
 
 def cell(value: object) -> str:
@@ -59,15 +63,15 @@ def cell(value: object) -> str:
     return f"'{text}" if isinstance(value, str) and text.startswith(_FORMULA_STARTS) else text
 
 
-async def _entries(audit: AuditLogger, filters: AuditFilters, page: AuditPage) -> AsyncIterator[dict[str, object]]:
-    written = 0
-    while True:
-        for stored in page.events:
-            yield to_jsonable_python(render(stored), fallback=str)
-            written += 1
-        if page.next_cursor is None or written >= EXPORT_EVENTS_MAX:
-            return
-        page = await audit.list(replace(filters, cursor=page.next_cursor))
+def _plain(stored: StoredEvent) -> dict[str, object]:
+    fields: dict[str, object] = to_jsonable_python(shown(stored))
+    return fields
+
+
+def _row(entry: dict[str, object]) -> str:
+    details = {name: value for name, value in entry.items() if name not in COLUMNS}
+    cells = [cell(entry.get(name)) for name in COLUMNS]
+    return _line((*cells, json.dumps(details, ensure_ascii=False, sort_keys=True) if details else ""))
 
 
 def _line(cells: tuple[str, ...]) -> str:

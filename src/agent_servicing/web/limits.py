@@ -14,9 +14,6 @@ PAGE_DEFAULT: Final = 50
 PAGE_MAX: Final = 200
 """Most entries of one page; the rest comes with `cursor`."""
 
-EXPORT_EVENTS_MAX: Final = 1_000_000
-"""Most audit entries in one export; filters `since` and `until` split a longer history."""
-
 NAME_CHARACTERS_MAX: Final = 200
 """Longest version, token name, strategy or cursor: far beyond any real one, small enough to log."""
 

@@ -1,18 +1,20 @@
 """Routes of the audit trail: lists, verification, export. Parse, ask the service, show."""
 
+from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 from starlette.responses import StreamingResponse
 
+from agent_servicing.core.audit import Anchor
+from agent_servicing.core.audit_text import shown
 from agent_servicing.services.access import Role
-from agent_servicing.services.audit_logger import AuditFilters, AuditPage, render
+from agent_servicing.services.audit_logger import AuditFilters, AuditPage
 from agent_servicing.web.auth import Caller, needs, require_agent
 from agent_servicing.web.context import Context
 from agent_servicing.web.export import csv_export, json_export
-from agent_servicing.web.limits import PAGE_MAX
-from agent_servicing.web.schemas.audit import AuditEvent, AuditList, VerificationView
-from agent_servicing.web.schemas.queries import AgentAuditQuery, AuditQuery, ExportQuery
+from agent_servicing.web.schemas.audit import AnchorView, AuditEvent, AuditList, VerificationView
+from agent_servicing.web.schemas.queries import AgentAuditQuery, AuditQuery, ExportQuery, VerifyQuery
 
 router = APIRouter(tags=["Audit"])
 
@@ -50,20 +52,37 @@ async def export_audit(context: Context, caller: Caller, query: Annotated[Export
     CSV cells that a spreadsheet would take for a formula begin with an apostrophe.
     """
     require_agent(caller, query.agent)
-    filters = AuditFilters(**query.model_dump(exclude={"format"}), limit=PAGE_MAX)
-    chunks, media_type = (csv_export, "text/csv") if query.format == "csv" else (json_export, "application/json")
+    filters = AuditFilters(**query.model_dump(exclude={"format"}))
+    export, media_type = (csv_export, "text/csv") if query.format == "csv" else (json_export, "application/json")
     name = f'attachment; filename="audit.{query.format}"'
-    # The first page is read here, so that a failure is still an error answer and not a broken file.
-    first = await context.services.audit.list(filters)
-    return StreamingResponse(chunks(context.services.audit, filters, first), media_type=media_type, headers={"Content-Disposition": name})
+    chunks = export(context.services.audit, filters)
+    # The first chunk is read here, so that a failure is still an error answer and not a broken file.
+    first = await anext(chunks)
+    return StreamingResponse(_joined(first, chunks), media_type=media_type, headers={"Content-Disposition": name})
 
 
 @router.get("/audit/verify", summary="Verify the audit trail", **needs(Role.VIEWER))
-async def verify_audit(context: Context, caller: Caller) -> VerificationView:
-    """Recompute the hash chain over all entries: was anything changed, removed or put in between?"""
+async def verify_audit(context: Context, caller: Caller, query: Annotated[VerifyQuery, Query()]) -> VerificationView:
+    """Recompute the hash chain over all entries: was anything changed, removed, moved or put in? With `entries` and `head` of an anchor that was
+    kept elsewhere, also whether the history was cut or written anew since."""
     require_agent(caller, None)
-    return VerificationView.model_validate(await context.services.audit.verify())
+    anchor = Anchor(entries=query.entries, head=query.head) if query.entries is not None and query.head is not None else None
+    return VerificationView.model_validate(await context.services.audit.verify(anchor))
+
+
+@router.get("/audit/anchor", summary="Where the audit trail ends now", **needs(Role.VIEWER))
+async def audit_anchor(context: Context, caller: Caller) -> AnchorView:
+    """Two values to keep where whoever runs this server cannot change them. `GET /audit/verify` later takes them."""
+    require_agent(caller, None)
+    head = await context.services.audit.head()
+    return AnchorView(entries=head.written.entries, head=head.written.head, at=context.clock.now())
+
+
+async def _joined(first: str, more: AsyncIterator[str]) -> AsyncIterator[str]:
+    yield first
+    async for chunk in more:
+        yield chunk
 
 
 def _shown(page: AuditPage) -> AuditList:
-    return AuditList(events=[AuditEvent.model_validate(render(event)) for event in page.events], next_cursor=page.next_cursor)
+    return AuditList(events=[AuditEvent.model_validate(shown(event)) for event in page.events], next_cursor=page.next_cursor)

@@ -1,7 +1,7 @@
 """Answers of the audit trail (story §5)."""
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Final, Literal
 
 from pydantic import ConfigDict, Field
 
@@ -20,7 +20,20 @@ _EVENT: dict[str, Any] = {
     "status": "success",
     "duration_seconds": 900,
     "reason": "Upgrade for performance improvements",
+    "chain": {"entry": 17, "seq": 204, "previous": "5f70bf18…", "hash": "9834876d…"},
 }
+_HASH: Final = "9834876dcfb05cb167a5c24953eba58c4ac89b1adf57f28f2f9d09af107ee8f0"
+
+
+class ChainView(View):
+    """What its hash needs besides the entry itself; `GET /audit/verify` and `servicing audit verify --file` check it."""
+
+    model_config = ConfigDict(extra="allow")
+
+    entry: int = Field(description="Number of the audit entry; counts up by one")
+    seq: int = Field(description="Number in the log that it shares with live events")
+    previous: str = Field(description="Hash of the entry before")
+    hash: str
 
 
 class AuditEvent(View):
@@ -36,6 +49,7 @@ class AuditEvent(View):
     upgrade_id: str | None = None
     status: str | None = None
     reason: str = ""
+    chain: ChainView | None = None
 
 
 class AuditList(View):
@@ -48,9 +62,24 @@ class AuditList(View):
 class VerificationView(View):
     """Whether the hash chain is whole."""
 
-    model_config = ConfigDict(json_schema_extra=example(valid=True, entries=1234, broken_at=None, message=""))
+    model_config = ConfigDict(
+        json_schema_extra=example(valid=True, entries=1234, archived=0, head=_HASH, broken_at=None, kind=None, message="")
+    )
 
     valid: bool
-    entries: int
+    entries: int = Field(description="Entries that fit, before the first that does not")
+    archived: int = Field(description="Older entries that lie in archive files; the check begins behind them")
+    head: str = Field(description="Hash of the last entry that fits")
     broken_at: str | None = Field(description="Id of the first entry that does not fit")
+    kind: Literal["changed", "deleted", "reordered", "inserted", "anchor"] | None = Field(description="What was done to the history there")
     message: str
+
+
+class AnchorView(View):
+    """Where the audit trail ends."""
+
+    model_config = ConfigDict(json_schema_extra=example(entries=1234, head=_HASH, at="2026-01-02T02:15:00Z"))
+
+    entries: int
+    head: str = Field(description="Hash of the last of them")
+    at: datetime = Field(description="When this was asked")

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from agent_servicing.services.custom_patches import SUMMARY_CHARACTERS_MAX
 from agent_servicing.services.fleet import LOG_LINES_MAX, WINDOW_SECONDS_MAX
@@ -64,6 +64,9 @@ class AuditFilterQuery(Query):
     since: Time | None = Field(default=None, description="This moment and later")
     until: Time | None = Field(default=None, description="Before this moment")
     status: Name | None = Field(default=None, description="success, rolled_back, cancelled, failed")
+    says: Text | None = Field(
+        default=None, description="Words that the reason holds, in any case. A page may then be short: go on with its cursor"
+    )
 
 
 class AgentAuditQuery(AuditFilterQuery, PageQuery):
@@ -77,3 +80,14 @@ class AuditQuery(AgentAuditQuery):
 class ExportQuery(AuditFilterQuery):
     agent: Name | None = None
     format: Annotated[Literal["csv", "json"], Field(description="csv for spreadsheets, json for programs")] = "csv"
+
+
+class VerifyQuery(Query):
+    entries: int | None = Field(default=None, ge=0, description="Of an anchor that was kept elsewhere")
+    head: str | None = Field(default=None, pattern="^[0-9a-f]{64}$", description="The anchor's hash")
+
+    @model_validator(mode="after")
+    def _both(self) -> "VerifyQuery":
+        if (self.entries is None) != (self.head is None):
+            raise ValueError("entries and head belong together: give both, or neither")
+        return self
