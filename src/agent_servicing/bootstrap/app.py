@@ -196,7 +196,9 @@ async def open_app(settings: Settings, *, api_url: str, redactor: Redactor | Non
             await store.drop_leases()
         drivers = {"database": database, "clock": clock, "ids": ids, "bus": bus, "runtime": runtime, "metrics": metrics, "sources": sources}
         reading = {"router": router, "configs": channel, "snapshots": snapshots, "asides": epochs} | await _own(stack, settings, clock, ids)
-        services = build_services(**drivers, settings=settings, secrets=secrets, redactor=redactor, **reading, **_outside(clock), uploads=uploads)
+        services = build_services(
+            **drivers, settings=settings, secrets=secrets, redactor=redactor, **reading, **_outside(clock), uploads=uploads
+        )
         await services.telling.load()
         acting: dict[str, Any] = {
             "runtime": runtime,

@@ -120,19 +120,12 @@ class Api:
         import httpx  # noqa: PLC0415
 
         headers = {"Content-Type": "application/octet-stream", "Idempotency-Key": self._around.ids.new("cli")}
-        path = _path("agents", agent, "versions")
+        path = path_of("agents", agent, "versions")
         try:
             answer = self._http.post(path, content=content, params=params, headers=headers, timeout=UPLOAD_TIMEOUT_SECONDS)
         except httpx.TransportError as e:
             raise Unavailable(f"The upload to {self.target.url} broke off: {str(e) or type(e).__name__}.", hint="Try it again.") from e
         return _parsed(answer)
-
-    def remove_version(self, agent: str, version: str, reason: str) -> Json:
-        return self.send("DELETE", _path("agents", agent, "versions", version), params={"reason": reason})
-
-    def mark_version(self, agent: str, version: str, word: str, reason: str) -> Json:
-        """`word`: deprecate, withdraw or restore."""
-        return self.send("POST", path_of("agents", agent, "versions", version, word), {"reason": reason})
 
     def changes(self, agent: str, from_version: str, to_version: str) -> Json:
         return self.get(path_of("agents", agent, "changes"), {"from": from_version, "to": to_version})

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from agent_servicing.cli import options
-from agent_servicing.cli.client import Json
+from agent_servicing.cli.client import Json, path_of
 from agent_servicing.cli.exits import Usage
 from agent_servicing.cli.output import clean, facts, table, text
 from agent_servicing.cli.session import Session
@@ -96,7 +96,7 @@ def upload(
 
 def remove(session: Session, agent: options.Agent, version: Version, reason: options.Reason) -> None:
     """Remove an uploaded VERSION that nothing needs any more."""
-    session.api.remove_version(agent, version, reason)
+    session.api.send("DELETE", path_of("agents", agent, "versions", version), params={"reason": reason})
     session.out.result({"agent_id": agent, "version": version, "removed": True}, lambda: f"{agent} {version} is removed.")
 
 
@@ -123,7 +123,7 @@ def restore(session: Session, agent: options.Agent, version: Version, reason: op
 
 
 def _mark(session: Session, agent: str, version: str, word: str, reason: str) -> None:
-    view = session.api.mark_version(agent, version, word, reason)
+    view = session.api.send("POST", path_of("agents", agent, "versions", version, word), {"reason": reason})
     session.out.result(view, lambda: f"{agent} {view.get('version')} is {view.get('standing')}.")
     for name in view.get("cancelled") or ():
         session.out.note(f"{name}, which waited to bring it, is cancelled.")
