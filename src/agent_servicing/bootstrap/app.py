@@ -189,16 +189,14 @@ async def open_app(settings: Settings, *, api_url: str, redactor: Redactor | Non
         verifier = await stack.enter_async_context(ProcessVerifier(data_dir=settings.data_dir, router_url=router.url, clock=clock, ids=ids))
         snapshots, epochs = await _state(stack, settings, clock, runtime)
         bus = await stack.enter_async_context(_bus(settings))
-        may_work = ownership.confirm if ownership is not None else None
-        store = _store(database, ids, settings, may_work=may_work)
+        store = _store(database, ids, settings, may_work=ownership.confirm if ownership is not None else None)
         # The database is ours alone: whoever held a lease was killed, and its agents need not wait for the lease to run out.
         if settings.database_url is None or ownership is not None:
             await store.drop_leases()
         drivers = {"database": database, "clock": clock, "ids": ids, "bus": bus, "runtime": runtime, "metrics": metrics, "sources": sources}
         reading = {"router": router, "configs": channel, "snapshots": snapshots, "asides": epochs} | await _own(stack, settings, clock, ids)
-        services = build_services(
-            **drivers, settings=settings, secrets=secrets, redactor=redactor, **reading, **_outside(clock), uploads=uploads
-        )
+        secret = {"secrets": secrets, "redactor": redactor}
+        services = build_services(**drivers, **secret, settings=settings, uploads=uploads, **reading, **_outside(clock))
         await services.telling.load()
         acting: dict[str, Any] = {
             "runtime": runtime,
