@@ -195,7 +195,7 @@ async def open_app(settings: Settings, *, api_url: str, redactor: Redactor | Non
             await store.drop_leases()
         drivers = {"database": database, "clock": clock, "ids": ids, "bus": bus, "runtime": runtime, "metrics": metrics, "sources": sources}
         reading = {"router": router, "configs": channel, "snapshots": snapshots, "asides": epochs} | await _own(stack, settings, clock, ids)
-        secret = {"secrets": secrets, "redactor": redactor}
+        secret: dict[str, Any] = {"secrets": secrets, "redactor": redactor}
         services = build_services(**drivers, **secret, settings=settings, uploads=uploads, **reading, **_outside(clock))
         await services.telling.load()
         acting: dict[str, Any] = {
