@@ -204,6 +204,11 @@ class Settings(BaseSettings):
             raise ValueError("tls_cert and tls_key belong together: give both or neither")
         return self
 
+    @property
+    def upload_bytes_max(self) -> int:
+        """Largest upload; a megabyte is a million bytes here."""
+        return self.upload_max_mb * 1_000_000
+
     @classmethod
     def settings_customise_sources(
         cls,

@@ -74,10 +74,6 @@ class CustomPatches:
         self._uploads = uploads
         self._places = anyio.CapacityLimiter(AT_ONCE_MAX)
 
-    @property
-    def bytes_max(self) -> int:
-        return self._settings.upload_max_mb * MB
-
     async def upload(self, agent: str, chunks: AsyncIterator[bytes], wish: PatchWish, *, actor: str) -> Patched:
         """Take in an archive, wheel or unified diff; nothing is left behind unless it can be installed.
 
@@ -94,7 +90,7 @@ class CustomPatches:
         try:
             base = await self._base(agent, wish.base_version)
             await self._check_room(uploads)
-            incoming = await uploads.receive(chunks, bytes_max=self.bytes_max)
+            incoming = await uploads.receive(chunks, bytes_max=self._settings.upload_bytes_max)
             try:
                 kept = await uploads.keep(incoming, file_name=wish.file_name, manifest=base.manifest, base=(base.version, base.ref))
             finally:

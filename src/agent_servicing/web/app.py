@@ -124,7 +124,7 @@ def create_app(
         # Outermost first: every answer gets its headers, nobody unknown gets further than the third, keys belong to a known token.
         middleware=[
             Middleware(ObserveMiddleware, context=context),
-            Middleware(BodyLimitMiddleware, upload_bytes=services.patches.bytes_max + MAX_BODY_BYTES),
+            Middleware(BodyLimitMiddleware, upload_bytes=settings.upload_bytes_max + MAX_BODY_BYTES),
             Middleware(AuthMiddleware, context=context),
             Middleware(RateMiddleware, context=context),
             Middleware(LinkShortcut, context=context),

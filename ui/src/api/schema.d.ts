@@ -55,6 +55,30 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/platform/agents/{agent_id}/approval": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Whether upgrades want a second person
+         * @description Who said so, and when.
+         */
+        get: operations["show_rule_api_platform_agents__agent_id__approval_get"];
+        /**
+         * Require a second person, or not
+         * @description From now on upgrades wait until somebody else has approved them, and hot patches are refused. Rollbacks never wait.
+         */
+        put: operations["set_rule_api_platform_agents__agent_id__approval_put"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/platform/agents/{agent_id}/audit": {
         parameters: {
             query?: never;
@@ -218,6 +242,91 @@ export interface paths {
         get: operations["list_instances_api_platform_agents__agent_id__instances_get"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/platform/agents/{agent_id}/issues": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List reports of an agent
+         * @description Newest first. They stay when the agent is removed.
+         */
+        get: operations["list_issues_api_platform_agents__agent_id__issues_get"];
+        put?: never;
+        /**
+         * Report an issue
+         * @description A bundle of the deployment, its verdict, both versions' figures, configurations, events and last log lines, secrets masked: kept, and
+         *     opened as an issue where a tracker is set up. That happens afterwards; `status` says how far it is.
+         */
+        post: operations["report_issue_api_platform_agents__agent_id__issues_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/platform/agents/{agent_id}/issues/{issue_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Show a report
+         * @description How far it is on its way to the tracker, and where its bundle is.
+         */
+        get: operations["show_issue_api_platform_agents__agent_id__issues__issue_id__get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/platform/agents/{agent_id}/issues/{issue_id}/bundle": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Download a report
+         * @description A zip of JSON files, a summary in Markdown and the logs, at most 1 MiB.
+         */
+        get: operations["download_issue_api_platform_agents__agent_id__issues__issue_id__bundle_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/platform/agents/{agent_id}/issues/{issue_id}/send": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Send a report again
+         * @description To the tracker that is set up now: a report that was only kept, or that could not be opened.
+         */
+        post: operations["send_issue_api_platform_agents__agent_id__issues__issue_id__send_post"];
         delete?: never;
         options?: never;
         head?: never;
@@ -458,7 +567,7 @@ export interface paths {
         };
         /**
          * List staging runs
-         * @description Newest first, each with its report. The newest 50 that are over are kept.
+         * @description Newest first, without their cases, which stand in each run's own report. The newest 50 that are over are kept.
          */
         get: operations["list_runs_api_platform_agents__agent_id__staging_get"];
         put?: never;
@@ -808,6 +917,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/platform/agents/{agent_id}/upgrades/{upgrade_id}/approve": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Approve an upgrade
+         * @description Somebody other than who asked for it. It then begins in its turn.
+         */
+        post: operations["approve_api_platform_agents__agent_id__upgrades__upgrade_id__approve_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/platform/agents/{agent_id}/upgrades/{upgrade_id}/cancel": {
         parameters: {
             query?: never;
@@ -908,6 +1037,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/platform/agents/{agent_id}/upgrades/{upgrade_id}/reject": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Reject an upgrade
+         * @description One that waits for approval is withdrawn.
+         */
+        post: operations["reject_api_platform_agents__agent_id__upgrades__upgrade_id__reject_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/platform/agents/{agent_id}/upgrades/{upgrade_id}/reschedule": {
         parameters: {
             query?: never;
@@ -961,7 +1110,12 @@ export interface paths {
          */
         get: operations["list_versions_api_platform_agents__agent_id__versions_get"];
         put?: never;
-        post?: never;
+        /**
+         * Upload a custom patch
+         * @description An archive (.tar.gz, .zip), a wheel (agents from packages), or a unified diff on a version that is there. It becomes the next
+         *     `BASE+patch.N`, to be deployed like any other. Nothing stays of one that cannot be unpacked or does not apply.
+         */
+        post: operations["upload_version_api_platform_agents__agent_id__versions_post"];
         delete?: never;
         options?: never;
         head?: never;
@@ -983,6 +1137,26 @@ export interface paths {
          */
         post: operations["refresh_versions_api_platform_agents__agent_id__versions_refresh_post"];
         delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/platform/agents/{agent_id}/versions/{version}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * Remove a custom patch
+         * @description Only uploaded ones, and only while nothing needs them. The name is not given out again.
+         */
+        delete: operations["remove_version_api_platform_agents__agent_id__versions__version__delete"];
         options?: never;
         head?: never;
         patch?: never;
@@ -1068,6 +1242,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/platform/audit/anchor": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Where the audit trail ends now
+         * @description Two values to keep where whoever runs this server cannot change them. `GET /audit/verify` later takes them.
+         */
+        get: operations["audit_anchor_api_platform_audit_anchor_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/platform/audit/export": {
         parameters: {
             query?: never;
@@ -1099,7 +1293,8 @@ export interface paths {
         };
         /**
          * Verify the audit trail
-         * @description Recompute the hash chain over all entries: was anything changed, removed or put in between?
+         * @description Recompute the hash chain over all entries: was anything changed, removed, moved or put in? With `entries` and `head` of an anchor that was
+         *     kept elsewhere, also whether the history was cut or written anew since.
          */
         get: operations["verify_audit_api_platform_audit_verify_get"];
         put?: never;
@@ -1525,6 +1720,74 @@ export interface paths {
          * @description That browser is signed out.
          */
         delete: operations["end_session_api_platform_sessions__session_id__delete"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/platform/settings/issues": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Show where reports are opened
+         * @description The tracker; of its token the secret's name.
+         */
+        get: operations["issue_settings_api_platform_settings_issues_get"];
+        /**
+         * Set where reports are opened
+         * @description GitHub, GitLab or a webhook, for all agents; the token is a secret by name. Nobody is contacted.
+         */
+        put: operations["put_issue_settings_api_platform_settings_issues_put"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/platform/settings/notifications": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Show where notifications are sent
+         * @description Targets without anything secret, rules, and how sending goes.
+         */
+        get: operations["notification_settings_api_platform_settings_notifications_get"];
+        /**
+         * Set where notifications are sent
+         * @description Replaces the settings as a whole; no target is contacted. What waits for a target that stays goes on waiting.
+         */
+        put: operations["put_notification_settings_api_platform_settings_notifications_put"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/platform/settings/notifications/targets/{name}/test": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Send a test to a target
+         * @description Sends a message now and waits for what becomes of it, for 20 seconds at most. `delivered` false is an answer, not an error.
+         */
+        post: operations["test_notification_target_api_platform_settings_notifications_targets__name__test_post"];
+        delete?: never;
         options?: never;
         head?: never;
         patch?: never;
@@ -2563,6 +2826,30 @@ export interface components {
             upgrade_id: string;
         };
         /**
+         * AnchorView
+         * @description Where the audit trail ends.
+         * @example {
+         *       "at": "2026-01-02T02:15:00Z",
+         *       "entries": 1234,
+         *       "head": "9834876dcfb05cb167a5c24953eba58c4ac89b1adf57f28f2f9d09af107ee8f0"
+         *     }
+         */
+        AnchorView: {
+            /**
+             * At
+             * Format: date-time
+             * @description When this was asked
+             */
+            at: string;
+            /** Entries */
+            entries: number;
+            /**
+             * Head
+             * @description Hash of the last of them
+             */
+            head: string;
+        };
+        /**
          * ApplySecretBody
          * @example {
          *       "reason": "the old key leaked",
@@ -2584,10 +2871,73 @@ export interface components {
             restart: boolean;
         };
         /**
+         * ApprovalRuleBody
+         * @example {
+         *       "reason": "It holds customers' memories",
+         *       "required": true
+         *     }
+         */
+        ApprovalRuleBody: {
+            /**
+             * Reason
+             * @default
+             */
+            reason: string;
+            /** Required */
+            required: boolean;
+        };
+        /**
+         * ApprovalRuleView
+         * @example {
+         *       "agent_id": "WowMemory",
+         *       "required": true,
+         *       "set_by": "admin",
+         *       "since": "2026-01-02T02:00:00Z"
+         *     }
+         */
+        ApprovalRuleView: {
+            /** Agent Id */
+            agent_id: string;
+            /**
+             * Required
+             * @description Upgrades wait for a second person, hot patches are refused
+             */
+            required: boolean;
+            /** Set By */
+            set_by: string | null;
+            /** Since */
+            since: string | null;
+        };
+        /**
+         * ApproveBody
+         * @example {
+         *       "reason": "Read the changelog; fine"
+         *     }
+         */
+        ApproveBody: {
+            /**
+             * Override
+             * @description Admins, in an emergency: also what one asked for oneself; needs a reason
+             * @default false
+             */
+            override: boolean;
+            /**
+             * Reason
+             * @default
+             */
+            reason: string;
+        };
+        /**
          * AuditEvent
          * @description One entry. Every type adds fields of its own, such as versions, strategy, duration or what a rollback measured.
          * @example {
          *       "agent_id": "WowOrchestrator",
+         *       "chain": {
+         *         "entry": 17,
+         *         "hash": "9834876d…",
+         *         "previous": "5f70bf18…",
+         *         "seq": 204
+         *       },
          *       "duration_seconds": 900,
          *       "event_id": "evt-01JGD3Z5Y8M2Q4T6V8X0ABCDEF",
          *       "from_version": "1.2.5",
@@ -2604,6 +2954,7 @@ export interface components {
         AuditEvent: {
             /** Agent Id */
             agent_id?: string | null;
+            chain?: components["schemas"]["ChainView"] | null;
             /** Event Id */
             event_id: string;
             /** Operator */
@@ -2633,6 +2984,12 @@ export interface components {
          *       "events": [
          *         {
          *           "agent_id": "WowOrchestrator",
+         *           "chain": {
+         *             "entry": 17,
+         *             "hash": "9834876d…",
+         *             "previous": "5f70bf18…",
+         *             "seq": 204
+         *           },
          *           "duration_seconds": 900,
          *           "event_id": "evt-01JGD3Z5Y8M2Q4T6V8X0ABCDEF",
          *           "from_version": "1.2.5",
@@ -2905,6 +3262,31 @@ export interface components {
             trace: string;
         };
         /**
+         * ChainView
+         * @description What its hash needs besides the entry itself; `GET /audit/verify` and `servicing audit verify --file` check it.
+         */
+        ChainView: {
+            /**
+             * Entry
+             * @description Number of the audit entry; counts up by one
+             */
+            entry: number;
+            /** Hash */
+            hash: string;
+            /**
+             * Previous
+             * @description Hash of the entry before
+             */
+            previous: string;
+            /**
+             * Seq
+             * @description Number in the log that it shares with live events
+             */
+            seq: number;
+        } & {
+            [key: string]: unknown;
+        };
+        /**
          * ChangeUserBody
          * @description What is left out stays as it is.
          * @example {
@@ -2935,6 +3317,23 @@ export interface components {
             } | null;
             /** Role */
             role?: ("viewer" | "operator" | "admin") | null;
+        };
+        /** ChangedFileView */
+        ChangedFileView: {
+            /**
+             * Action
+             * @description added, changed, removed or renamed
+             */
+            action: string;
+            /**
+             * Added
+             * @description Lines
+             */
+            added: number;
+            /** Path */
+            path: string;
+            /** Removed */
+            removed: number;
         };
         /**
          * Changes
@@ -3476,12 +3875,44 @@ export interface components {
              */
             role: "viewer" | "operator" | "admin";
         };
+        /** DeliveryView */
+        DeliveryView: {
+            /**
+             * Failures
+             * @description In a row
+             */
+            failures: number;
+            /** Last Error */
+            last_error: string;
+            /** Last Error At */
+            last_error_at: string | null;
+            /** Last Ok At */
+            last_ok_at: string | null;
+            /**
+             * Next At
+             * @description When it is tried again; null: at once
+             */
+            next_at: string | null;
+            /**
+             * Status
+             * @enum {string}
+             */
+            status: "ok" | "failing" | "unused" | "off";
+            /** Target */
+            target: string;
+            /**
+             * Waiting
+             * @description Notifications that are not delivered yet
+             */
+            waiting: number;
+        };
         /**
          * DeploymentList
          * @example {
          *       "upgrades": [
          *         {
          *           "agent_id": "WowOrchestrator",
+         *           "approval_wanted": false,
          *           "auto_rollback": {
          *             "enabled": true,
          *             "error_rate_threshold": 5,
@@ -3562,6 +3993,7 @@ export interface components {
          * @description One upgrade, rollback, first installation or restart; the answer of everything that starts, shows or steers one.
          * @example {
          *       "agent_id": "WowOrchestrator",
+         *       "approval_wanted": false,
          *       "auto_rollback": {
          *         "enabled": true,
          *         "error_rate_threshold": 5,
@@ -3629,6 +4061,13 @@ export interface components {
         DeploymentView: {
             /** Agent Id */
             agent_id: string;
+            /**
+             * Approval Wanted
+             * @description It does not begin before a second person has approved it
+             */
+            approval_wanted: boolean;
+            /** Approved By */
+            approved_by: string | null;
             auto_rollback: components["schemas"]["PolicyView"];
             /** Current Stage */
             current_stage: string | null;
@@ -4265,6 +4704,104 @@ export interface components {
             /** Version */
             version: string;
         };
+        /**
+         * IssueList
+         * @example {
+         *       "issues": [
+         *         {
+         *           "agent_id": "WowCache",
+         *           "at": "2026-01-02T02:10:00Z",
+         *           "attempts": 1,
+         *           "bundle": "/api/platform/agents/WowCache/issues/iss-01K8Y3J5M6Q2V7/bundle",
+         *           "bundle_bytes": 48211,
+         *           "issue_id": "iss-01K8Y3J5M6Q2V7",
+         *           "note": "Happens under load only",
+         *           "problem": "",
+         *           "reported_by": "ada",
+         *           "status": "opened",
+         *           "title": "WowCache: upgrade to 2.0.0 rolled back: Error rate threshold exceeded (8.2% > 5%)",
+         *           "upgrade_id": "upg-01K8Y3J5M6Q2V7",
+         *           "url": "https://git.example.org/wow/cache/issues/7"
+         *         }
+         *       ]
+         *     }
+         */
+        IssueList: {
+            /** Issues */
+            issues: components["schemas"]["IssueView"][];
+            /**
+             * Next Cursor
+             * @description Pass as `cursor` for the next page; null at the end
+             */
+            next_cursor: string | null;
+        };
+        /**
+         * IssueView
+         * @example {
+         *       "agent_id": "WowCache",
+         *       "at": "2026-01-02T02:10:00Z",
+         *       "attempts": 1,
+         *       "bundle": "/api/platform/agents/WowCache/issues/iss-01K8Y3J5M6Q2V7/bundle",
+         *       "bundle_bytes": 48211,
+         *       "issue_id": "iss-01K8Y3J5M6Q2V7",
+         *       "note": "Happens under load only",
+         *       "problem": "",
+         *       "reported_by": "ada",
+         *       "status": "opened",
+         *       "title": "WowCache: upgrade to 2.0.0 rolled back: Error rate threshold exceeded (8.2% > 5%)",
+         *       "upgrade_id": "upg-01K8Y3J5M6Q2V7",
+         *       "url": "https://git.example.org/wow/cache/issues/7"
+         *     }
+         */
+        IssueView: {
+            /** Agent Id */
+            agent_id: string;
+            /**
+             * At
+             * Format: date-time
+             */
+            at: string;
+            /** Attempts */
+            attempts: number;
+            /**
+             * Bundle
+             * @description Path of the zip
+             */
+            bundle: string;
+            /** Bundle Bytes */
+            bundle_bytes: number;
+            /** Issue Id */
+            issue_id: string;
+            /**
+             * Next At
+             * @description When it is tried again
+             */
+            next_at: string | null;
+            /** Note */
+            note: string;
+            /**
+             * Problem
+             * @description Why it could not be opened, at the last attempt
+             */
+            problem: string;
+            /** Reported By */
+            reported_by: string;
+            /**
+             * Status
+             * @description kept: there is no tracker; sending: it is tried again
+             * @enum {string}
+             */
+            status: "kept" | "sending" | "opened" | "failed";
+            /** Title */
+            title: string;
+            /** Upgrade Id */
+            upgrade_id: string | null;
+            /**
+             * Url
+             * @description Where it was opened; empty where nobody named an address
+             */
+            url: string;
+        };
         /** JudgementView */
         JudgementView: {
             /**
@@ -4807,6 +5344,141 @@ export interface components {
             unread_count: number;
         };
         /**
+         * NotificationSettingsBody
+         * @example {
+         *       "give_up_seconds": 3600,
+         *       "if_revision": 3,
+         *       "page_url": "https://servicing.example.org",
+         *       "rules": [
+         *         {
+         *           "min_severity": "error",
+         *           "name": "bad-news",
+         *           "targets": [
+         *             "ops-chat"
+         *           ]
+         *         }
+         *       ],
+         *       "same_for_seconds": 300,
+         *       "targets": [
+         *         {
+         *           "enabled": true,
+         *           "name": "ops-chat",
+         *           "url": "slack://TOKEN-A/TOKEN-B/TOKEN-C/#ops"
+         *         },
+         *         {
+         *           "enabled": true,
+         *           "name": "ops-mail",
+         *           "url": {
+         *             "$secret": "ops-mail-address"
+         *           }
+         *         }
+         *       ]
+         *     }
+         */
+        NotificationSettingsBody: {
+            /**
+             * Give Up Seconds
+             * @description How long a target is tried with one message; 10 to 604800
+             * @default 3600
+             */
+            give_up_seconds: number;
+            /**
+             * If Revision
+             * @description Only if the settings are still at this `revision`
+             */
+            if_revision?: number | null;
+            /**
+             * Page Url
+             * @description What links in messages begin with; empty: no links
+             * @default
+             */
+            page_url: string;
+            /**
+             * Rules
+             * @description All of them; without rules nothing is sent
+             */
+            rules?: components["schemas"]["agent_servicing__web__schemas__outward__RuleBody"][];
+            /**
+             * Same For Seconds
+             * @description How long the same thing is told once and counted; 0 to 86400
+             * @default 300
+             */
+            same_for_seconds: number;
+            /**
+             * Targets
+             * @description All of them; one that is left out is removed with what waits for it
+             */
+            targets: components["schemas"]["TargetBody"][];
+        };
+        /**
+         * NotificationSettingsView
+         * @example {
+         *       "delivery": [
+         *         {
+         *           "failures": 1,
+         *           "last_error": "Failed to send Slack notification: Internal Server Error, error=500.",
+         *           "last_error_at": "2026-01-02T02:08:45Z",
+         *           "last_ok_at": "2026-01-02T02:00:00Z",
+         *           "next_at": "2026-01-02T02:08:50Z",
+         *           "status": "failing",
+         *           "target": "ops-chat",
+         *           "waiting": 2
+         *         }
+         *       ],
+         *       "give_up_seconds": 3600,
+         *       "page_url": "https://servicing.example.org",
+         *       "revision": 4,
+         *       "rules": [
+         *         {
+         *           "min_severity": "error",
+         *           "name": "bad-news",
+         *           "targets": [
+         *             "ops-chat"
+         *           ]
+         *         }
+         *       ],
+         *       "same_for_seconds": 300,
+         *       "targets": [
+         *         {
+         *           "enabled": true,
+         *           "name": "ops-chat",
+         *           "service": "Slack",
+         *           "url": "slack://****"
+         *         },
+         *         {
+         *           "enabled": true,
+         *           "name": "ops-mail",
+         *           "service": "E-Mail",
+         *           "url": {
+         *             "$secret": "ops-mail-address"
+         *           }
+         *         }
+         *       ]
+         *     }
+         */
+        NotificationSettingsView: {
+            /**
+             * Delivery
+             * @description How sending goes, by target
+             */
+            delivery: components["schemas"]["DeliveryView"][];
+            /** Give Up Seconds */
+            give_up_seconds: number;
+            /** Page Url */
+            page_url: string;
+            /**
+             * Revision
+             * @description Counts changes
+             */
+            revision: number;
+            /** Rules */
+            rules: components["schemas"]["agent_servicing__web__schemas__outward__RuleView"][];
+            /** Same For Seconds */
+            same_for_seconds: number;
+            /** Targets */
+            targets: components["schemas"]["TargetView"][];
+        };
+        /**
          * NotificationView
          * @example {
          *       "agent_id": "WowCache",
@@ -4905,6 +5577,43 @@ export interface components {
         PasswordBody: {
             /** Password */
             password: string;
+        };
+        /**
+         * PatchedView
+         * @description The version that an upload became.
+         * @example {
+         *       "agent_id": "WowMemory",
+         *       "base_version": "1.2.5",
+         *       "ref": "upload:sha256:9f2c1d0:",
+         *       "upload": {
+         *         "actor": "admin",
+         *         "at": "2026-01-02T02:00:00Z",
+         *         "base": "1.2.5",
+         *         "changed": [
+         *           {
+         *             "action": "changed",
+         *             "added": 2,
+         *             "path": "wow_memory/store.py",
+         *             "removed": 1
+         *           }
+         *         ],
+         *         "kind": "diff",
+         *         "reason": "leaks above 5 GB",
+         *         "size_bytes": 8192
+         *       },
+         *       "version": "1.2.5+patch.1"
+         *     }
+         */
+        PatchedView: {
+            /** Agent Id */
+            agent_id: string;
+            /** Base Version */
+            base_version: string;
+            /** Ref */
+            ref: string;
+            upload: components["schemas"]["UploadView"];
+            /** Version */
+            version: string;
         };
         /**
          * PendingBody
@@ -5366,6 +6075,16 @@ export interface components {
              */
             seconds: number;
         };
+        /**
+         * RejectBody
+         * @example {
+         *       "reason": "Not before the audit"
+         *     }
+         */
+        RejectBody: {
+            /** Reason */
+            reason: string;
+        };
         /** ReplayView */
         ReplayView: {
             /** Blocks */
@@ -5386,32 +6105,6 @@ export interface components {
         ReportAccepted: {
             /** Accepted */
             accepted: number;
-        };
-        /**
-         * ReportBody
-         * @description What one instance says of itself. An instance's own token needs no `instance`; an operator's must name one.
-         * @example {
-         *       "instance": "g7-2-1",
-         *       "values": [
-         *         {
-         *           "metric": "quality",
-         *           "value": 0.93
-         *         },
-         *         {
-         *           "metric": "tokens",
-         *           "value": 1840
-         *         }
-         *       ]
-         *     }
-         */
-        ReportBody: {
-            /**
-             * Instance
-             * @description As in `X-Served-By` of the answer that was judged: `agent@version/instance`
-             */
-            instance?: string | null;
-            /** Values */
-            values: components["schemas"]["ReportedValue"][];
         };
         /**
          * ReportedGeneration
@@ -6036,137 +6729,6 @@ export interface components {
             pause_seconds?: number | null;
         };
         /**
-         * RuleBody
-         * @description A freeze or a maintenance window: once (`starts_at`, `ends_at`) or recurring (`cron`, `duration_seconds`, `time_zone`).
-         * @example {
-         *       "cron": "0 22 * * *",
-         *       "duration_seconds": 28800,
-         *       "kind": "window",
-         *       "name": "nights",
-         *       "reason": "Least traffic",
-         *       "time_zone": "Europe/Berlin"
-         *     }
-         * @example {
-         *       "ends_at": "2026-12-27T08:00:00+01:00",
-         *       "kind": "freeze",
-         *       "name": "Christmas",
-         *       "reason": "Nobody is in",
-         *       "starts_at": "2026-12-23T18:00:00+01:00"
-         *     }
-         */
-        RuleBody: {
-            /**
-             * Agents
-             * @description Only these; empty: all agents
-             */
-            agents?: string[];
-            /**
-             * Cron
-             * @description Five fields: minute, hour, day of month, month, day of week
-             */
-            cron?: string | null;
-            /**
-             * Duration Seconds
-             * @description Real time from each start on
-             */
-            duration_seconds?: number | null;
-            /** Ends At */
-            ends_at?: string | null;
-            /**
-             * Kind
-             * @enum {string}
-             */
-            kind: "freeze" | "window";
-            /** Name */
-            name: string;
-            /** Reason */
-            reason: string;
-            /** Starts At */
-            starts_at?: string | null;
-            /**
-             * Time Zone
-             * @description In which `cron` is read, such as Europe/Berlin
-             * @default UTC
-             */
-            time_zone: string;
-        };
-        /**
-         * RuleView
-         * @example {
-         *       "active": false,
-         *       "agents": [],
-         *       "created_at": "2026-01-02T02:00:00Z",
-         *       "cron": "0 22 * * *",
-         *       "duration_seconds": 28800,
-         *       "kind": "window",
-         *       "name": "nights",
-         *       "next_start": "2026-01-02T21:00:00Z",
-         *       "operator": "ada",
-         *       "over": false,
-         *       "reason": "Least traffic",
-         *       "rule_id": "win-01JGD3Z5Y8M2Q4T6V8X0ABCDEF",
-         *       "time_zone": "Europe/Berlin",
-         *       "warnings": []
-         *     }
-         */
-        RuleView: {
-            /**
-             * Active
-             * @description Whether it holds now
-             */
-            active: boolean;
-            /**
-             * Agents
-             * @description Empty: all agents
-             */
-            agents: string[];
-            /**
-             * Created At
-             * Format: date-time
-             */
-            created_at: string;
-            /** Cron */
-            cron: string | null;
-            /** Duration Seconds */
-            duration_seconds: number | null;
-            /** Ends At */
-            ends_at: string | null;
-            /** Kind */
-            kind: string;
-            /** Name */
-            name: string;
-            /**
-             * Next Start
-             * @description When it next begins; null when not within a year
-             */
-            next_start: string | null;
-            /** Operator */
-            operator: string;
-            /**
-             * Over
-             * @description It was for one time, which has passed
-             */
-            over: boolean;
-            /** Reason */
-            reason: string;
-            /** Rule Id */
-            rule_id: string;
-            /** Starts At */
-            starts_at: string | null;
-            /** Time Zone */
-            time_zone: string;
-            /**
-             * Until
-             * @description While it holds: until when
-             */
-            until: string | null;
-            /**
-             * Warnings
-             * @description Agents that this rule leaves no opening; filled when it is made
-             */
-            warnings: string[];
-        };
-        /**
          * ScaleBody
          * @example {
          *       "instances": 5,
@@ -6229,7 +6791,7 @@ export interface components {
              * Rules
              * @description Freezes and windows, those that are over last
              */
-            rules: components["schemas"]["RuleView"][];
+            rules: components["schemas"]["agent_servicing__web__schemas__schedule__RuleView"][];
             stopped: components["schemas"]["StopView"] | null;
         };
         /**
@@ -6322,6 +6884,19 @@ export interface components {
             next_cursor: string | null;
             /** Secrets */
             secrets: components["schemas"]["SecretView"][];
+        };
+        /**
+         * SecretReference
+         * @description The secret that holds the address: one that is shared by all agents.
+         */
+        SecretReference: {
+            /** $Secret */
+            $secret: string;
+        };
+        /** SecretReferenceView */
+        SecretReferenceView: {
+            /** $Secret */
+            $secret: string;
         };
         /** SecretUseView */
         SecretUseView: {
@@ -6592,6 +7167,12 @@ export interface components {
             /** User */
             user: string;
         };
+        /**
+         * Severity
+         * @description How bad. `info` is news, `warning` wants to be looked at, `error` went wrong, `critical` goes on being wrong.
+         * @enum {string}
+         */
+        Severity: "info" | "warning" | "error" | "critical";
         /**
          * SideOfBlockView
          * @description `histogram`: pairs of bucket and count of successful answers.
@@ -7499,6 +8080,60 @@ export interface components {
             /** Suite */
             suite: string;
         };
+        /** TargetBody */
+        TargetBody: {
+            /**
+             * Enabled
+             * @default true
+             */
+            enabled: boolean;
+            /** Name */
+            name: string;
+            /**
+             * Url
+             * @description An Apprise URL, or the secret that holds one; omitted, or as it is shown: stays as it is
+             */
+            url?: string | components["schemas"]["SecretReference"] | null;
+        };
+        /** TargetView */
+        TargetView: {
+            /** Enabled */
+            enabled: boolean;
+            /** Name */
+            name: string;
+            /**
+             * Service
+             * @description What it is, in Apprise's words
+             */
+            service: string;
+            /**
+             * Url
+             * @description Without anything secret, or the secret that holds it
+             */
+            url: string | components["schemas"]["SecretReferenceView"];
+        };
+        /**
+         * TestView
+         * @example {
+         *       "delivered": true,
+         *       "duration_ms": 182.4,
+         *       "problem": "",
+         *       "target": "ops-chat"
+         *     }
+         */
+        TestView: {
+            /** Delivered */
+            delivered: boolean;
+            /** Duration Ms */
+            duration_ms: number;
+            /**
+             * Problem
+             * @description Why not; empty when it got through
+             */
+            problem: string;
+            /** Target */
+            target: string;
+        };
         /**
          * TokenCreated
          * @description The secret is shown this once.
@@ -7585,6 +8220,96 @@ export interface components {
             role: string;
             /** Token Id */
             token_id: string;
+        };
+        /**
+         * TrackerBody
+         * @example {
+         *       "base_url": "",
+         *       "kind": "github",
+         *       "labels": [
+         *         "servicing"
+         *       ],
+         *       "project": "wow/cache",
+         *       "projects": {
+         *         "WowMemory": "wow/memory"
+         *       },
+         *       "token": {
+         *         "$secret": "tracker-token"
+         *       }
+         *     }
+         */
+        TrackerBody: {
+            /**
+             * Base Url
+             * @description Empty: the public GitHub or GitLab; of a webhook its address
+             * @default
+             */
+            base_url: string;
+            /**
+             * If Revision
+             * @description Only if the settings are still at this `revision`
+             */
+            if_revision?: number | null;
+            /**
+             * Kind
+             * @enum {string}
+             */
+            kind: "none" | "github" | "gitlab" | "webhook";
+            /** Labels */
+            labels?: string[];
+            /**
+             * Project
+             * @description OWNER/NAME at GitHub; path or number of a project at GitLab
+             * @default
+             */
+            project: string;
+            /**
+             * Projects
+             * @description Other projects for some agents, by agent
+             */
+            projects?: {
+                [key: string]: string;
+            };
+            /** @description The shared secret that holds the access token, or signs what a webhook gets */
+            token?: components["schemas"]["SecretReference"] | null;
+        };
+        /**
+         * TrackerView
+         * @example {
+         *       "base_url": "",
+         *       "kind": "github",
+         *       "labels": [
+         *         "servicing"
+         *       ],
+         *       "project": "wow/cache",
+         *       "projects": {
+         *         "WowMemory": "wow/memory"
+         *       },
+         *       "revision": 2,
+         *       "token": {
+         *         "$secret": "tracker-token"
+         *       }
+         *     }
+         */
+        TrackerView: {
+            /** Base Url */
+            base_url: string;
+            /**
+             * Kind
+             * @enum {string}
+             */
+            kind: "none" | "github" | "gitlab" | "webhook";
+            /** Labels */
+            labels: string[];
+            /** Project */
+            project: string;
+            /** Projects */
+            projects: {
+                [key: string]: string;
+            };
+            /** Revision */
+            revision: number;
+            token: components["schemas"]["SecretReferenceView"] | null;
         };
         /**
          * TrialBody
@@ -7956,6 +8681,35 @@ export interface components {
             when_busy: "queue" | "reject" | "take_over";
         };
         /**
+         * UploadView
+         * @description Where an uploaded version comes from. `changed` is empty for archives and wheels.
+         */
+        UploadView: {
+            /** Actor */
+            actor: string;
+            /**
+             * At
+             * Format: date-time
+             */
+            at: string;
+            /** Base */
+            base: string;
+            /** Changed */
+            changed: components["schemas"]["ChangedFileView"][];
+            /**
+             * Kind
+             * @description archive, wheel or diff
+             */
+            kind: string;
+            /** Reason */
+            reason: string;
+            /**
+             * Size Bytes
+             * @description What is kept of it
+             */
+            size_bytes: number;
+        };
+        /**
          * UserList
          * @example {
          *       "users": [
@@ -8064,19 +8818,39 @@ export interface components {
          * VerificationView
          * @description Whether the hash chain is whole.
          * @example {
+         *       "archived": 0,
          *       "entries": 1234,
+         *       "head": "9834876dcfb05cb167a5c24953eba58c4ac89b1adf57f28f2f9d09af107ee8f0",
          *       "message": "",
          *       "valid": true
          *     }
          */
         VerificationView: {
             /**
+             * Archived
+             * @description Older entries that lie in archive files; the check begins behind them
+             */
+            archived: number;
+            /**
              * Broken At
              * @description Id of the first entry that does not fit
              */
             broken_at: string | null;
-            /** Entries */
+            /**
+             * Entries
+             * @description Entries that fit, before the first that does not
+             */
             entries: number;
+            /**
+             * Head
+             * @description Hash of the last entry that fits
+             */
+            head: string;
+            /**
+             * Kind
+             * @description What was done to the history there
+             */
+            kind: ("changed" | "deleted" | "reordered" | "inserted" | "anchor") | null;
             /** Message */
             message: string;
             /** Valid */
@@ -8351,6 +9125,8 @@ export interface components {
              * @description An upgrade from the running version would be accepted, breaking changes acknowledged
              */
             upgradable: boolean;
+            /** @description Null for a version of the source */
+            upload: components["schemas"]["UploadView"] | null;
             /** Version */
             version: string;
         };
@@ -8432,6 +9208,103 @@ export interface components {
             snapshot: string;
         };
         /**
+         * ReportBody
+         * @example {
+         *       "note": "Happens under load only",
+         *       "upgrade_id": "upg-01K8Y3J5M6Q2V7"
+         *     }
+         */
+        agent_servicing__web__schemas__issues__ReportBody: {
+            /**
+             * Note
+             * @description What you saw
+             * @default
+             */
+            note: string;
+            /**
+             * Title
+             * @description Omitted: made from the deployment
+             * @default
+             */
+            title: string;
+            /**
+             * Upgrade Id
+             * @description Omitted: the newest deployment that ended badly, else the newest
+             */
+            upgrade_id?: string | null;
+            /**
+             * Window Seconds
+             * @description How far back events and readings go; 60 to 86400
+             * @default 3600
+             */
+            window_seconds: number;
+        };
+        /** RuleBody */
+        agent_servicing__web__schemas__outward__RuleBody: {
+            /**
+             * Agents
+             * @description Only of these; null: of all, and what belongs to none
+             */
+            agents?: string[] | null;
+            /**
+             * Kinds
+             * @description Only these; null: all
+             */
+            kinds?: string[] | null;
+            /**
+             * Min Severity
+             * @description From this one on
+             * @default info
+             * @enum {string}
+             */
+            min_severity: "info" | "warning" | "error" | "critical";
+            /** Name */
+            name: string;
+            /**
+             * Targets
+             * @description Where to; each notification goes to each target once, whatever number of rules name it
+             */
+            targets: string[];
+        };
+        /** RuleView */
+        agent_servicing__web__schemas__outward__RuleView: {
+            /** Agents */
+            agents: string[] | null;
+            /** Kinds */
+            kinds: string[] | null;
+            min_severity: components["schemas"]["Severity"];
+            /** Name */
+            name: string;
+            /** Targets */
+            targets: string[];
+        };
+        /**
+         * ReportBody
+         * @description What one instance says of itself. An instance's own token needs no `instance`; an operator's must name one.
+         * @example {
+         *       "instance": "g7-2-1",
+         *       "values": [
+         *         {
+         *           "metric": "quality",
+         *           "value": 0.93
+         *         },
+         *         {
+         *           "metric": "tokens",
+         *           "value": 1840
+         *         }
+         *       ]
+         *     }
+         */
+        agent_servicing__web__schemas__reports__ReportBody: {
+            /**
+             * Instance
+             * @description As in `X-Served-By` of the answer that was judged: `agent@version/instance`
+             */
+            instance?: string | null;
+            /** Values */
+            values: components["schemas"]["ReportedValue"][];
+        };
+        /**
          * GateView
          * @description Whether an upgrade of this agent may begin now, as far as the calendar goes.
          */
@@ -8448,6 +9321,137 @@ export interface components {
              * @description When to look again; null when nobody knows
              */
             until: string | null;
+        };
+        /**
+         * RuleBody
+         * @description A freeze or a maintenance window: once (`starts_at`, `ends_at`) or recurring (`cron`, `duration_seconds`, `time_zone`).
+         * @example {
+         *       "cron": "0 22 * * *",
+         *       "duration_seconds": 28800,
+         *       "kind": "window",
+         *       "name": "nights",
+         *       "reason": "Least traffic",
+         *       "time_zone": "Europe/Berlin"
+         *     }
+         * @example {
+         *       "ends_at": "2026-12-27T08:00:00+01:00",
+         *       "kind": "freeze",
+         *       "name": "Christmas",
+         *       "reason": "Nobody is in",
+         *       "starts_at": "2026-12-23T18:00:00+01:00"
+         *     }
+         */
+        agent_servicing__web__schemas__schedule__RuleBody: {
+            /**
+             * Agents
+             * @description Only these; empty: all agents
+             */
+            agents?: string[];
+            /**
+             * Cron
+             * @description Five fields: minute, hour, day of month, month, day of week
+             */
+            cron?: string | null;
+            /**
+             * Duration Seconds
+             * @description Real time from each start on
+             */
+            duration_seconds?: number | null;
+            /** Ends At */
+            ends_at?: string | null;
+            /**
+             * Kind
+             * @enum {string}
+             */
+            kind: "freeze" | "window";
+            /** Name */
+            name: string;
+            /** Reason */
+            reason: string;
+            /** Starts At */
+            starts_at?: string | null;
+            /**
+             * Time Zone
+             * @description In which `cron` is read, such as Europe/Berlin
+             * @default UTC
+             */
+            time_zone: string;
+        };
+        /**
+         * RuleView
+         * @example {
+         *       "active": false,
+         *       "agents": [],
+         *       "created_at": "2026-01-02T02:00:00Z",
+         *       "cron": "0 22 * * *",
+         *       "duration_seconds": 28800,
+         *       "kind": "window",
+         *       "name": "nights",
+         *       "next_start": "2026-01-02T21:00:00Z",
+         *       "operator": "ada",
+         *       "over": false,
+         *       "reason": "Least traffic",
+         *       "rule_id": "win-01JGD3Z5Y8M2Q4T6V8X0ABCDEF",
+         *       "time_zone": "Europe/Berlin",
+         *       "warnings": []
+         *     }
+         */
+        agent_servicing__web__schemas__schedule__RuleView: {
+            /**
+             * Active
+             * @description Whether it holds now
+             */
+            active: boolean;
+            /**
+             * Agents
+             * @description Empty: all agents
+             */
+            agents: string[];
+            /**
+             * Created At
+             * Format: date-time
+             */
+            created_at: string;
+            /** Cron */
+            cron: string | null;
+            /** Duration Seconds */
+            duration_seconds: number | null;
+            /** Ends At */
+            ends_at: string | null;
+            /** Kind */
+            kind: string;
+            /** Name */
+            name: string;
+            /**
+             * Next Start
+             * @description When it next begins; null when not within a year
+             */
+            next_start: string | null;
+            /** Operator */
+            operator: string;
+            /**
+             * Over
+             * @description It was for one time, which has passed
+             */
+            over: boolean;
+            /** Reason */
+            reason: string;
+            /** Rule Id */
+            rule_id: string;
+            /** Starts At */
+            starts_at: string | null;
+            /** Time Zone */
+            time_zone: string;
+            /**
+             * Until
+             * @description While it holds: until when
+             */
+            until: string | null;
+            /**
+             * Warnings
+             * @description Agents that this rule leaves no opening; filled when it is made
+             */
+            warnings: string[];
         };
         /**
          * GateView
@@ -8595,6 +9599,15 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["AgentAdded"];
+                };
+            };
+            /** @description The body is no text that could be read, such as broken UTF-8 */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description No token or session, or one that is unknown, expired or revoked */
@@ -8878,6 +9891,219 @@ export interface operations {
             };
         };
     };
+    show_rule_api_platform_agents__agent_id__approval_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                agent_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ApprovalRuleView"];
+                };
+            };
+            /** @description No token or session, or one that is unknown, expired or revoked */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Role or reach do not suffice, or a session's request does not show that it comes from our page */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It does not fit the present state; `current` holds the state where that helps */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The input is wrong; `errors` names every field */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Asked too often; see `Retry-After` */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A fault of ours; nothing of it leaks, the log has it under `request_id` */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not possible now; see `Retry-After` */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    set_rule_api_platform_agents__agent_id__approval_put: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Any text of your own per act. A repetition within 24 hours gets the first answer with `Idempotency-Replayed: true`. */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                agent_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ApprovalRuleBody"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ApprovalRuleView"];
+                };
+            };
+            /** @description The body is no text that could be read, such as broken UTF-8 */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No token or session, or one that is unknown, expired or revoked */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Role or reach do not suffice, or a session's request does not show that it comes from our page */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It does not fit the present state; `current` holds the state where that helps */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The input is wrong; `errors` names every field */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Asked too often; see `Retry-After` */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A fault of ours; nothing of it leaks, the log has it under `request_id` */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not possible now; see `Retry-After` */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     agent_audit_api_platform_agents__agent_id__audit_get: {
         parameters: {
             query?: {
@@ -8894,6 +10120,8 @@ export interface operations {
                 until?: string | null;
                 /** @description success, rolled_back, cancelled, failed */
                 status?: string | null;
+                /** @description Words that the reason holds, in any case. A page may then be short: go on with its cursor */
+                says?: string | null;
             };
             header?: never;
             path: {
@@ -9215,6 +10443,15 @@ export interface operations {
                     "application/json": components["schemas"]["ConfigPatchView"];
                 };
             };
+            /** @description The body is no text that could be read, such as broken UTF-8 */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description No token or session, or one that is unknown, expired or revoked */
             401: {
                 headers: {
@@ -9433,6 +10670,15 @@ export interface operations {
                     "application/json": components["schemas"]["ConfigPatchView"];
                 };
             };
+            /** @description The body is no text that could be read, such as broken UTF-8 */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description No token or session, or one that is unknown, expired or revoked */
             401: {
                 headers: {
@@ -9541,6 +10787,15 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["ConfigPatchView"];
+                };
+            };
+            /** @description The body is no text that could be read, such as broken UTF-8 */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description No token or session, or one that is unknown, expired or revoked */
@@ -9814,6 +11069,513 @@ export interface operations {
             };
         };
     };
+    list_issues_api_platform_agents__agent_id__issues_get: {
+        parameters: {
+            query?: {
+                /** @description Most entries of this page */
+                limit?: number;
+                /** @description `next_cursor` of the page before */
+                cursor?: string | null;
+            };
+            header?: never;
+            path: {
+                agent_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["IssueList"];
+                };
+            };
+            /** @description No token or session, or one that is unknown, expired or revoked */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Role or reach do not suffice, or a session's request does not show that it comes from our page */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It does not fit the present state; `current` holds the state where that helps */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The input is wrong; `errors` names every field */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Asked too often; see `Retry-After` */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A fault of ours; nothing of it leaks, the log has it under `request_id` */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not possible now; see `Retry-After` */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    report_issue_api_platform_agents__agent_id__issues_post: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Any text of your own per act. A repetition within 24 hours gets the first answer with `Idempotency-Replayed: true`. */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                agent_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["agent_servicing__web__schemas__issues__ReportBody"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["IssueView"];
+                };
+            };
+            /** @description The body is no text that could be read, such as broken UTF-8 */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No token or session, or one that is unknown, expired or revoked */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Role or reach do not suffice, or a session's request does not show that it comes from our page */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It does not fit the present state; `current` holds the state where that helps */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The input is wrong; `errors` names every field */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Asked too often; see `Retry-After` */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A fault of ours; nothing of it leaks, the log has it under `request_id` */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not possible now; see `Retry-After` */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    show_issue_api_platform_agents__agent_id__issues__issue_id__get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                agent_id: string;
+                issue_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["IssueView"];
+                };
+            };
+            /** @description No token or session, or one that is unknown, expired or revoked */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Role or reach do not suffice, or a session's request does not show that it comes from our page */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It does not fit the present state; `current` holds the state where that helps */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The input is wrong; `errors` names every field */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Asked too often; see `Retry-After` */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A fault of ours; nothing of it leaks, the log has it under `request_id` */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not possible now; see `Retry-After` */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    download_issue_api_platform_agents__agent_id__issues__issue_id__bundle_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                agent_id: string;
+                issue_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The zip */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /** @example PK… */
+                    "application/zip": string;
+                };
+            };
+            /** @description No token or session, or one that is unknown, expired or revoked */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Role or reach do not suffice, or a session's request does not show that it comes from our page */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It does not fit the present state; `current` holds the state where that helps */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The input is wrong; `errors` names every field */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Asked too often; see `Retry-After` */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A fault of ours; nothing of it leaks, the log has it under `request_id` */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not possible now; see `Retry-After` */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    send_issue_api_platform_agents__agent_id__issues__issue_id__send_post: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Any text of your own per act. A repetition within 24 hours gets the first answer with `Idempotency-Replayed: true`. */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                agent_id: string;
+                issue_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["IssueView"];
+                };
+            };
+            /** @description No token or session, or one that is unknown, expired or revoked */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Role or reach do not suffice, or a session's request does not show that it comes from our page */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It does not fit the present state; `current` holds the state where that helps */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The input is wrong; `errors` names every field */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Asked too often; see `Retry-After` */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A fault of ours; nothing of it leaks, the log has it under `request_id` */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not possible now; see `Retry-After` */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     subscribe_api_platform_agents__agent_id__link_get: {
         parameters: {
             query?: never;
@@ -9936,6 +11698,15 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["LinkWanted"];
+                };
+            };
+            /** @description The body is no text that could be read, such as broken UTF-8 */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description No token or session, or one that is unknown, expired or revoked */
@@ -10249,6 +12020,15 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["LockView"];
+                };
+            };
+            /** @description The body is no text that could be read, such as broken UTF-8 */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description No token or session, or one that is unknown, expired or revoked */
@@ -10836,7 +12616,7 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["ReportBody"];
+                "application/json": components["schemas"]["agent_servicing__web__schemas__reports__ReportBody"];
             };
         };
         responses: {
@@ -10847,6 +12627,15 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["ReportAccepted"];
+                };
+            };
+            /** @description The body is no text that could be read, such as broken UTF-8 */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description No token or session, or one that is unknown, expired or revoked */
@@ -10957,6 +12746,15 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["DeploymentView"];
+                };
+            };
+            /** @description The body is no text that could be read, such as broken UTF-8 */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description No token or session, or one that is unknown, expired or revoked */
@@ -11078,6 +12876,15 @@ export interface operations {
                     "application/json": components["schemas"]["DeploymentView"];
                 };
             };
+            /** @description The body is no text that could be read, such as broken UTF-8 */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description No token or session, or one that is unknown, expired or revoked */
             401: {
                 headers: {
@@ -11186,6 +12993,15 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["AgentAccepted"];
+                };
+            };
+            /** @description The body is no text that could be read, such as broken UTF-8 */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description No token or session, or one that is unknown, expired or revoked */
@@ -11397,6 +13213,15 @@ export interface operations {
                     "application/json": components["schemas"]["StagingRunView"];
                 };
             };
+            /** @description The body is no text that could be read, such as broken UTF-8 */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description No token or session, or one that is unknown, expired or revoked */
             401: {
                 headers: {
@@ -11599,6 +13424,15 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["agent_servicing__web__schemas__staging__GateView"];
+                };
+            };
+            /** @description The body is no text that could be read, such as broken UTF-8 */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description No token or session, or one that is unknown, expired or revoked */
@@ -11909,6 +13743,15 @@ export interface operations {
                     "application/json": components["schemas"]["StagingRunView"];
                 };
             };
+            /** @description The body is no text that could be read, such as broken UTF-8 */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description No token or session, or one that is unknown, expired or revoked */
             401: {
                 headers: {
@@ -12111,6 +13954,15 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+            /** @description The body is no text that could be read, such as broken UTF-8 */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
             };
             /** @description No token or session, or one that is unknown, expired or revoked */
             401: {
@@ -12416,6 +14268,15 @@ export interface operations {
                     "application/json": components["schemas"]["SnapshotBegunView"];
                 };
             };
+            /** @description The body is no text that could be read, such as broken UTF-8 */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description No token or session, or one that is unknown, expired or revoked */
             401: {
                 headers: {
@@ -12621,6 +14482,15 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["BroughtView"];
+                };
+            };
+            /** @description The body is no text that could be read, such as broken UTF-8 */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description No token or session, or one that is unknown, expired or revoked */
@@ -12936,6 +14806,15 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["DeploymentView"];
+                };
+            };
+            /** @description The body is no text that could be read, such as broken UTF-8 */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description No token or session, or one that is unknown, expired or revoked */
@@ -13341,6 +15220,135 @@ export interface operations {
                     "application/json": components["schemas"]["TrialView"];
                 };
             };
+            /** @description The body is no text that could be read, such as broken UTF-8 */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No token or session, or one that is unknown, expired or revoked */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Role or reach do not suffice, or a session's request does not show that it comes from our page */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It does not fit the present state; `current` holds the state where that helps */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The input is wrong; `errors` names every field */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Asked too often; see `Retry-After` */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A fault of ours; nothing of it leaks, the log has it under `request_id` */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not possible now; see `Retry-After` */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    approve_api_platform_agents__agent_id__upgrades__upgrade_id__approve_post: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Any text of your own per act. A repetition within 24 hours gets the first answer with `Idempotency-Replayed: true`. */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                agent_id: string;
+                upgrade_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["ApproveBody"] | null;
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DeploymentView"];
+                };
+            };
+            /** @description The body is no text that could be read, such as broken UTF-8 */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description No token or session, or one that is unknown, expired or revoked */
             401: {
                 headers: {
@@ -13450,6 +15458,15 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["DeploymentView"];
+                };
+            };
+            /** @description The body is no text that could be read, such as broken UTF-8 */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description No token or session, or one that is unknown, expired or revoked */
@@ -13563,6 +15580,15 @@ export interface operations {
                     "application/json": components["schemas"]["DeploymentView"];
                 };
             };
+            /** @description The body is no text that could be read, such as broken UTF-8 */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description No token or session, or one that is unknown, expired or revoked */
             401: {
                 headers: {
@@ -13672,6 +15698,15 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["DeploymentView"];
+                };
+            };
+            /** @description The body is no text that could be read, such as broken UTF-8 */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description No token or session, or one that is unknown, expired or revoked */
@@ -13785,6 +15820,15 @@ export interface operations {
                     "application/json": components["schemas"]["DeploymentView"];
                 };
             };
+            /** @description The body is no text that could be read, such as broken UTF-8 */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description No token or session, or one that is unknown, expired or revoked */
             401: {
                 headers: {
@@ -13894,6 +15938,135 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["DeploymentView"];
+                };
+            };
+            /** @description The body is no text that could be read, such as broken UTF-8 */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No token or session, or one that is unknown, expired or revoked */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Role or reach do not suffice, or a session's request does not show that it comes from our page */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It does not fit the present state; `current` holds the state where that helps */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The input is wrong; `errors` names every field */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Asked too often; see `Retry-After` */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A fault of ours; nothing of it leaks, the log has it under `request_id` */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not possible now; see `Retry-After` */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    reject_api_platform_agents__agent_id__upgrades__upgrade_id__reject_post: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Any text of your own per act. A repetition within 24 hours gets the first answer with `Idempotency-Replayed: true`. */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                agent_id: string;
+                upgrade_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RejectBody"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DeploymentView"];
+                };
+            };
+            /** @description The body is no text that could be read, such as broken UTF-8 */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description No token or session, or one that is unknown, expired or revoked */
@@ -14007,6 +16180,15 @@ export interface operations {
                     "application/json": components["schemas"]["DeploymentView"];
                 };
             };
+            /** @description The body is no text that could be read, such as broken UTF-8 */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description No token or session, or one that is unknown, expired or revoked */
             401: {
                 headers: {
@@ -14116,6 +16298,15 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["DeploymentView"];
+                };
+            };
+            /** @description The body is no text that could be read, such as broken UTF-8 */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description No token or session, or one that is unknown, expired or revoked */
@@ -14295,6 +16486,175 @@ export interface operations {
             };
         };
     };
+    upload_version_api_platform_agents__agent_id__versions_post: {
+        parameters: {
+            query?: {
+                /** @description What it was made on; omitted: the version that serves */
+                base_version?: string | null;
+                /** @description Why; kept in the audit trail, and needed */
+                reason?: string;
+                /** @description What the version is; omitted: the reason */
+                summary?: string;
+                /** @description Lines such as `fix: a leak`; may be repeated */
+                changelog?: string[];
+                /** @description It closes a security hole */
+                security?: boolean;
+                /** @description Nobody should stay on the base */
+                critical?: boolean;
+                /** @description The file's name, with a plain body; a wheel needs its own */
+                file_name?: string;
+            };
+            header?: {
+                /** @description Any text of your own per act. A repetition within 24 hours gets the first answer with `Idempotency-Replayed: true`. */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                agent_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example --- a/store.py
+                 *     +++ b/store.py
+                 *     @@ -1 +1 @@
+                 *     -LIMIT = 10
+                 *     +LIMIT = 5
+                 */
+                "application/octet-stream": string;
+                /**
+                 * @example {
+                 *       "base_version": "1.2.5",
+                 *       "changelog": [
+                 *         "fix: a leak"
+                 *       ],
+                 *       "file": "--- a/store.py\n+++ b/store.py\n@@ -1 +1 @@\n-LIMIT = 10\n+LIMIT = 5\n",
+                 *       "reason": "leaks above 5 GB"
+                 *     }
+                 */
+                "multipart/form-data": {
+                    base_version?: string;
+                    changelog?: string[];
+                    critical?: boolean;
+                    /** Format: binary */
+                    file: string;
+                    reason: string;
+                    security?: boolean;
+                    summary?: string;
+                };
+                /**
+                 * @example --- a/store.py
+                 *     +++ b/store.py
+                 *     @@ -1 +1 @@
+                 *     -LIMIT = 10
+                 *     +LIMIT = 5
+                 */
+                "text/x-diff": string;
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PatchedView"];
+                };
+            };
+            /** @description The body is no text that could be read, such as broken UTF-8 */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No token or session, or one that is unknown, expired or revoked */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Role or reach do not suffice, or a session's request does not show that it comes from our page */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It does not fit the present state; `current` holds the state where that helps */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The input is wrong; `errors` names every field */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Asked too often; see `Retry-After` */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A fault of ours; nothing of it leaks, the log has it under `request_id` */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not possible now; see `Retry-After` */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     refresh_versions_api_platform_agents__agent_id__versions_refresh_post: {
         parameters: {
             query?: never;
@@ -14317,6 +16677,105 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["Refreshed"];
                 };
+            };
+            /** @description No token or session, or one that is unknown, expired or revoked */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Role or reach do not suffice, or a session's request does not show that it comes from our page */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It does not fit the present state; `current` holds the state where that helps */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The input is wrong; `errors` names every field */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Asked too often; see `Retry-After` */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A fault of ours; nothing of it leaks, the log has it under `request_id` */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not possible now; see `Retry-After` */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    remove_version_api_platform_agents__agent_id__versions__version__delete: {
+        parameters: {
+            query: {
+                /** @description Why; kept in the audit trail */
+                reason: string;
+            };
+            header?: {
+                /** @description Any text of your own per act. A repetition within 24 hours gets the first answer with `Idempotency-Replayed: true`. */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                agent_id: string;
+                version: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description No token or session, or one that is unknown, expired or revoked */
             401: {
@@ -14418,6 +16877,15 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["StandingView"];
+                };
+            };
+            /** @description The body is no text that could be read, such as broken UTF-8 */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description No token or session, or one that is unknown, expired or revoked */
@@ -14531,6 +16999,15 @@ export interface operations {
                     "application/json": components["schemas"]["StandingView"];
                 };
             };
+            /** @description The body is no text that could be read, such as broken UTF-8 */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description No token or session, or one that is unknown, expired or revoked */
             401: {
                 headers: {
@@ -14642,6 +17119,15 @@ export interface operations {
                     "application/json": components["schemas"]["StandingView"];
                 };
             };
+            /** @description The body is no text that could be read, such as broken UTF-8 */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description No token or session, or one that is unknown, expired or revoked */
             401: {
                 headers: {
@@ -14741,6 +17227,8 @@ export interface operations {
                 until?: string | null;
                 /** @description success, rolled_back, cancelled, failed */
                 status?: string | null;
+                /** @description Words that the reason holds, in any case. A page may then be short: go on with its cursor */
+                says?: string | null;
                 agent?: string | null;
             };
             header?: never;
@@ -14832,6 +17320,98 @@ export interface operations {
             };
         };
     };
+    audit_anchor_api_platform_audit_anchor_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AnchorView"];
+                };
+            };
+            /** @description No token or session, or one that is unknown, expired or revoked */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Role or reach do not suffice, or a session's request does not show that it comes from our page */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It does not fit the present state; `current` holds the state where that helps */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The input is wrong; `errors` names every field */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Asked too often; see `Retry-After` */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A fault of ours; nothing of it leaks, the log has it under `request_id` */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not possible now; see `Retry-After` */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     export_audit_api_platform_audit_export_get: {
         parameters: {
             query?: {
@@ -14844,6 +17424,8 @@ export interface operations {
                 until?: string | null;
                 /** @description success, rolled_back, cancelled, failed */
                 status?: string | null;
+                /** @description Words that the reason holds, in any case. A page may then be short: go on with its cursor */
+                says?: string | null;
                 agent?: string | null;
                 /** @description csv for spreadsheets, json for programs */
                 format?: "csv" | "json";
@@ -14954,7 +17536,12 @@ export interface operations {
     };
     verify_audit_api_platform_audit_verify_get: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description Of an anchor that was kept elsewhere */
+                entries?: number | null;
+                /** @description The anchor's hash */
+                head?: string | null;
+            };
             header?: never;
             path?: never;
             cookie?: never;
@@ -15068,6 +17655,15 @@ export interface operations {
                 content: {
                     /** @example backup.json … */
                     "application/x-tar": string;
+                };
+            };
+            /** @description The body is no text that could be read, such as broken UTF-8 */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description No token or session, or one that is unknown, expired or revoked */
@@ -15360,6 +17956,15 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["SignedIn"];
+                };
+            };
+            /** @description The body is no text that could be read, such as broken UTF-8 */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description No token or session, or one that is unknown, expired or revoked */
@@ -15857,6 +18462,15 @@ export interface operations {
                     "application/json": components["schemas"]["LimitView"];
                 };
             };
+            /** @description The body is no text that could be read, such as broken UTF-8 */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description No token or session, or one that is unknown, expired or revoked */
             401: {
                 headers: {
@@ -15965,6 +18579,15 @@ export interface operations {
                     "application/json": components["schemas"]["ScheduleView"];
                 };
             };
+            /** @description The body is no text that could be read, such as broken UTF-8 */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description No token or session, or one that is unknown, expired or revoked */
             401: {
                 headers: {
@@ -16060,7 +18683,7 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["RuleBody"];
+                "application/json": components["schemas"]["agent_servicing__web__schemas__schedule__RuleBody"];
             };
         };
         responses: {
@@ -16070,7 +18693,16 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["RuleView"];
+                    "application/json": components["schemas"]["agent_servicing__web__schemas__schedule__RuleView"];
+                };
+            };
+            /** @description The body is no text that could be read, such as broken UTF-8 */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description No token or session, or one that is unknown, expired or revoked */
@@ -16279,6 +18911,15 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["StopView"];
+                };
+            };
+            /** @description The body is no text that could be read, such as broken UTF-8 */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description No token or session, or one that is unknown, expired or revoked */
@@ -16582,6 +19223,15 @@ export interface operations {
                     "application/json": components["schemas"]["SecretView"];
                 };
             };
+            /** @description The body is no text that could be read, such as broken UTF-8 */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description No token or session, or one that is unknown, expired or revoked */
             401: {
                 headers: {
@@ -16787,6 +19437,15 @@ export interface operations {
                     "application/json": components["schemas"]["SecretDeliveries"];
                 };
             };
+            /** @description The body is no text that could be read, such as broken UTF-8 */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description No token or session, or one that is unknown, expired or revoked */
             401: {
                 headers: {
@@ -16982,6 +19641,15 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["SignedIn"];
+                };
+            };
+            /** @description The body is no text that could be read, such as broken UTF-8 */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description No token or session, or one that is unknown, expired or revoked */
@@ -17347,6 +20015,521 @@ export interface operations {
             };
         };
     };
+    issue_settings_api_platform_settings_issues_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TrackerView"];
+                };
+            };
+            /** @description No token or session, or one that is unknown, expired or revoked */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Role or reach do not suffice, or a session's request does not show that it comes from our page */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It does not fit the present state; `current` holds the state where that helps */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The input is wrong; `errors` names every field */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Asked too often; see `Retry-After` */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A fault of ours; nothing of it leaks, the log has it under `request_id` */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not possible now; see `Retry-After` */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    put_issue_settings_api_platform_settings_issues_put: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Any text of your own per act. A repetition within 24 hours gets the first answer with `Idempotency-Replayed: true`. */
+                "Idempotency-Key"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["TrackerBody"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TrackerView"];
+                };
+            };
+            /** @description The body is no text that could be read, such as broken UTF-8 */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No token or session, or one that is unknown, expired or revoked */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Role or reach do not suffice, or a session's request does not show that it comes from our page */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It does not fit the present state; `current` holds the state where that helps */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The input is wrong; `errors` names every field */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Asked too often; see `Retry-After` */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A fault of ours; nothing of it leaks, the log has it under `request_id` */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not possible now; see `Retry-After` */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    notification_settings_api_platform_settings_notifications_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NotificationSettingsView"];
+                };
+            };
+            /** @description No token or session, or one that is unknown, expired or revoked */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Role or reach do not suffice, or a session's request does not show that it comes from our page */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It does not fit the present state; `current` holds the state where that helps */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The input is wrong; `errors` names every field */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Asked too often; see `Retry-After` */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A fault of ours; nothing of it leaks, the log has it under `request_id` */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not possible now; see `Retry-After` */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    put_notification_settings_api_platform_settings_notifications_put: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Any text of your own per act. A repetition within 24 hours gets the first answer with `Idempotency-Replayed: true`. */
+                "Idempotency-Key"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NotificationSettingsBody"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NotificationSettingsView"];
+                };
+            };
+            /** @description The body is no text that could be read, such as broken UTF-8 */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No token or session, or one that is unknown, expired or revoked */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Role or reach do not suffice, or a session's request does not show that it comes from our page */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It does not fit the present state; `current` holds the state where that helps */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The input is wrong; `errors` names every field */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Asked too often; see `Retry-After` */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A fault of ours; nothing of it leaks, the log has it under `request_id` */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not possible now; see `Retry-After` */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    test_notification_target_api_platform_settings_notifications_targets__name__test_post: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Any text of your own per act. A repetition within 24 hours gets the first answer with `Idempotency-Replayed: true`. */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TestView"];
+                };
+            };
+            /** @description No token or session, or one that is unknown, expired or revoked */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Role or reach do not suffice, or a session's request does not show that it comes from our page */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It does not fit the present state; `current` holds the state where that helps */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The input is wrong; `errors` names every field */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Asked too often; see `Retry-After` */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A fault of ours; nothing of it leaks, the log has it under `request_id` */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not possible now; see `Retry-After` */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     set_up_api_platform_setup_post: {
         parameters: {
             query?: never;
@@ -17367,6 +20550,15 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["SignedIn"];
+                };
+            };
+            /** @description The body is no text that could be read, such as broken UTF-8 */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description No token or session, or one that is unknown, expired or revoked */
@@ -17572,6 +20764,15 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["TokenCreated"];
+                };
+            };
+            /** @description The body is no text that could be read, such as broken UTF-8 */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description No token or session, or one that is unknown, expired or revoked */
@@ -17969,6 +21170,15 @@ export interface operations {
                     "application/json": components["schemas"]["UserView"];
                 };
             };
+            /** @description The body is no text that could be read, such as broken UTF-8 */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description No token or session, or one that is unknown, expired or revoked */
             401: {
                 headers: {
@@ -18171,6 +21381,15 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["UserView"];
+                };
+            };
+            /** @description The body is no text that could be read, such as broken UTF-8 */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description No token or session, or one that is unknown, expired or revoked */
@@ -18574,6 +21793,15 @@ export interface operations {
                     "application/json": components["schemas"]["UserView"];
                 };
             };
+            /** @description The body is no text that could be read, such as broken UTF-8 */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description No token or session, or one that is unknown, expired or revoked */
             401: {
                 headers: {
@@ -18917,6 +22145,15 @@ export interface operations {
                 };
                 content?: never;
             };
+            /** @description The body is no text that could be read, such as broken UTF-8 */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description No token or session, or one that is unknown, expired or revoked */
             401: {
                 headers: {
@@ -19025,6 +22262,15 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["FlagView"];
+                };
+            };
+            /** @description The body is no text that could be read, such as broken UTF-8 */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description No token or session, or one that is unknown, expired or revoked */
