@@ -120,7 +120,7 @@ async def test_uploads_that_cannot_be_used_say_why(patch_world: ApiWorld) -> Non
         ):
             answer = await client.post(VERSIONS, **kwargs)
             assert (answer.status_code, answer.json()["code"]) == (422, code), (kwargs, answer.text)
-        most = patch_world.services.patches.bytes_max
+        most = patch_world.app.state.context.settings.upload_bytes_max
         large = await client.post(f"{VERSIONS}?reason=x", content=b"x", headers={"Content-Length": str(most + 2**21)})
         assert (large.status_code, large.json()["code"]) == (413, "body_too_large")
 
