@@ -1,6 +1,6 @@
 """Numbered audit entries that nobody can change or remove, and indexes for every filter.
 
-The hash now covers the entry's number (ADR 0025). Entries from before are numbered and chained anew, once.
+The hash now covers the entry's number (ADR 0023). Entries from before are numbered and chained anew, once.
 """
 
 import sqlalchemy as sa
