@@ -22,8 +22,9 @@ WATCH_POLICY = (
 PATIENCE_MS = 60_000
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    """No longer than a module: Playwright's event loop runs in this thread, and no test that needs one of its own can begin meanwhile."""
     path = os.environ.get("CHROMIUM_PATH") or shutil.which("chromium")
     assert path, "no Chromium: `make test` installs one where it may, else name one in CHROMIUM_PATH"
     with sync_playwright() as playwright:
@@ -32,7 +33,7 @@ def browser() -> Iterator[Browser]:
         opened.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     assert (STATIC / "index.html").exists(), "the page is not built: make page"
     with a_server(tmp_path_factory.mktemp("browser")) as running:
