@@ -40,6 +40,7 @@ def begin_next(draft: Draft) -> Deployment | None:
         baseline=draft.world.counters,
         latest=draft.world.counters,
         place_since=None,
+        held_by=None,
         message="",
     )
     draft.put(started)
