@@ -110,6 +110,9 @@ class Settings(BaseSettings):
     event_retention_count: int = Field(default=100_000, ge=1_000)
     """How many live events (metrics) are kept for replay; audit entries are never pruned by this."""
 
+    audit_sinks: tuple[str, ...] = ()
+    """Where audit entries are sent besides: a JSON list of `file://`, `syslog+udp://`, `syslog+tcp://`, `syslog+tls://`, `http(s)://` URLs."""
+
     @classmethod
     def settings_customise_sources(
         cls,

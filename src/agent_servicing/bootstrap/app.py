@@ -11,6 +11,7 @@ from anyio import to_thread
 from fastapi import FastAPI
 
 from agent_servicing.adapters.agent_http import HttpAgentClient
+from agent_servicing.adapters.audit.opening import open_sinks
 from agent_servicing.adapters.config.channel import InstanceChannel
 from agent_servicing.adapters.registry import installed_drivers, load_driver
 from agent_servicing.adapters.state.epochs import FolderEpochs
@@ -86,6 +87,7 @@ class App:
             tasks.start_soon(self._sample)
             tasks.start_soon(self._tell)
             tasks.start_soon(self.services.backups.run)
+            tasks.start_soon(self.services.audit_sinks.run)
             if self.settings.version_refresh_seconds > 0:
                 tasks.start_soon(self._refresh)
 
@@ -151,7 +153,14 @@ async def open_app(settings: Settings, *, api_url: str, redactor: Redactor | Non
         if settings.database_url is None or ownership is not None:
             await store.drop_leases()
         drivers = {"database": database, "clock": clock, "ids": ids, "bus": bus, "runtime": runtime, "metrics": metrics, "sources": sources}
-        reading = {"router": router, "configs": channel, "snapshots": snapshots, "asides": epochs, "kept": KeptFiles(settings)}
+        reading: dict[str, Any] = {
+            "router": router,
+            "configs": channel,
+            "snapshots": snapshots,
+            "asides": epochs,
+            "kept": KeptFiles(settings),
+        }
+        reading["sinks"] = open_sinks(settings.audit_sinks, clock)
         services = build_services(**drivers, settings=settings, secrets=secrets, redactor=redactor, **reading)
         await secrets.load()
         acting: dict[str, Any] = {

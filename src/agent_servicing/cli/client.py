@@ -197,6 +197,9 @@ class Api:
     def audit_anchor(self) -> Json:
         return self.get(_path("audit", "anchor"))
 
+    def audit_sinks(self) -> list[Json]:
+        return _list(self.get(_path("settings", "audit-sinks")), "sinks")
+
     def export_audit(self, filters: Mapping[str, str]) -> Iterator[bytes]:
         """The file, in pieces."""
         return self._stream(_path("audit", "export"), filters)

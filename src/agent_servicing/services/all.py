@@ -1,9 +1,10 @@
 """All services in one value: `bootstrap` builds it, `web` is handed it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from agent_servicing.ports import Clock, EventBus, Ids, InstanceTokens, LimitsInstances, Metrics, Router, Runtime, VersionSource
+from agent_servicing.ports.audit import AuditSink
 from agent_servicing.ports.state import SetAsides, Snapshots
 from agent_servicing.services.access import Access
 from agent_servicing.services.agent_lock import AgentLock
@@ -11,6 +12,7 @@ from agent_servicing.services.agent_queue import AgentQueue
 from agent_servicing.services.agent_upgrade import AgentUpgrade
 from agent_servicing.services.analysis import Analysis
 from agent_servicing.services.audit_logger import AuditLogger
+from agent_servicing.services.audit_sinks import AuditSinks
 from agent_servicing.services.backups import Backups
 from agent_servicing.services.config_hotpatch import ConfigHotpatch
 from agent_servicing.services.config_reader import ConfigReader, Known
@@ -48,6 +50,7 @@ class Services:
     schedule: Schedule
     preview: Preview
     audit: AuditLogger
+    audit_sinks: AuditSinks
     access: Access
     idempotency: Idempotency
     events: EventLog
@@ -76,6 +79,7 @@ def build_services(
     secrets: Secrets,
     redactor: Redactor,
     router: Router | None = None,
+    sinks: Sequence[AuditSink] = (),
     configs: Known | None = None,
     snapshots: Snapshots | None = None,
     asides: SetAsides | None = None,
@@ -107,7 +111,8 @@ def build_services(
         locks=AgentLock(database=database, clock=clock, ids=ids, bus=bus, settings=settings),
         schedule=Schedule(database=database, clock=clock, ids=ids, bus=bus, settings=settings),
         preview=Preview(database=database, clock=clock, settings=settings),
-        audit=AuditLogger(database=database),
+        audit=AuditLogger(database=database, clock=clock, ids=ids, settings=settings),
+        audit_sinks=AuditSinks(database=database, clock=clock, sinks=sinks),
         access=Access(
             database=database,
             clock=clock,
