@@ -132,3 +132,32 @@ async def test_a_whole_export_can_be_checked_without_the_server(api_world: ApiWo
     assert (found.valid, found.entries, found.filtered) == (True, kept["entries"], False)
     path.write_bytes(path.read_bytes().replace(b'"operator": "admin"', b'"operator": "adnin"', 1))
     assert check_file(path, None).kind == "changed"
+
+
+async def test_every_entry_says_where_it_came_from(api_world: ApiWorld) -> None:
+    await upgraded(api_world)
+    browser, program = {"Sec-Fetch-Site": "same-origin"}, {"User-Agent": "servicing-cli"}
+    async with api_world.client(api_world.admin_token) as client:
+        for headers in (browser, program, {}):
+            body = {"name": "x", "role": "viewer"}
+            answer = await client.post(f"{PREFIX}/tokens", json=body, headers={**headers, "X-Request-Id": "req-7"})
+            assert answer.status_code == 201
+        found = (await client.get(f"{PREFIX}/audit", params={"limit": 200})).json()["events"]
+    assert [entry["source"]["kind"] for entry in found if entry["type"] == "token_created"][:3] == ["api", "cli", "page"]
+    assert all(entry["source"]["request_id"] == "req-7" for entry in found[:3])
+    assert {entry["source"]["kind"] for entry in found if entry["type"] in {"install", "upgrade"}} == {"engine"}
+    assert all(entry["source"] for entry in found)
+
+
+async def test_an_export_is_on_record_with_its_filters_before_it_begins(api_world: ApiWorld) -> None:
+    await upgraded(api_world)
+    async with api_world.client(await api_world.token("viewer")) as client:
+        asked = {"format": "json", "type": "audit_exported", "since": "2020-01-01T00:00:00Z"}
+        (entry,) = (await client.get(f"{PREFIX}/audit/export", params=asked)).json()["events"]
+    assert entry["filters"] == {"type": "audit_exported", "since": "2020-01-01T00:00:00+00:00"}
+    assert (entry["format"], entry["status"]) == ("json", "success")
+
+
+async def test_without_sinks_there_are_none_to_show(api_world: ApiWorld) -> None:
+    async with api_world.client(await api_world.token("viewer")) as client:
+        assert (await client.get(f"{PREFIX}/settings/audit-sinks")).json() == {"sinks": []}

@@ -12,6 +12,7 @@ from fastapi import FastAPI
 
 from agent_servicing.adapters.agent_http import HttpAgentClient
 from agent_servicing.adapters.apprise_sender import AppriseSender
+from agent_servicing.adapters.audit.opening import open_sinks
 from agent_servicing.adapters.config.channel import InstanceChannel
 from agent_servicing.adapters.issue_trackers import IssueTrackers
 from agent_servicing.adapters.oidc import OidcProvider
@@ -113,6 +114,7 @@ class App:
             tasks.start_soon(self.services.telling.outward.run)
             tasks.start_soon(self.services.telling.issues.run)
             tasks.start_soon(self.services.backups.run)
+            tasks.start_soon(self.services.audit_sinks.run)
             if self.settings.version_refresh_seconds > 0:
                 tasks.start_soon(self._refresh)
 
@@ -196,6 +198,7 @@ async def open_app(settings: Settings, *, api_url: str, redactor: Redactor | Non
         drivers = {"database": database, "clock": clock, "ids": ids, "bus": bus, "runtime": runtime, "metrics": metrics, "sources": sources}
         reading = {"router": router, "configs": channel, "snapshots": snapshots, "asides": epochs} | await _own(stack, settings, clock, ids)
         secret: dict[str, Any] = {"secrets": secrets, "redactor": redactor}
+        reading["sinks"] = open_sinks(settings.audit_sinks, clock)
         services = build_services(**drivers, **secret, settings=settings, uploads=uploads, **reading, **_outside(clock))
         await services.telling.load()
         acting: dict[str, Any] = {

@@ -126,6 +126,19 @@ def export(
     session.out.result({"file": str(to), "bytes": size}, lambda: f"{to} has {size} bytes.")
 
 
+def sinks(session: Session) -> None:
+    """Where entries are sent besides, how far each has come, and what went wrong. Exit code 1 when one is failing."""
+    found = session.api.audit_sinks()
+    titles = ("name", "target", "format", "behind", "delivered", "problem")
+    rows = [
+        (each.get("name"), each.get("target"), each.get("format"), each.get("behind"), local(each.get("delivered_at")), each.get("problem"))
+        for each in found
+    ]
+    session.out.result({"sinks": found}, lambda: table(titles, rows) if rows else "No sinks: the setting audit_sinks names none.")
+    if any(each.get("failures") for each in found):
+        raise typer.Exit(ExitCode.FAILED)
+
+
 def _filters(session: Session, wanted: Mapping[str, str | None], since: str | None, until: str | None) -> dict[str, str]:
     now = session.surroundings.clock.now()
     times = {"since": _utc(past(since, now)) if since else None, "until": _utc(past(until, now)) if until else None}
