@@ -198,7 +198,6 @@ async def open_app(settings: Settings, *, api_url: str, redactor: Redactor | Non
         drivers = {"database": database, "clock": clock, "ids": ids, "bus": bus, "runtime": runtime, "metrics": metrics, "sources": sources}
         reading = {"router": router, "configs": channel, "snapshots": snapshots, "asides": epochs} | await _own(stack, settings, clock, ids)
         secret: dict[str, Any] = {"secrets": secrets, "redactor": redactor}
-        reading["sinks"] = open_sinks(settings.audit_sinks, clock)
         services = build_services(**drivers, **secret, settings=settings, uploads=uploads, **reading, **_outside(clock))
         await services.telling.load()
         acting: dict[str, Any] = {
@@ -261,6 +260,7 @@ async def _tokens(services: Services, settings: Settings) -> dict[str, Any]:
 async def _own(stack: AsyncExitStack, settings: Settings, clock: Clock, ids: Ids) -> dict[str, Any]:
     """What concerns this server and its people only."""
     own: dict[str, Any] = {"kept": KeptFiles(settings), "passwords": Argon2Passwords()}
+    own["sinks"] = open_sinks(settings.audit_sinks, clock)
     if settings.oidc_issuer is not None and settings.oidc_client_id is not None:
         named: dict[str, Any] = {"issuer": settings.oidc_issuer, "client_id": settings.oidc_client_id, "scope": settings.oidc_scope}
         provider = OidcProvider(**named, secret_file=settings.oidc_client_secret_file, clock=clock, ids=ids)

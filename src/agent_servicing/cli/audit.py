@@ -14,7 +14,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from agent_servicing.cli.audit_file import check_file, read_anchor
-from agent_servicing.cli.client import Json
+from agent_servicing.cli.client import Json, path_of
 from agent_servicing.cli.exits import ExitCode, Usage
 from agent_servicing.cli.output import clean, table
 from agent_servicing.cli.session import Session
@@ -128,7 +128,7 @@ def export(
 
 def sinks(session: Session) -> None:
     """Where entries are sent besides, how far each has come, and what went wrong. Exit code 1 when one is failing."""
-    found = session.api.audit_sinks()
+    found = list(session.api.get(path_of("settings", "audit-sinks")).get("sinks", []))
     titles = ("name", "target", "format", "behind", "delivered", "problem")
     rows = [
         (each.get("name"), each.get("target"), each.get("format"), each.get("behind"), local(each.get("delivered_at")), each.get("problem"))

@@ -211,9 +211,6 @@ class Api:
     def audit_anchor(self) -> Json:
         return self.get(path_of("audit", "anchor"))
 
-    def audit_sinks(self) -> list[Json]:
-        return _list(self.get(_path("settings", "audit-sinks")), "sinks")
-
     def export_audit(self, filters: Mapping[str, str]) -> Iterator[bytes]:
         """The file, in pieces."""
         return self.stream(path_of("audit", "export"), filters)

@@ -136,8 +136,7 @@ def build_services(
         locks=AgentLock(database=database, clock=clock, ids=ids, bus=bus, settings=settings),
         schedule=Schedule(database=database, clock=clock, ids=ids, bus=bus, settings=settings),
         preview=Preview(database=database, clock=clock, settings=settings),
-        audit=AuditLogger(database=database, clock=clock, ids=ids, settings=settings),
-        audit_sinks=AuditSinks(database=database, clock=clock, sinks=sinks),
+        **_audit(database=database, clock=clock, ids=ids, settings=settings, sinks=sinks),
         access=Access(database=database, clock=clock, ids=ids, settings=settings, instances=_tokens(runtime)),
         **_people(database=database, clock=clock, ids=ids, settings=settings, passwords=passwords, provider=identities),
         idempotency=Idempotency(database=database, clock=clock),
@@ -161,6 +160,13 @@ def _tokens(runtime: Runtime) -> InstanceTokens | None:
 
 def _limitable(runtime: Runtime) -> frozenset[str]:
     return runtime.limitable if isinstance(runtime, LimitsInstances) else frozenset()
+
+
+def _audit(*, database: Database, clock: Clock, ids: Ids, settings: Settings, sinks: Sequence[AuditSink]) -> dict[str, Any]:
+    return {
+        "audit": AuditLogger(database=database, clock=clock, ids=ids, settings=settings),
+        "audit_sinks": AuditSinks(database=database, clock=clock, sinks=sinks),
+    }
 
 
 def _people(

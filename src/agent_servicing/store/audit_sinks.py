@@ -6,7 +6,7 @@ from datetime import datetime
 from sqlalchemy import insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from agent_servicing.store.tables import audit_sinks
+from agent_servicing.store.audit_tables import audit_sinks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -388,14 +388,3 @@ staging_gates = Table(
     Column("fresh_hours", Double, nullable=False),
 )
 """Whether an agent asks for a fresh staging run before production. No row: it does not."""
-
-audit_sinks = Table(
-    "audit_sinks",
-    metadata,
-    Column("name", _Name, primary_key=True),
-    Column("position", _Number, nullable=False),
-    Column("delivered_at", UtcDateTime),
-    Column("failures", Integer, nullable=False),
-    Column("problem", Text, nullable=False),
-)
-"""How far each sink for audit entries has come: `position` is the number of the last entry that was delivered."""
