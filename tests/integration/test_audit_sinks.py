@@ -4,6 +4,7 @@ import hashlib
 import hmac
 import json
 import socket
+import ssl
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, field
@@ -13,7 +14,8 @@ from pathlib import Path
 import anyio
 import h11
 import pytest
-from anyio.abc import SocketAttribute, SocketStream
+from anyio.abc import ByteStream, SocketAttribute, SocketStream
+from anyio.streams.tls import TLSListener
 
 from agent_servicing.adapters.audit.opening import open_sinks
 from agent_servicing.adapters.system import RandomIds
@@ -25,6 +27,7 @@ from agent_servicing.services.audit_sinks import BATCH, PAUSE_SECONDS_MAX, Audit
 from agent_servicing.store.database import Database
 from agent_servicing.store.event_log import append
 from agent_servicing.testing.clock import START, VirtualClock
+from tests.certificates import a_certificate
 from tests.store_builders import an_event, open_store
 
 pytestmark = pytest.mark.anyio
@@ -166,21 +169,30 @@ async def test_a_place_that_cannot_be_written_is_tried_again(database: Database,
 
 
 @asynccontextmanager
-async def a_tcp_listener() -> AsyncIterator[tuple[int, list[bytes]]]:
+async def a_tcp_listener(*, port: int = 0, tls: ssl.SSLContext | None = None) -> AsyncIterator[tuple[int, list[bytes]]]:
     got: list[bytes] = []
 
-    async def take(stream: SocketStream) -> None:
+    async def take(stream: ByteStream) -> None:
         async with stream:
             whole = b""
             async for piece in stream:
                 whole += piece
             got.append(whole)
 
-    listener = await anyio.create_tcp_listener(local_host="127.0.0.1")
-    async with listener, anyio.create_task_group() as tasks:
-        tasks.start_soon(listener.serve, take)
+    listener = await anyio.create_tcp_listener(local_host="127.0.0.1", local_port=port)
+    over = TLSListener(listener, tls, standard_compatible=False) if tls else listener
+    async with over, anyio.create_task_group() as tasks:
+        tasks.start_soon(over.serve, take)
         yield listener.extra(SocketAttribute.local_port), got
         tasks.cancel_scope.cancel()
+
+
+async def until(count: int, got: list[bytes]) -> list[int]:
+    """Wait for so many connections; the numbers of the entries that came over them."""
+    with anyio.fail_after(20):
+        while len(got) < count:
+            await anyio.lowlevel.checkpoint()
+    return [json.loads(each.split(b" ", 7)[7])["chain"]["entry"] for whole in got for each in unframed(whole)]
 
 
 def unframed(whole: bytes) -> list[bytes]:
@@ -226,6 +238,43 @@ async def test_syslog_that_is_down_is_tried_again(database: Database) -> None:
         await write(database, 1)
         (status,) = await (await drain(database, one(f"syslog+tcp://127.0.0.1:{taken.getsockname()[1]}"))).statuses()
     assert (status.behind, "cannot be reached" in status.problem) == (1, True)
+
+
+async def test_syslog_that_went_away_gets_what_it_missed_when_it_is_back_and_nothing_twice(database: Database) -> None:
+    await write(database, 2)
+    async with a_tcp_listener() as (port, got):
+        sink = one(f"syslog+tcp://127.0.0.1:{port}")
+        await drain(database, sink)
+        before = await until(1, got)
+    await write(database, BATCH + 3)
+    (status,) = await (await drain(database, sink)).statuses()
+    assert (status.behind, status.failures) == (BATCH + 3, 1)
+    async with a_tcp_listener(port=port) as (_, again):
+        await drain(database, sink)
+        after = await until(2, again)
+    assert before + after == list(range(1, BATCH + 6))
+
+
+async def test_syslog_over_tls_is_believed_by_the_certificates_it_was_given_only(database: Database, tmp_path: Path) -> None:
+    cert, key = a_certificate(tmp_path)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(cert, key)
+    await write(database, 3)
+    async with a_tcp_listener(tls=context) as (port, got):
+        trusting = one(f"syslog+tls://localhost:{port}#ca_file={cert}")
+        await drain(database, trusting)
+        assert await until(1, got) == [1, 2, 3]
+    async with a_tcp_listener(tls=context) as (port, got):
+        doubting = one(f"syslog+tls://localhost:{port}")
+        await _refused(AuditSinks(database=database, clock=VirtualClock(), sinks=[doubting]), doubting)
+        assert got == []
+
+
+async def _refused(delivering: AuditSinks, sink: AuditSink) -> None:
+    await delivering.deliver(sink)
+    (status,) = await delivering.statuses()
+    assert (status.position, status.failures) == (0, 1)
+    assert "certificate" in status.problem.lower()
 
 
 # --- webhooks ---
@@ -308,6 +357,8 @@ async def test_what_a_webhook_did_not_take_is_sent_again(database: Database, ref
         (["https://user:hunter2@x/#format=xml"], "format is"),
         (["https://x/#colour=red"], "colour is no option"),
         (["https://x/#secret_file=/nowhere/at/all"], "cannot be read"),
+        (["syslog+tls://x/#ca_file=/nowhere/at/all"], "no certificates"),
+        (["syslog+tcp://x/#ca_file=/a"], "ca_file is for TLS"),
         (["file:///a#max_mb=0"], "max_mb is a number"),
         (["file:///a#name=../x"], "a name has"),
         (["https://x:99999/"], "no URL"),

@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+import ssl
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -21,8 +22,8 @@ SINKS_MAX: Final = 10
 PORTS: Final = {"udp": 514, "tcp": 601, "tls": 6514}
 OPTIONS: Final = {
     "file": frozenset({"name", "format", "max_mb", "files"}),
-    "syslog": frozenset({"name", "format"}),
-    "webhook": frozenset({"name", "format", "secret_file"}),
+    "syslog": frozenset({"name", "format", "ca_file"}),
+    "webhook": frozenset({"name", "format", "secret_file", "ca_file"}),
 }
 _NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,60}")
 _NUMBER_MAX: Final = 100_000
@@ -75,8 +76,10 @@ def _open(url: str, where: str, clock: Clock) -> AuditSink:
         transport = parts.scheme.partition("+")[2] or "udp"
         if transport not in PORTS:
             raise PermanentError(f"{where}: syslog goes over {', '.join(PORTS)}, not {transport}")
-        return SyslogSink(name=name, transport=transport, host=parts.hostname, port=port or PORTS[transport], form=form)
-    return WebhookSink(name=name, url=bare, form=form, secret=_secret(options.get("secret_file"), where), clock=clock)
+        tls = _trust(options.get("ca_file"), where, used=transport == "tls")
+        return SyslogSink(name=name, transport=transport, host=parts.hostname, port=port or PORTS[transport], form=form, tls=tls)
+    tls = _trust(options.get("ca_file"), where, used=parts.scheme == "https")
+    return WebhookSink(name=name, url=bare, form=form, secret=_secret(options.get("secret_file"), where), tls=tls, clock=clock)
 
 
 def _options(parts: SplitResult, where: str, allowed: frozenset[str]) -> dict[str, str]:
@@ -95,6 +98,18 @@ def _number(options: dict[str, str], name: str, default: int, where: str) -> int
     if not (text.isascii() and text.isdigit() and 1 <= int(text) <= _NUMBER_MAX):
         raise PermanentError(f"{where}: {name} is a number from 1 to {_NUMBER_MAX}")
     return int(text)
+
+
+def _trust(path: str | None, where: str, *, used: bool) -> ssl.SSLContext | None:
+    """Whose certificates are believed: those of the system, or of this file only. None without TLS."""
+    if not used:
+        if path is not None:
+            raise PermanentError(f"{where}: ca_file is for TLS, which this URL does not ask for")
+        return None
+    try:
+        return ssl.create_default_context(cafile=path)
+    except OSError as error:  # what is no certificate is one too
+        raise PermanentError(f"{where}: ca_file {path} holds no certificates that can be read: {error.strerror or error}") from error
 
 
 def _secret(path: str | None, where: str) -> bytes | None:

@@ -7,6 +7,7 @@ import os
 import socket
 import ssl
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC
 from typing import Final
 
@@ -25,13 +26,17 @@ DATAGRAM_BYTES_MAX: Final = 65_000
 
 DELIVERY_SECONDS: Final = 15.0
 
+CLOSING_SECONDS: Final = 5.0
+"""How long the other side may take to read to the end and close. Closing first would throw away what it has not read; one that resets the
+connection meanwhile may not have read it, and gets the batch again."""
+
 
 class SyslogSink:
-    """`transport` is udp, tcp or tls."""
+    """`transport` is udp, tcp or tls; `tls` whose certificates are believed."""
 
-    def __init__(self, *, name: str, transport: str, host: str, port: int, form: str) -> None:
+    def __init__(self, *, name: str, transport: str, host: str, port: int, form: str, tls: ssl.SSLContext | None = None) -> None:
         self.name, self.target, self.form = name, f"syslog+{transport}://{host}:{port}", form
-        self._transport, self._host, self._port = transport, host, port
+        self._transport, self._host, self._port, self._tls = transport, host, port, tls
 
     async def deliver(self, entries: Sequence[StoredEvent]) -> None:
         messages = [message(entry, line(FORMS[self.form](entry))) for entry in entries]
@@ -49,16 +54,25 @@ class SyslogSink:
                 await link.send(each[:DATAGRAM_BYTES_MAX])
 
     async def _stream(self, messages: list[bytes]) -> None:
-        if self._transport == "tls":
-            opening = anyio.connect_tcp(
-                self._host, self._port, tls=True, ssl_context=ssl.create_default_context(), tls_standard_compatible=False
-            )
-            link: ByteStream = await opening
-        else:
-            link = await anyio.connect_tcp(self._host, self._port)
-        async with link:
-            for each in messages:
-                await link.send(b"%d %s" % (len(each), each))
+        if self._tls is not None:
+            secure = await anyio.connect_tcp(self._host, self._port, ssl_context=self._tls, tls_standard_compatible=False)
+            async with secure:
+                await _send(secure, messages)
+                # Many close without saying so.
+                with anyio.move_on_after(CLOSING_SECONDS), suppress(anyio.EndOfStream):
+                    await secure.unwrap()
+            return
+        async with await anyio.connect_tcp(self._host, self._port) as plain:
+            await _send(plain, messages)
+            await plain.send_eof()
+            with anyio.move_on_after(CLOSING_SECONDS), suppress(anyio.EndOfStream):
+                while True:
+                    await plain.receive()
+
+
+async def _send(link: ByteStream, messages: list[bytes]) -> None:
+    for each in messages:
+        await link.send(b"%d %s" % (len(each), each))
 
 
 def message(stored: StoredEvent, text: str) -> bytes:

@@ -2,6 +2,7 @@
 
 import hashlib
 import hmac
+import ssl
 from collections.abc import Sequence
 from typing import Final
 from urllib.parse import urlsplit
@@ -21,11 +22,11 @@ TIMESTAMP: Final = "X-Servicing-Timestamp"
 class WebhookSink:
     """POSTs `{"entries": [...]}`; every 2xx is taken for received. Redirects are not followed: a signed body goes where it was meant to."""
 
-    def __init__(self, *, name: str, url: str, form: str, secret: bytes | None, clock: Clock) -> None:
+    def __init__(self, *, name: str, url: str, form: str, secret: bytes | None, clock: Clock, tls: ssl.SSLContext | None = None) -> None:
         parts = urlsplit(url)
         self.name, self.form = name, form
         self.target = f"{parts.scheme}://{parts.hostname}{f':{parts.port}' if parts.port else ''}{parts.path}"
-        self._url, self._secret, self._clock = url, secret, clock
+        self._url, self._secret, self._clock, self._tls = url, secret, clock, tls
 
     async def deliver(self, entries: Sequence[StoredEvent]) -> None:
         body = line({"entries": [FORMS[self.form](entry) for entry in entries]}).encode()
@@ -34,7 +35,7 @@ class WebhookSink:
             at = str(int(self._clock.now().timestamp()))
             headers |= {TIMESTAMP: at, SIGNATURE: f"sha256={signature(self._secret, at, body)}"}
         try:
-            async with httpx.AsyncClient(timeout=TIMEOUT_SECONDS) as client:
+            async with httpx.AsyncClient(timeout=TIMEOUT_SECONDS, verify=self._tls or True, follow_redirects=False) as client:
                 answer = await client.post(self._url, content=body, headers=headers)
         except httpx.HTTPError as error:
             raise TemporaryError(f"{self.target} cannot be reached: {str(error) or type(error).__name__}", retry_after_seconds=5) from error
