@@ -39,7 +39,7 @@ async def append(connection: AsyncConnection, ids: Ids, new: Sequence[Event], *,
     chain, entry, rows = head.audit_head, head.audit_entries - audits, []
     for seq, event in enumerate(new, start=head.last_seq - len(new) + 1):
         event_id, record = ids.new("evt"), None
-        told = replace(event, data={"source": source, **event.data}) if event.audit else event
+        told = replace(event, data={**event.data, "source": source}) if event.audit else event
         if told.audit:
             entry += 1
             record = sealed(told, previous=chain, entry=entry, seq=seq, event_id=event_id)
