@@ -162,3 +162,32 @@ async def test_an_export_is_on_record_with_its_filters_before_it_begins(api_worl
 async def test_without_sinks_there_are_none_to_show(api_world: ApiWorld) -> None:
     async with api_world.client(await api_world.token("viewer")) as client:
         assert (await client.get(f"{PREFIX}/settings/audit-sinks")).json() == {"sinks": []}
+
+
+async def test_the_closing_entry_says_what_stood_before_and_after_and_whom_it_touched(api_world: ApiWorld) -> None:
+    upgrade = await upgraded(api_world)
+    async with api_world.client(await api_world.token("viewer")) as client:
+        found = (await client.get(f"{PREFIX}/audit", params={"limit": 200, "type": "upgrade"})).json()["events"]
+    (entry,) = [each for each in found if each["upgrade_id"] == upgrade]
+    stood = {"config_version": None, "instances": 2, "traffic_percent": 100.0, "state_epoch": 0, "state_schema": None}
+    assert entry["before"] == {"version": "1.2.5", "generation": 1, **stood}
+    assert entry["after"] == {"version": "1.3.0", "generation": 2, **stood}
+    assert entry["impact"]["candidate_requests"] > 0
+    assert 0 < entry["impact"]["exposed_seconds"] <= entry["duration_seconds"]
+
+
+async def test_a_bad_version_is_charged_with_its_share_of_the_time_and_leaves_what_stood_before(api_world: ApiWorld) -> None:
+    api_world.runtime.behaviour("1.3.0").error_share = 0.5
+    async with api_world.client(api_world.admin_token) as client:
+        await api_world.add(client)
+        limits = {"enabled": True, "error_rate_threshold": 5.0, "min_requests": 20}
+        slow = {"steps": [10, 100], "monitor_seconds": 60}
+        asked = await api_world.upgrade(client, auto_rollback=limits, blue_green=slow)
+        await api_world.until(client, asked["upgrade_id"], "rolled_back")
+        (entry,) = (await client.get(f"{PREFIX}/audit", params={"type": "upgrade"})).json()["events"]
+    impact = entry["impact"]
+    assert (entry["status"], entry["source"]["kind"], entry["before"]) == ("rolled_back", "engine", entry["after"])
+    assert impact["candidate_errors"] > 0
+    assert impact["exposed_seconds"] < 0.5 * entry["duration_seconds"], "it had a tenth of the requests, and not all the time"
+    average = impact["requests"] / entry["duration_seconds"]
+    assert abs(impact["exposed_seconds"] * average - impact["candidate_requests"]) < 0.5 * impact["candidate_requests"]

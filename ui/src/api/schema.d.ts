@@ -3950,6 +3950,7 @@ export interface components {
          *             "candidate_errors": 1,
          *             "candidate_requests": 375,
          *             "downtime_seconds": 0,
+         *             "exposed_seconds": 15,
          *             "requests": 1500,
          *             "stable_errors": 5,
          *             "unserved": 0
@@ -4031,6 +4032,7 @@ export interface components {
          *         "candidate_errors": 1,
          *         "candidate_requests": 375,
          *         "downtime_seconds": 0,
+         *         "exposed_seconds": 15,
          *         "requests": 1500,
          *         "stable_errors": 5,
          *         "unserved": 0
@@ -4553,6 +4555,8 @@ export interface components {
             candidate_requests: number;
             /** Downtime Seconds */
             downtime_seconds: number;
+            /** Exposed Seconds */
+            exposed_seconds: number;
             /** Requests */
             requests: number;
             /** Stable Errors */
