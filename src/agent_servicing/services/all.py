@@ -115,17 +115,8 @@ def build_services(
     telling = build_telling(
         database=database, clock=clock, ids=ids, bus=bus, settings=settings, secrets=secrets, masks=redactor, to=outside, of=runtime
     )
-    fleet = Fleet(
-        database=database,
-        clock=clock,
-        ids=ids,
-        bus=bus,
-        settings=settings,
-        versions=versions,
-        runtime=runtime,
-        metrics=metrics,
-        masker=redactor,
-    )
+    of_it: dict[str, Any] = {"versions": versions, "runtime": runtime, "metrics": metrics, "masker": redactor}
+    fleet = Fleet(database=database, clock=clock, ids=ids, bus=bus, settings=settings, **of_it)
     return Services(
         fleet=fleet,
         generations=Generations(database=database, clock=clock, router=router, known=configs),
