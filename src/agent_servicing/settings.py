@@ -135,6 +135,12 @@ class Settings(BaseSettings):
     event_retention_count: int = Field(default=100_000, ge=1_000)
     """How many live events (metrics) are kept for replay; audit entries are never pruned by this."""
 
+    audit_retention_days: float | None = Field(default=None, gt=0, le=36_600)
+    """How long audit entries stay in the database before they go to archive files; unset: for ever."""
+
+    audit_archive_directory: Path | None = None
+    """Where those files are written; unset: `audit-archive` in the data directory."""
+
     audit_sinks: tuple[str, ...] = ()
     """Where audit entries are sent besides: a JSON list of `file://`, `syslog+udp://`, `syslog+tcp://`, `syslog+tls://`, `http(s)://` URLs."""
 
