@@ -24,7 +24,7 @@ from agent_servicing.web.server import uvicorn_config
 from tests.integration.api_world import AGENT, ApiWorld
 from tests.integration.channel_world import FIRST, Safe
 
-PATIENCE_SECONDS = 30
+PATIENCE_SECONDS = 120
 INSTANCE = "g1-1-1"
 OTHER = "g1-2-2"
 PATH = f"{PREFIX}/agents/{AGENT}/link"

@@ -10,7 +10,7 @@ import pytest
 from agent_servicing.core.config.layers import ConfigDocument
 from tests.integration.api_world import AGENT, MANIFEST, open_world
 from tests.integration.channel_world import FIRST, SECOND, document
-from tests.integration.link_world import PATH, Linked, open_linked, until
+from tests.integration.link_world import PATH, PATIENCE_SECONDS, Linked, open_linked, until
 
 pytestmark = pytest.mark.anyio
 
@@ -60,7 +60,7 @@ class Subscriber:
 
 def told(linked: Linked, wanted: ConfigDocument, instances: list[str]) -> None:
     for name in instances:
-        linked.channel.link.commit(AGENT, name, wanted, deadline_seconds=10)
+        linked.channel.link.commit(AGENT, name, wanted, deadline_seconds=PATIENCE_SECONDS)
 
 
 async def acknowledged(linked: Linked, wanted: ConfigDocument, instances: list[str]) -> bool:

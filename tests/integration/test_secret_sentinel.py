@@ -5,10 +5,12 @@ The agent knows the secret as a real one would, and says it wherever an agent ca
 
 import base64
 import hashlib
+import io
 import json
 import re
 import sys
 import textwrap
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -218,8 +220,21 @@ def tried_in_staging(server: Server) -> str:
     return name
 
 
+def reported(server: Server, planted: list[str]) -> str:
+    """A report with the logs and configurations of a version that said it."""
+    return str(server.post(f"/agents/{AGENT}/issues", {"upgrade_id": planted[-1], "note": "it leaks"}, expect=201)["issue_id"])
+
+
+def words(answer: httpx.Response) -> str:
+    """What it says; of a zip what is said in its files."""
+    if answer.headers["Content-Type"] != "application/zip":
+        return answer.text
+    with zipfile.ZipFile(io.BytesIO(answer.content)) as bundle:
+        return "".join(bundle.read(name).decode() for name in bundle.namelist())
+
+
 def test_no_answer_to_a_get_holds_it(server: Server, planted: list[str]) -> None:
-    run = tried_in_staging(server)
+    run, issue = tried_in_staging(server), reported(server, planted)
     instances = [one["instance"] for one in server.get(f"/agents/{AGENT}/instances")["instances"]]
     seen: dict[str, str] = {}
     with server.api() as api:
@@ -230,11 +245,11 @@ def test_no_answer_to_a_get_holds_it(server: Server, planted: list[str]) -> None
             for name in planted if "{upgrade_id}" in path else ("",):
                 address = path.replace("{upgrade_id}", name).replace("{agent_id}", AGENT).replace("{key}", "x").replace("{epoch}", "0")
                 address = address.replace("{user}", "nobody")
-                address = address.replace("{run_id}", run)
+                address = address.replace("{run_id}", run).replace("{issue_id}", issue)
                 assert "{" not in address, f"{path} has a parameter this test does not know"
                 for query in queries(operations["get"], instances):
                     answer = api.get(root + address, params=query)
-                    seen[f"{answer.status_code} {answer.request.url}"] = answer.text
+                    seen[f"{answer.status_code} {answer.request.url}"] = words(answer)
     good = [name for name in seen if name.startswith("2")]
     assert len(good) > 25
     assert "[secret " in "".join(text for name, text in seen.items() if "/logs" in name)

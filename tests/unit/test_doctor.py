@@ -223,7 +223,7 @@ def test_a_broker_that_is_away_is_found(world: World) -> None:
 
 @pytest.mark.parametrize(("status", "name", "hours", "stuck"), [
     ("paused", "route_traffic_25", 30, True), ("paused", "route_traffic_25", 20, False), ("in_progress", "deploy_green", 3, True),
-    ("in_progress", "deploy_green", 1, False), ("in_progress", "monitor_metrics_25", 3, False),
+    ("in_progress", "deploy_green", 1, False), ("in_progress", "monitor_metrics_25", 3, False), ("completed", "decommission_blue", 30, False),
 ])  # fmt: skip
 def test_a_deployment_that_waits_for_too_long_is_found(world: World, status: str, name: str, hours: int, stuck: bool) -> None:
     world.clock.seconds = hours * 3600

@@ -9,6 +9,7 @@ from typing import Final
 from agent_servicing.cli.checks import Finding
 from agent_servicing.cli.client import Api, Json
 from agent_servicing.cli.doctor_data import history, orphans
+from agent_servicing.cli.progress import is_terminal
 from agent_servicing.core.errors import ServicingError
 
 AGENTS_ASKED: Final = 200
@@ -82,7 +83,7 @@ def _deployment(name: str, deployment: Json, now: datetime) -> Iterator[Finding]
     status, upgrade = deployment.get("status"), deployment.get("upgrade_id")
     stage: Json = next((s for s in deployment.get("stages") or () if s.get("status") == "in_progress"), {})
     began = _time(stage.get("started_at") or deployment.get("started_at"))
-    if status is None or began is None:
+    if status is None or began is None or is_terminal(deployment):
         return
     lasts = now - began
     limit = (

@@ -12,6 +12,7 @@ from agent_servicing.services.access import Role
 from agent_servicing.services.states import AgentStateView
 from agent_servicing.web.auth import Caller, needs
 from agent_servicing.web.context import Context
+from agent_servicing.web.schemas.queries import SEQ_MAX
 from agent_servicing.web.schemas.states import (
     BroughtView,
     DiscardBody,
@@ -27,6 +28,8 @@ from agent_servicing.web.views.written import set_aside_fields
 _RECORD = '{"id": "memories.db/memories/7", "schema": 2, "place": "memories.db/memories", "change": "added", "value": {"text": "hello"}}\n'
 
 router = APIRouter(tags=["State"])
+
+Epoch = Annotated[int, PathParam(ge=0, le=SEQ_MAX)]
 
 
 @router.get("/agents/{agent_id}/state", summary="Show the state", **needs(Role.VIEWER))
@@ -72,22 +75,20 @@ async def bring_snapshot(context: Context, caller: Caller, agent_id: str, snapsh
     },
     **needs(Role.OPERATOR),
 )
-async def export_set_aside(context: Context, caller: Caller, agent_id: str, epoch: Annotated[int, PathParam(ge=0)]) -> FileResponse:
+async def export_set_aside(context: Context, caller: Caller, agent_id: str, epoch: Epoch) -> FileResponse:
     """Every record that was written since the snapshot which a rollback put back, those that were taken in since included."""
     path = await context.services.states.records(agent_id, epoch, actor=caller.name)
     return FileResponse(path, media_type="application/x-ndjson", filename=f"{agent_id}-set-aside-{epoch}.ndjson")
 
 
 @router.post("/agents/{agent_id}/state/set-aside/{epoch}/offer", summary="Offer what was set aside", **needs(Role.OPERATOR))
-async def offer_set_aside(context: Context, caller: Caller, agent_id: str, epoch: Annotated[int, PathParam(ge=0)]) -> SetAsideView:
+async def offer_set_aside(context: Context, caller: Caller, agent_id: str, epoch: Epoch) -> SetAsideView:
     """Offer it to the version that serves now, say after the next upgrade. What it takes in is not offered again. Answers when it is done."""
     return _set_aside(await context.services.states.offer(agent_id, epoch, actor=caller.name))
 
 
 @router.delete("/agents/{agent_id}/state/set-aside/{epoch}", summary="Discard what was set aside", status_code=204, **needs(Role.OPERATOR))
-async def discard_set_aside(
-    context: Context, caller: Caller, agent_id: str, epoch: Annotated[int, PathParam(ge=0)], body: DiscardBody
-) -> Response:
+async def discard_set_aside(context: Context, caller: Caller, agent_id: str, epoch: Epoch, body: DiscardBody) -> Response:
     """For good. The state folder that was left stays on the disk."""
     await context.services.states.discard(agent_id, epoch, reason=body.reason, actor=caller.name)
     return Response(status_code=204)

@@ -9,6 +9,9 @@ from agent_servicing.services.fleet import LOG_LINES_MAX, WINDOW_SECONDS_MAX
 from agent_servicing.web.limits import PAGE_DEFAULT, PAGE_MAX
 from agent_servicing.web.schemas.common import Name, Text, Time
 
+SEQ_MAX = 2**63 - 1
+"""As large as a database's integers become."""
+
 
 class Query(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -83,7 +86,7 @@ class ExportQuery(AuditFilterQuery):
 
 
 class VerifyQuery(Query):
-    entries: int | None = Field(default=None, ge=0, description="Of an anchor that was kept elsewhere")
+    entries: int | None = Field(default=None, ge=0, le=SEQ_MAX, description="Of an anchor that was kept elsewhere")
     head: str | None = Field(default=None, pattern="^[0-9a-f]{64}$", description="The anchor's hash")
 
     @model_validator(mode="after")
