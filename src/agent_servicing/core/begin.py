@@ -39,7 +39,9 @@ def begin_next(draft: Draft) -> Deployment | None:
         stages=tuple(StageRecord(stage=s) for s in STRATEGIES[strategy](deployment.spec, draft.agent.instances)),
         baseline=draft.world.counters,
         latest=draft.world.counters,
+        before=draft.footing(),
         place_since=None,
+        held_by=None,
         message="",
     )
     draft.put(started)

@@ -5,6 +5,7 @@ from typing import Literal
 
 from pydantic import ConfigDict, Field
 
+from agent_servicing.core.status import WaitingFor
 from agent_servicing.web.schemas.common import Body, Name, NextCursor, SeenBody, Text, View, example
 from agent_servicing.web.schemas.written import WrittenView
 
@@ -128,6 +129,7 @@ class ImpactView(View):
     stable_errors: int
     unserved: int
     downtime_seconds: float
+    exposed_seconds: float
 
 
 _STAGE = {"stage": "route_traffic_25", "status": "in_progress", "started_at": "2026-01-02T02:01:30Z", "completed_at": None}
@@ -165,6 +167,7 @@ _EXAMPLE = example(
         "stable_errors": 5,
         "unserved": 0,
         "downtime_seconds": 0,
+        "exposed_seconds": 15.0,
     },
     revision=7,
     reason="Upgrade for performance improvements",
@@ -173,6 +176,8 @@ _EXAMPLE = example(
     overridden_by=None,
     approval_wanted=False,
     approved_by=None,
+    approve_by=None,
+    waiting_for=None,
     requested_at="2026-01-02T02:00:00Z",
     scheduled_at=None,
     start_grace_seconds=900,
@@ -213,6 +218,8 @@ class DeploymentView(View):
     overridden_by: str | None = Field(description="Who took the decision from the analysis")
     approval_wanted: bool = Field(description="It does not begin before a second person has approved it")
     approved_by: str | None
+    approve_by: datetime | None = Field(description="Cancelled when nobody has approved it by then; null: it waits for as long as it takes")
+    waiting_for: WaitingFor | None = Field(description="What lets it begin; null once it has begun or ended. `message` says it in words")
     requested_at: datetime
     scheduled_at: datetime | None
     start_grace_seconds: float = Field(description="How late a scheduled start may be when nobody looked at its time")
