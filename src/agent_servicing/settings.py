@@ -132,6 +132,9 @@ class Settings(BaseSettings):
     event_retention_count: int = Field(default=100_000, ge=1_000)
     """How many live events (metrics) are kept for replay; audit entries are never pruned by this."""
 
+    audit_sinks: tuple[str, ...] = ()
+    """Where audit entries are sent besides: a JSON list of `file://`, `syslog+udp://`, `syslog+tcp://`, `syslog+tls://`, `http(s)://` URLs."""
+
     public_url: str | None = Field(default=None, pattern=r"^https?://[^/?#\s]+$")
     """How browsers reach the page when a proxy stands in front, such as `https://servicing.example.org`; unset means by the address asked for."""
 

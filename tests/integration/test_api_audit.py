@@ -70,7 +70,8 @@ async def test_a_csv_export_holds_every_entry_and_no_formula(api_world: ApiWorld
         assert answer.headers["Content-Type"].startswith("text/csv")
         assert "attachment" in answer.headers["Content-Disposition"]
         rows = list(csv.DictReader(io.StringIO(answer.text)))
-        assert [row["event_id"] for row in rows] == [event["event_id"] for event in whole]
+        assert rows[0]["type"] == "audit_exported"
+        assert [row["event_id"] for row in rows[1:]] == [event["event_id"] for event in whole]
         assert f"'{evil}" in [row["reason"] for row in rows]
         assert not [value for row in rows for value in row.values() if value.startswith(("=", "+", "-", "@"))]
 
@@ -132,3 +133,61 @@ async def test_a_whole_export_can_be_checked_without_the_server(api_world: ApiWo
     assert (found.valid, found.entries, found.filtered) == (True, kept["entries"], False)
     path.write_bytes(path.read_bytes().replace(b'"operator": "admin"', b'"operator": "adnin"', 1))
     assert check_file(path, None).kind == "changed"
+
+
+async def test_every_entry_says_where_it_came_from(api_world: ApiWorld) -> None:
+    await upgraded(api_world)
+    browser, program = {"Sec-Fetch-Site": "same-origin"}, {"User-Agent": "servicing-cli"}
+    async with api_world.client(api_world.admin_token) as client:
+        for number, headers in enumerate((browser, program, {})):
+            body = {"name": f"token-{number}", "role": "viewer"}
+            answer = await client.post(f"{PREFIX}/tokens", json=body, headers={**headers, "X-Request-Id": "req-7"})
+            assert answer.status_code == 201
+        found = (await client.get(f"{PREFIX}/audit", params={"limit": 200})).json()["events"]
+    assert [entry["source"]["kind"] for entry in found if entry["type"] == "token_created"][:3] == ["api", "cli", "page"]
+    assert all(entry["source"]["request_id"] == "req-7" for entry in found[:3])
+    assert {entry["source"]["kind"] for entry in found if entry["type"] in {"install", "upgrade"}} == {"engine"}
+    assert all(entry["source"] for entry in found)
+
+
+async def test_an_export_is_on_record_with_its_filters_before_it_begins(api_world: ApiWorld) -> None:
+    await upgraded(api_world)
+    async with api_world.client(await api_world.token("viewer")) as client:
+        asked = {"format": "json", "type": "audit_exported", "since": "2020-01-01T00:00:00Z"}
+        (entry,) = (await client.get(f"{PREFIX}/audit/export", params=asked)).json()["events"]
+    assert entry["filters"] == {"type": "audit_exported", "since": "2020-01-01T00:00:00+00:00"}
+    assert (entry["format"], entry["status"]) == ("json", "success")
+
+
+async def test_without_sinks_there_are_none_to_show(api_world: ApiWorld) -> None:
+    async with api_world.client(await api_world.token("viewer")) as client:
+        assert (await client.get(f"{PREFIX}/settings/audit-sinks")).json() == {"sinks": []}
+
+
+async def test_the_closing_entry_says_what_stood_before_and_after_and_whom_it_touched(api_world: ApiWorld) -> None:
+    upgrade = await upgraded(api_world)
+    async with api_world.client(await api_world.token("viewer")) as client:
+        found = (await client.get(f"{PREFIX}/audit", params={"limit": 200, "type": "upgrade"})).json()["events"]
+    (entry,) = [each for each in found if each["upgrade_id"] == upgrade]
+    stood = {"config_version": None, "instances": 2, "traffic_percent": 100.0, "state_epoch": 0, "state_schema": None}
+    assert entry["before"] == {"version": "1.2.5", "generation": 1, **stood}
+    assert entry["after"] == {"version": "1.3.0", "generation": 2, **stood}
+    assert entry["impact"]["candidate_requests"] > 0
+    assert 0 < entry["impact"]["exposed_seconds"] <= entry["duration_seconds"]
+
+
+async def test_a_bad_version_is_charged_with_its_share_of_the_time_and_leaves_what_stood_before(api_world: ApiWorld) -> None:
+    api_world.runtime.behaviour("1.3.0").error_share = 0.5
+    async with api_world.client(api_world.admin_token) as client:
+        await api_world.add(client)
+        limits = {"enabled": True, "error_rate_threshold": 5.0, "min_requests": 20}
+        slow = {"steps": [10, 100], "monitor_seconds": 60}
+        asked = await api_world.upgrade(client, auto_rollback=limits, blue_green=slow)
+        await api_world.until(client, asked["upgrade_id"], "rolled_back")
+        (entry,) = (await client.get(f"{PREFIX}/audit", params={"type": "upgrade"})).json()["events"]
+    impact = entry["impact"]
+    assert (entry["status"], entry["source"]["kind"], entry["before"]) == ("rolled_back", "engine", entry["after"])
+    assert impact["candidate_errors"] > 0
+    assert impact["exposed_seconds"] < 0.5 * entry["duration_seconds"], "it had a tenth of the requests, and not all the time"
+    average = impact["requests"] / entry["duration_seconds"]
+    assert abs(impact["exposed_seconds"] * average - impact["candidate_requests"]) < 0.5 * impact["candidate_requests"]

@@ -236,6 +236,7 @@ async def test_an_entry_reads_like_the_story_shows_it(world: World) -> None:
     upgrade = await world.upgrade("1.1.0")
     (stored, *_) = (await world.services.audit.list(AuditFilters())).events
     assert {name: value for name, value in shown(stored).items() if name != "chain"} == {
+        "source": {"kind": "engine"},
         "event_id": stored.event_id,
         "type": "upgrade_requested",
         "timestamp": world.clock.now(),

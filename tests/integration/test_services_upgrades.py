@@ -58,7 +58,8 @@ async def test_an_accepted_upgrade_is_queued_with_everything_that_was_asked(worl
     assert await world.store.next_due() == world.clock.now()
     event = (await world.services.events.since(0, deployment=deployment.deployment))[-1].event
     assert (event.type, event.actor, event.reason) == ("upgrade_requested", ADA, "faster")
-    assert event.data == {"from_version": "1.0.0", "to_version": "1.1.0", "strategy": "blue-green", "status": "requested"}
+    asked = {"from_version": "1.0.0", "to_version": "1.1.0", "strategy": "blue-green", "status": "requested"}
+    assert event.data == {**asked, "source": {"kind": "engine"}}
     assert await world.services.upgrades.get(AGENT, deployment.deployment) == deployment
     assert await world.services.upgrades.find(deployment.deployment) == deployment
 

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from agent_servicing.cli.audit_file import check_file, read_anchor
-from agent_servicing.cli.client import Json
+from agent_servicing.cli.client import Json, path_of
 from agent_servicing.cli.exits import ExitCode, Usage
 from agent_servicing.cli.output import clean, table
 from agent_servicing.cli.session import Session
@@ -124,6 +124,19 @@ def export(
         return
     size = _write(to, pieces)
     session.out.result({"file": str(to), "bytes": size}, lambda: f"{to} has {size} bytes.")
+
+
+def sinks(session: Session) -> None:
+    """Where entries are sent besides, how far each has come, and what went wrong. Exit code 1 when one is failing."""
+    found = list(session.api.get(path_of("settings", "audit-sinks")).get("sinks", []))
+    titles = ("name", "target", "format", "behind", "delivered", "problem")
+    rows = [
+        (each.get("name"), each.get("target"), each.get("format"), each.get("behind"), local(each.get("delivered_at")), each.get("problem"))
+        for each in found
+    ]
+    session.out.result({"sinks": found}, lambda: table(titles, rows) if rows else "No sinks: the setting audit_sinks names none.")
+    if any(each.get("failures") for each in found):
+        raise typer.Exit(ExitCode.FAILED)
 
 
 def _filters(session: Session, wanted: Mapping[str, str | None], since: str | None, until: str | None) -> dict[str, str]:

@@ -276,7 +276,11 @@ def _audit() -> typer.Typer:
     """`servicing audit` lists by itself, so its group takes the filters of `list`, and hands the common options down to its commands."""
     made = _typer(invoke_without_command=True)
     made.callback(help="Who did what, when and why; and whether that history is whole.")(listing(audit.list_events))
-    _add(made, None, {"list": audit.list_events, "verify": audit.verify, "anchor": audit.anchor, "export": audit.export})
+    _add(
+        made,
+        None,
+        {"list": audit.list_events, "verify": audit.verify, "anchor": audit.anchor, "export": audit.export, "sinks": audit.sinks},
+    )
     return made
 
 

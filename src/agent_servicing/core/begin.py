@@ -39,6 +39,7 @@ def begin_next(draft: Draft) -> Deployment | None:
         stages=tuple(StageRecord(stage=s) for s in STRATEGIES[strategy](deployment.spec, draft.agent.instances)),
         baseline=draft.world.counters,
         latest=draft.world.counters,
+        before=draft.footing(),
         place_since=None,
         message="",
     )

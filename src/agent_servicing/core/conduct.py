@@ -8,9 +8,10 @@ from agent_servicing.core.arrive import arrive
 from agent_servicing.core.begin import begin_next
 from agent_servicing.core.draft import Draft
 from agent_servicing.core.guards import guard
+from agent_servicing.core.impact import footing_view, impact_view
 from agent_servicing.core.interpret import deadline_seconds, enter, progress
 from agent_servicing.core.judging import control, measure
-from agent_servicing.core.model import Deployment, Impact
+from agent_servicing.core.model import Deployment
 from agent_servicing.core.retreat import describe
 from agent_servicing.core.spans import span
 from agent_servicing.core.stages import Replace, SetTraffic, StageRecord, Verify
@@ -105,6 +106,8 @@ def _close(draft: Draft, deployment: Deployment, status: DeploymentStatus) -> No
         "duration_seconds": duration,
         "downtime_seconds": closed.impact.downtime_seconds,
         "impact": impact_view(closed.impact),
+        "before": footing_view(closed.before),
+        "after": footing_view(draft.footing()),
     }
     if closed.trigger is not None:
         data["rollback"] = {"reason": closed.trigger.reason, **describe(closed.trigger)}
@@ -145,17 +148,6 @@ def _tell_rolled_back(draft: Draft, closed: Deployment) -> None:
     if closed.kind is not DeploymentKind.ROLLBACK:
         entry = {**data, "status": "success", "strategy": closed.spec.strategy}
         draft.tell(events.AUDIT_ROLLBACK, deployment=closed, actor=trigger.actor, reason=trigger.reason, audit=True, data=entry)
-
-
-def impact_view(impact: Impact) -> dict[str, object]:
-    return {
-        "requests": impact.requests,
-        "candidate_requests": impact.candidate_requests,
-        "candidate_errors": impact.candidate_errors,
-        "stable_errors": impact.stable_errors,
-        "unserved": impact.unserved,
-        "downtime_seconds": impact.downtime_seconds,
-    }
 
 
 def _collect(draft: Draft) -> None:

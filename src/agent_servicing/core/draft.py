@@ -13,6 +13,7 @@ from agent_servicing.core.config.layers import ConfigDocument
 from agent_servicing.core.config.patch import Patch
 from agent_servicing.core.config.wanted import Documents, revision_of
 from agent_servicing.core.events import SYSTEM, Event
+from agent_servicing.core.impact import Footing
 from agent_servicing.core.limits import Limits
 from agent_servicing.core.manifest import Manifest
 from agent_servicing.core.model import Agent, AgentState, Deployment, Generation, Instance, Observation, Release, Snapshot
@@ -119,6 +120,21 @@ class Draft:
 
     def ready(self, generation: int | None) -> list[Instance]:
         return self.of(generation, InstanceStatus.READY)
+
+    def footing(self) -> Footing | None:
+        """What serves now; None while nothing does."""
+        stable = self.generations.get(self.agent.stable or 0)
+        if stable is None:
+            return None
+        return Footing(
+            version=stable.version,
+            generation=stable.number,
+            config=stable.config,
+            instances=len(self.ready(stable.number)),
+            weight=100.0 - self.agent.share if self.agent.candidate is not None else 100.0,
+            epoch=stable.epoch,
+            schema=self.manifest(stable.version).state.writes,
+        )
 
     def want(self, number: int | None, percent: float) -> None:
         """Ask for this part of the agent's instances of a generation."""

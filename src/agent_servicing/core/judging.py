@@ -9,9 +9,10 @@ from dataclasses import replace
 from agent_servicing.core import events, latency
 from agent_servicing.core.analysis import SAMPLES_KEPT, Arm, Evidence, Judgement, Reading, Sample, Tally, begin, observe, verdict
 from agent_servicing.core.draft import Draft
+from agent_servicing.core.impact import Impact
 from agent_servicing.core.limits import COUNTERS_STALE_SECONDS
 from agent_servicing.core.metrics import Counters, Counts, GenerationCounters
-from agent_servicing.core.model import Deployment, DeploymentSpec, Impact
+from agent_servicing.core.model import Deployment, DeploymentSpec
 from agent_servicing.core.stages import Analyse, StageRecord, Verify
 from agent_servicing.core.status import DeploymentStatus, StageStatus, Verdict
 from agent_servicing.core.traffic import able
@@ -198,12 +199,14 @@ def _side(counts: Counts, seconds: float) -> dict[str, object]:
 
 def _impact(deployment: Deployment, delta: Counters, seconds: float) -> Impact:
     candidate = delta.generation(deployment.candidate).total
-    before = deployment.impact
+    before, requests = deployment.impact, sum(g.total.answered for g in delta.generations.values())
+    share = candidate.answered / requests if requests else 0.0
     return Impact(
-        requests=before.requests + sum(g.total.answered for g in delta.generations.values()),
+        requests=before.requests + requests,
         candidate_requests=before.candidate_requests + candidate.answered,
         candidate_errors=before.candidate_errors + candidate.errors,
         stable_errors=before.stable_errors + delta.generation(deployment.stable).total.errors,
         unserved=before.unserved + delta.unserved,
         downtime_seconds=round(before.downtime_seconds + (seconds if delta.unserved else 0.0), 3),
+        exposed_seconds=round(before.exposed_seconds + seconds * share, 3),
     )

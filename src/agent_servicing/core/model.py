@@ -9,6 +9,7 @@ from agent_servicing.core.analysis import Evidence, Judgement, Policy, Sample, T
 from agent_servicing.core.config.layers import Layers
 from agent_servicing.core.config.patch import Patch
 from agent_servicing.core.config.report import ConfigReport
+from agent_servicing.core.impact import Footing, Impact
 from agent_servicing.core.manifest import Manifest
 from agent_servicing.core.metrics import Counters
 from agent_servicing.core.resources import Resources
@@ -170,21 +171,6 @@ class RollbackTrigger:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Impact:
-    """What users noticed, from the data plane's counters between start and end.
-
-    `unserved` are our own 503s; `downtime_seconds` is the time in which any occurred. `candidate_errors` are errors of the newcomer.
-    """
-
-    requests: int = 0
-    candidate_requests: int = 0
-    candidate_errors: int = 0
-    stable_errors: int = 0
-    unserved: int = 0
-    downtime_seconds: float = 0.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Deployment:
     """One upgrade, rollback, installation or restart under way. `revision` counts every change, for `if_version`.
 
@@ -194,7 +180,8 @@ class Deployment:
     `edits` counts the changes that services made while it waited, `order` is where an operator moved it to (lower comes first),
     `place_since` when it began to wait for a free place among all agents' deployments. `config` is the configuration revision that its
     new instances get, None for the one that is in force when it begins; `from_config` the one that the replaced generation had at its end.
-    `epochs` are the state folders of the stable side and of the candidate, which differ only where a snapshot is restored.
+    `epochs` are the state folders of the stable side and of the candidate, which differ only where a snapshot is restored. `before` is what
+    served as it began.
     """
 
     deployment: str
@@ -232,7 +219,8 @@ class Deployment:
     control_since: datetime | None = None
     replaced: tuple[str, ...] = ()
     trigger: RollbackTrigger | None = None
-    impact: Impact = Impact()
+    impact: Impact = field(default_factory=Impact)
+    before: Footing | None = None
     overridden_by: str | None = None
     approval_wanted: bool = False
     approved_by: str | None = None

@@ -1,11 +1,12 @@
 """All services in one value: `bootstrap` builds it, `web` is handed it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from agent_servicing.ports import Clock, EventBus, Ids, InstanceTokens, LimitsInstances, Metrics, Router, Runtime, VersionSource
 from agent_servicing.ports.access import IdentityProvider, Passwords
+from agent_servicing.ports.audit import AuditSink
 from agent_servicing.ports.outward import Outside
 from agent_servicing.ports.state import SetAsides, Snapshots
 from agent_servicing.ports.uploads import Uploads
@@ -16,6 +17,7 @@ from agent_servicing.services.agent_upgrade import AgentUpgrade
 from agent_servicing.services.analysis import Analysis
 from agent_servicing.services.approvals import Approvals
 from agent_servicing.services.audit_logger import AuditLogger
+from agent_servicing.services.audit_sinks import AuditSinks
 from agent_servicing.services.backups import Backups
 from agent_servicing.services.config_hotpatch import ConfigHotpatch
 from agent_servicing.services.config_reader import ConfigReader, Known
@@ -59,6 +61,7 @@ class Services:
     schedule: Schedule
     preview: Preview
     audit: AuditLogger
+    audit_sinks: AuditSinks
     access: Access
     approvals: Approvals
     users: Users
@@ -95,6 +98,7 @@ def build_services(
     passwords: Passwords,
     identities: IdentityProvider | None = None,
     router: Router | None = None,
+    sinks: Sequence[AuditSink] = (),
     configs: Known | None = None,
     snapshots: Snapshots | None = None,
     asides: SetAsides | None = None,
@@ -132,7 +136,7 @@ def build_services(
         locks=AgentLock(database=database, clock=clock, ids=ids, bus=bus, settings=settings),
         schedule=Schedule(database=database, clock=clock, ids=ids, bus=bus, settings=settings),
         preview=Preview(database=database, clock=clock, settings=settings),
-        audit=AuditLogger(database=database),
+        **_audit(database=database, clock=clock, ids=ids, settings=settings, sinks=sinks),
         access=Access(database=database, clock=clock, ids=ids, settings=settings, instances=_tokens(runtime)),
         **_people(database=database, clock=clock, ids=ids, settings=settings, passwords=passwords, provider=identities),
         idempotency=Idempotency(database=database, clock=clock),
@@ -156,6 +160,13 @@ def _tokens(runtime: Runtime) -> InstanceTokens | None:
 
 def _limitable(runtime: Runtime) -> frozenset[str]:
     return runtime.limitable if isinstance(runtime, LimitsInstances) else frozenset()
+
+
+def _audit(*, database: Database, clock: Clock, ids: Ids, settings: Settings, sinks: Sequence[AuditSink]) -> dict[str, Any]:
+    return {
+        "audit": AuditLogger(database=database, clock=clock, ids=ids, settings=settings),
+        "audit_sinks": AuditSinks(database=database, clock=clock, sinks=sinks),
+    }
 
 
 def _people(

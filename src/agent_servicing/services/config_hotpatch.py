@@ -16,6 +16,7 @@ from agent_servicing.core.config.patch import Patch, PatchStatus
 from agent_servicing.core.config.references import pointed
 from agent_servicing.core.config.wanted import shown_name
 from agent_servicing.core.errors import Conflict, NotFound
+from agent_servicing.core.events import Event
 from agent_servicing.core.model import AgentState, Deployment, DeploymentSpec
 from agent_servicing.core.status import DeploymentKind, DeploymentStatus, Verb
 from agent_servicing.ports import Clock, EventBus, Ids
@@ -238,10 +239,21 @@ class ConfigHotpatch:
         )
         await let_go(connection, agent)
         deployment = self._restart(state, patch, now) if restart else None
+        asked = {"config_version": name, "config_changes": planned.changes}
+        kind = "config_patch_requested"
+        event = Event(
+            type=kind,
+            at=now,
+            agent=agent,
+            actor=actor,
+            reason=patch.reason,
+            audit=True,
+            data={**asked, "status": "requested", "undo": undo},
+        )
         if deployment is not None:
             await insert_deployment(connection, deployment)
-            event = requested(deployment, "config_patch_requested", config_version=name, config_changes=planned.changes)
-            await record(connection, self._ids, self._settings, event)
+            event = requested(deployment, kind, **asked)
+        await record(connection, self._ids, self._settings, event)
         await insert_patch(connection, agent, patch, version=version, deployment=deployment.deployment if deployment else None)
         await queries.wake(connection, agent, now=now)
         return name

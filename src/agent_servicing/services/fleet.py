@@ -101,7 +101,7 @@ class Fleet:
             if chosen not in rows[: catalogue.VERSIONS_KEPT]:
                 await queries.save_version(connection, agent.agent, chosen)
             await insert_deployment(connection, deployment)
-            await record(connection, self._ids, self._settings, requested(deployment, "agent_added", source=_source(manifest)))
+            await record(connection, self._ids, self._settings, requested(deployment, "agent_added", versions_from=_source(manifest)))
         await self._bus.publish(TOPIC)
         return agent, deployment
 

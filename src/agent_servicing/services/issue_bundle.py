@@ -14,7 +14,7 @@ from datetime import datetime
 from enum import Enum
 from typing import Final
 
-from agent_servicing.core.conduct import impact_view
+from agent_servicing.core.impact import impact_view
 from agent_servicing.core.model import Deployment
 from agent_servicing.core.retreat import describe
 

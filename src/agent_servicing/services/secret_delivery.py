@@ -68,6 +68,7 @@ class SecretDelivery:
         for delivery in done.values():
             if delivery.status == "failed":
                 await self._secrets.note_undelivered(name, delivery.agent, actor=actor, reason=delivery.reason)
+        await self._secrets.note_applied(info, {agent: done[agent].status for agent in agents}, actor=actor, reason=why)
         return info, [done[agent] for agent in agents]
 
     async def _deliver(self, info: SecretInfo, agent: str, *, actor: str, reason: str, restart: bool) -> Delivery:

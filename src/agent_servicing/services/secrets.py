@@ -193,6 +193,14 @@ class Secrets:
         async with self._database.write() as connection:
             await record(connection, self._ids, self._settings, event)
 
+    async def note_applied(self, info: SecretInfo, outcomes: Mapping[str, str], *, actor: str, reason: str) -> None:
+        """Who asked for it to be brought to whom, and how each agent stood then."""
+        status = "failed" if "failed" in outcomes.values() else "success"
+        data = {"name": info.name, "version": info.newest.version, "agents": dict(outcomes), "status": status}
+        event = Event(type="secret_applied", at=self._clock.now(), actor=actor, reason=reason, audit=True, data=data)
+        async with self._database.write() as connection:
+            await record(connection, self._ids, self._settings, event)
+
     async def seal(self, label: str, value: str, *, beside: tuple[str, bytes] | None = None) -> bytes:
         """For what another service keeps by itself: sealed with the key of the secrets. `beside` is something it sealed before, which the key
         must open. Raises SecretsLocked.

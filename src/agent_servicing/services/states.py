@@ -93,7 +93,7 @@ class AgentStates:
         async with self._database.write() as connection:
             state = await require_active(connection, agent)
             release = _serving(state)
-            data = {"snapshot": name, "version": release.version}
+            data = {"snapshot": name, "version": release.version, "status": "requested"}
             event = Event(type="snapshot_requested", at=self._clock.now(), agent=agent, actor=actor, reason=reason, audit=True, data=data)
             await record(connection, self._ids, self._settings, event)
         await snapshots.begin(release, key=name, pinned=True, epoch=state.agent.epoch, exporters=await self._ready(state))
@@ -110,7 +110,12 @@ class AgentStates:
         result = saved.rehearsal
         data: dict[str, object] = {"snapshot": snapshot}
         if result is not None:
-            data |= {"passed": result.passed, "seconds": result.seconds, "detail": result.detail}
+            data |= {
+                "passed": result.passed,
+                "seconds": result.seconds,
+                "detail": result.detail,
+                "status": "success" if result.passed else "failed",
+            }
         await self._tell("snapshot_rehearsed", agent, actor, data)
         return saved
 
@@ -211,7 +216,9 @@ class AgentStates:
 
     async def _tell(self, kind: str, agent: str, actor: str, data: dict[str, object], *, reason: str = "") -> None:
         async with self._database.write() as connection:
-            event = Event(type=kind, at=self._clock.now(), agent=agent, actor=actor, reason=reason, audit=True, data=data)
+            event = Event(
+                type=kind, at=self._clock.now(), agent=agent, actor=actor, reason=reason, audit=True, data={"status": "success", **data}
+            )
             await record(connection, self._ids, self._settings, event)
 
     def _driver(self) -> Snapshots:

@@ -9,6 +9,7 @@ from agent_servicing.core.events import Event
 from agent_servicing.core.model import AgentState
 from agent_servicing.core.status import AgentStatus, Verb
 from agent_servicing.ports import Ids
+from agent_servicing.services.origin import current
 from agent_servicing.settings import Settings
 from agent_servicing.store import queries
 from agent_servicing.store.event_log import append
@@ -82,7 +83,7 @@ async def require_room(connection: AsyncConnection, agent: str) -> None:
 
 async def record(connection: AsyncConnection, ids: Ids, settings: Settings, *events: Event) -> int:
     """Append events to the log; returns the newest number."""
-    return await append(connection, ids, events, keep=settings.event_retention_count)
+    return await append(connection, ids, events, keep=settings.event_retention_count, source=current().view())
 
 
 def checked_reason(reason: str, *, needed: bool = False) -> str:

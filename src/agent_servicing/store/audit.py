@@ -125,6 +125,12 @@ async def export_page(
     return [stored_event(row) for row in (await connection.execute(query)).all()]
 
 
+async def entries_after(connection: AsyncConnection, entry: int, *, limit: int) -> list[StoredEvent]:
+    """Entries after one by its number, oldest first."""
+    query = select(events).where(_IS_AUDIT, events.c.entry > entry).order_by(events.c.entry).limit(limit)
+    return [stored_event(row) for row in (await connection.execute(query)).all()]
+
+
 async def records_after(connection: AsyncConnection, seq: int, *, limit: int) -> list[Record]:
     """The chain after a number, oldest first, as it lies there."""
     query = select(*_FIELDS).where(_IS_AUDIT, events.c.seq > seq).order_by(events.c.seq).limit(limit)

@@ -1,8 +1,9 @@
 """Appends to and reads from the one event log. Called inside the transaction of the change the events tell of."""
 
 import json
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Final
 
 from sqlalchemy import Row, delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -12,15 +13,18 @@ from agent_servicing.core.events import Event
 from agent_servicing.ports import Ids
 from agent_servicing.store.tables import events, log_head
 
+ENGINE: Final[Mapping[str, object]] = {"kind": "engine"}
+"""The source of what the server decided by itself."""
+
 PRUNE_EVERY = 500
 """Old live events are deleted once per so many new ones: often enough to stay near the limit, rarely enough to cost nothing."""
 
 
-async def append(connection: AsyncConnection, ids: Ids, new: Sequence[Event], *, keep: int) -> int:
+async def append(connection: AsyncConnection, ids: Ids, new: Sequence[Event], *, keep: int, source: Mapping[str, object] = ENGINE) -> int:
     """Write `new` in order after the newest event, chain the audit entries, and return the last number (unchanged for no events).
 
     Updating the head first makes concurrent writers wait for each other until commit, so numbers are gapless and in commit order.
-    `keep`: how many numbers back live events are kept.
+    `keep`: how many numbers back live events are kept. `source`: what audit entries say of where they came from.
     """
     audits = sum(event.audit for event in new)
     head = (
@@ -35,11 +39,12 @@ async def append(connection: AsyncConnection, ids: Ids, new: Sequence[Event], *,
     chain, entry, rows = head.audit_head, head.audit_entries - audits, []
     for seq, event in enumerate(new, start=head.last_seq - len(new) + 1):
         event_id, record = ids.new("evt"), None
-        if event.audit:
+        told = replace(event, data={**event.data, "source": source}) if event.audit else event
+        if told.audit:
             entry += 1
-            record = sealed(event, previous=chain, entry=entry, seq=seq, event_id=event_id)
+            record = sealed(told, previous=chain, entry=entry, seq=seq, event_id=event_id)
             chain = record.digest
-        rows.append(_row(seq, event_id, event, record))
+        rows.append(_row(seq, event_id, told, record))
     await connection.execute(insert(events), rows)
     if audits:
         await connection.execute(update(log_head).values(audit_head=chain))

@@ -10,6 +10,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from agent_servicing.services.origin import Kind, Origin, acting_for
 from agent_servicing.web.context import WebContext
 from agent_servicing.web.limits import BODY_SILENCE_SECONDS, MAX_BODY_BYTES
 from agent_servicing.web.problems import error_response, problem_response
@@ -76,13 +77,22 @@ class ObserveMiddleware:
             await send(message)
 
         try:
-            await self._app(scope, receive, send_with_headers)
+            with acting_for(_origin(request, request_id)):
+                await self._app(scope, receive, send_with_headers)
         except ClientDisconnect:
             log.debug("client_went_away", path=scope["path"])  # nobody is left to answer
         except Exception as error:
             if started:
                 raise  # too late for another answer: the server cuts the connection, which is what a broken answer needs
             await error_response(request, error)(scope, receive, send_with_headers)
+
+
+def _origin(request: Request, request_id: str) -> Origin:
+    """Browsers say of every request how it came about; our command line gives its name. Both can be imitated: who asks is told by the token."""
+    kind: Kind = "page" if "sec-fetch-site" in request.headers else "api"
+    if request.headers.get("user-agent", "").startswith("servicing-cli"):
+        kind = "cli"
+    return Origin(kind=kind, address=request.client.host if request.client else None, request_id=request_id)
 
 
 class BodyLimitMiddleware:

@@ -1725,6 +1725,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/platform/settings/audit-sinks": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Where audit entries are sent
+         * @description Each sink of the setting `audit_sinks`: how far it has come, how many entries it is behind, and what went wrong last.
+         */
+        get: operations["audit_sinks_api_platform_settings_audit_sinks_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/platform/settings/issues": {
         parameters: {
             query?: never;
@@ -3930,6 +3950,7 @@ export interface components {
          *             "candidate_errors": 1,
          *             "candidate_requests": 375,
          *             "downtime_seconds": 0,
+         *             "exposed_seconds": 15,
          *             "requests": 1500,
          *             "stable_errors": 5,
          *             "unserved": 0
@@ -4011,6 +4032,7 @@ export interface components {
          *         "candidate_errors": 1,
          *         "candidate_requests": 375,
          *         "downtime_seconds": 0,
+         *         "exposed_seconds": 15,
          *         "requests": 1500,
          *         "stable_errors": 5,
          *         "unserved": 0
@@ -4533,6 +4555,8 @@ export interface components {
             candidate_requests: number;
             /** Downtime Seconds */
             downtime_seconds: number;
+            /** Exposed Seconds */
+            exposed_seconds: number;
             /** Requests */
             requests: number;
             /** Stable Errors */
@@ -7272,6 +7296,82 @@ export interface components {
             sessions_ended: number;
             /** User */
             user: string;
+        };
+        /**
+         * SinkList
+         * @example {
+         *       "sinks": [
+         *         {
+         *           "behind": 0,
+         *           "delivered_at": "2026-01-02T02:15:00Z",
+         *           "failures": 0,
+         *           "format": "servicing",
+         *           "name": "archive",
+         *           "position": 1234,
+         *           "problem": "",
+         *           "target": "file:///var/log/servicing/audit.jsonl"
+         *         }
+         *       ]
+         *     }
+         */
+        SinkList: {
+            /** Sinks */
+            sinks: components["schemas"]["SinkView"][];
+        };
+        /**
+         * SinkView
+         * @description One sink.
+         * @example {
+         *       "behind": 0,
+         *       "delivered_at": "2026-01-02T02:15:00Z",
+         *       "failures": 0,
+         *       "format": "servicing",
+         *       "name": "archive",
+         *       "position": 1234,
+         *       "problem": "",
+         *       "target": "file:///var/log/servicing/audit.jsonl"
+         *     }
+         */
+        SinkView: {
+            /**
+             * Behind
+             * @description Entries not delivered yet
+             */
+            behind: number;
+            /** Delivered At */
+            delivered_at: string | null;
+            /**
+             * Failures
+             * @description Attempts since the last success
+             */
+            failures: number;
+            /**
+             * Format
+             * @enum {string}
+             */
+            format: "servicing" | "ocsf";
+            /** Name */
+            name: string;
+            /**
+             * Position
+             * @description Number of the last entry that was delivered
+             */
+            position: number;
+            /**
+             * Problem
+             * @description Why the last of them failed
+             */
+            problem: string;
+            /**
+             * Retry At
+             * @description When it is tried again
+             */
+            retry_at: string | null;
+            /**
+             * Target
+             * @description Where it leads, without passwords
+             */
+            target: string;
         };
         /**
          * SnapshotBegunView
@@ -19940,6 +20040,98 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+            /** @description No token or session, or one that is unknown, expired or revoked */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Role or reach do not suffice, or a session's request does not show that it comes from our page */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It does not fit the present state; `current` holds the state where that helps */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The input is wrong; `errors` names every field */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Asked too often; see `Retry-After` */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A fault of ours; nothing of it leaks, the log has it under `request_id` */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not possible now; see `Retry-After` */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    audit_sinks_api_platform_settings_audit_sinks_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SinkList"];
+                };
             };
             /** @description No token or session, or one that is unknown, expired or revoked */
             401: {

@@ -13,7 +13,7 @@ from agent_servicing.services.audit_logger import AuditFilters, AuditPage
 from agent_servicing.web.auth import Caller, needs, require_agent
 from agent_servicing.web.context import Context
 from agent_servicing.web.export import csv_export, json_export
-from agent_servicing.web.schemas.audit import AnchorView, AuditEvent, AuditList, VerificationView
+from agent_servicing.web.schemas.audit import AnchorView, AuditEvent, AuditList, SinkList, SinkView, VerificationView
 from agent_servicing.web.schemas.queries import AgentAuditQuery, AuditQuery, ExportQuery, VerifyQuery
 
 router = APIRouter(tags=["Audit"])
@@ -55,6 +55,7 @@ async def export_audit(context: Context, caller: Caller, query: Annotated[Export
     filters = AuditFilters(**query.model_dump(exclude={"format"}))
     export, media_type = (csv_export, "text/csv") if query.format == "csv" else (json_export, "application/json")
     name = f'attachment; filename="audit.{query.format}"'
+    await context.services.audit.exported(filters, form=query.format, actor=caller.name)
     chunks = export(context.services.audit, filters)
     # The first chunk is read here, so that a failure is still an error answer and not a broken file.
     first = await anext(chunks)
@@ -76,6 +77,13 @@ async def audit_anchor(context: Context, caller: Caller) -> AnchorView:
     require_agent(caller, None)
     head = await context.services.audit.head()
     return AnchorView(entries=head.written.entries, head=head.written.head, at=context.clock.now())
+
+
+@router.get("/settings/audit-sinks", summary="Where audit entries are sent", **needs(Role.VIEWER))
+async def audit_sinks(context: Context, caller: Caller) -> SinkList:
+    """Each sink of the setting `audit_sinks`: how far it has come, how many entries it is behind, and what went wrong last."""
+    require_agent(caller, None)
+    return SinkList(sinks=[SinkView.model_validate(each) for each in await context.services.audit_sinks.statuses()])
 
 
 async def _joined(first: str, more: AsyncIterator[str]) -> AsyncIterator[str]:

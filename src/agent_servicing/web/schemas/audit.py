@@ -83,3 +83,38 @@ class AnchorView(View):
     entries: int
     head: str = Field(description="Hash of the last of them")
     at: datetime = Field(description="When this was asked")
+
+
+_SINK: dict[str, Any] = {
+    "name": "archive",
+    "target": "file:///var/log/servicing/audit.jsonl",
+    "format": "servicing",
+    "position": 1234,
+    "behind": 0,
+    "delivered_at": "2026-01-02T02:15:00Z",
+    "failures": 0,
+    "problem": "",
+    "retry_at": None,
+}
+
+
+class SinkView(View):
+    """One sink."""
+
+    model_config = ConfigDict(from_attributes=True, frozen=True, json_schema_extra={"examples": [_SINK]})
+
+    name: str
+    target: str = Field(description="Where it leads, without passwords")
+    format: Literal["servicing", "ocsf"]
+    position: int = Field(description="Number of the last entry that was delivered")
+    behind: int = Field(description="Entries not delivered yet")
+    delivered_at: datetime | None
+    failures: int = Field(description="Attempts since the last success")
+    problem: str = Field(description="Why the last of them failed")
+    retry_at: datetime | None = Field(description="When it is tried again")
+
+
+class SinkList(View):
+    model_config = ConfigDict(json_schema_extra=example(sinks=[_SINK]))
+
+    sinks: list[SinkView]

@@ -128,6 +128,7 @@ class ImpactView(View):
     stable_errors: int
     unserved: int
     downtime_seconds: float
+    exposed_seconds: float
 
 
 _STAGE = {"stage": "route_traffic_25", "status": "in_progress", "started_at": "2026-01-02T02:01:30Z", "completed_at": None}
@@ -165,6 +166,7 @@ _EXAMPLE = example(
         "stable_errors": 5,
         "unserved": 0,
         "downtime_seconds": 0,
+        "exposed_seconds": 15.0,
     },
     revision=7,
     reason="Upgrade for performance improvements",

@@ -1,0 +1,1 @@
+"""Sinks for audit entries: files, syslog, webhooks."""
