@@ -1,16 +1,19 @@
 """What is not about one upgrade: notifications, all deployments and the calendar, settings; each is opened, used and looked at as its users do."""
 
 import re
+from datetime import timedelta
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from agent_servicing.adapters.system import SystemClock
 from tests.browser.conftest import PATIENCE_MS, sign_in, watched
 from tests.browser.looks import accessible
 from tests.e2e.harness import Server, a_version, an_agent
 
 pytestmark = pytest.mark.timeout(600)
 
+SOON = SystemClock().now() + timedelta(days=30)
 PARTS = ("mine", "users", "tokens", "notifications", "freezes", "gates", "integrations", "secrets")
 
 
@@ -30,7 +33,8 @@ def test_every_part_of_the_settings_has_an_address_and_is_accessible(page: Page,
 
 
 def test_a_deployment_at_a_time_is_among_what_comes_gets_another_and_is_cancelled(browser: Browser, server: Server) -> None:
-    name = server.upgrade("1.1.0", schedule="2099-01-01T02:00:00Z")
+    later = SOON + timedelta(days=10)
+    name = server.upgrade("1.1.0", schedule=SOON.isoformat())
     with watched(browser, server) as page, watched(browser, server, scheme="dark", width=390) as phone:
         sign_in(page, server)
         sign_in(phone, server)
@@ -39,12 +43,12 @@ def test_a_deployment_at_a_time_is_among_what_comes_gets_another_and_is_cancelle
             expect(each.get_by_role("row", name=re.compile("1.1.0"))).to_be_visible(timeout=PATIENCE_MS)
             accessible(each, "deployments")
         page.get_by_role("button", name="Reschedule").click()
-        page.get_by_label("Begins").fill("2098-06-01T03:00")
+        page.get_by_label("Begins").fill(f"{later:%Y-%m-%dT%H:%M}")
         page.get_by_role("textbox", name="Reason").fill("earlier")
         accessible(page, "reschedule")
         page.get_by_role("dialog").get_by_role("button", name="Reschedule").click()
         expect(page.get_by_role("dialog")).to_have_count(0, timeout=PATIENCE_MS)
-        assert server.deployment(name)["scheduled_at"].startswith("2098-")
+        assert server.deployment(name)["scheduled_at"].startswith(f"{later:%Y-%m}")
         page.get_by_role("button", name="Cancel").click()
         page.get_by_role("textbox", name="Reason").fill("not needed")
         page.get_by_role("button", name="Cancel it").click()
@@ -59,8 +63,8 @@ def test_a_freeze_is_added_shown_and_removed(browser: Browser, server: Server) -
         page.goto(f"{server.info['api_url']}/deployments")
         page.get_by_role("button", name="Add a freeze").click()
         page.get_by_role("textbox", name="Name").fill("quiet days")
-        page.get_by_label("From").fill("2098-01-01T00:00")
-        page.get_by_label("Until").fill("2098-01-02T00:00")
+        page.get_by_label("From").fill(f"{SOON:%Y-%m-%dT%H:%M}")
+        page.get_by_label("Until").fill(f"{SOON + timedelta(days=1):%Y-%m-%dT%H:%M}")
         page.get_by_role("textbox", name="Reason").fill("holidays")
         page.get_by_role("button", name="Add it").click()
         rules = page.get_by_role("list", name="Freezes and windows")

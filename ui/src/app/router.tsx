@@ -61,6 +61,15 @@ const upgrade = createRoute({
     run: text(found.run),
   }),
 });
+const compare = createRoute({
+  getParentRoute: () => root,
+  path: "/agents/$agentId/compare",
+  component: lazyRouteComponent(() => import("../features/agent/compare"), "Compare"),
+  validateSearch: (found: Record<string, unknown>): { from?: string; to?: string } => ({
+    from: text(found.from),
+    to: text(found.to),
+  }),
+});
 const staging = createRoute({
   getParentRoute: () => root,
   path: "/agents/$agentId/staging/$runId",
@@ -95,7 +104,18 @@ const audit = createRoute({
   }),
 });
 
-const routes = root.addChildren([dashboard, fleet, agent, deployment, upgrade, staging, deployments, settings, audit]);
+const routes = root.addChildren([
+  dashboard,
+  fleet,
+  agent,
+  deployment,
+  upgrade,
+  compare,
+  staging,
+  deployments,
+  settings,
+  audit,
+]);
 
 export const router = createRouter({ routeTree: routes, defaultPreload: "intent" });
 

@@ -6,6 +6,7 @@ import type { LinkState } from "../api/live";
 import { Icon } from "../components/icons";
 import { Status } from "../components/status";
 import { Bell } from "../features/notifications/bell";
+import { Keys } from "../features/palette/keys";
 import type { Tone } from "../theme/tokens";
 import { useLinkState, useLive } from "./live";
 import { useSession } from "./session";
@@ -44,6 +45,7 @@ export function Shell() {
             </Group>
             <Group gap="sm" wrap="nowrap">
               <LinkIndicator />
+              <Keys />
               <Bell />
               <Scheme />
               <Person />

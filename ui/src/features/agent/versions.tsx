@@ -6,6 +6,7 @@ import { useState } from "react";
 import { api, http, problemOf, type Schemas } from "../../api/client";
 import { useMay } from "../../app/session";
 import { Action } from "../../components/action";
+import { ButtonLink } from "../../components/links";
 import { Asked, Empty, Panel } from "../../components/panel";
 import { Time } from "../../components/time";
 import { percent } from "../../lib/format";
@@ -31,9 +32,14 @@ export function Versions({ agent, onRollback }: { agent: string; onRollback: () 
     <Panel
       title="Versions"
       aside={
-        <Action size="compact-md" variant="default" why={why} onAct={() => void refresh()}>
-          Look for new ones
-        </Action>
+        <Group gap="xs">
+          <ButtonLink to="/agents/$agentId/compare" params={{ agentId: agent }} variant="default" size="compact-md">
+            Compare two
+          </ButtonLink>
+          <Action size="compact-md" variant="default" why={why} onAct={() => void refresh()}>
+            Look for new ones
+          </Action>
+        </Group>
       }
     >
       <Asked question={versions} lines={6}>

@@ -200,7 +200,7 @@ function Load({ load }: { load: Schemas["LoadView"] }) {
       ? `It kept up with everything that was sent, up to ${perSecond(load.steps.at(-1)?.achieved_rps)}.`
       : `It bends at about ${perSecond(knee)}${knee < load.target_rps ? `, below the ${perSecond(load.target_rps)} it must hold` : ""}.`;
   return (
-    <Panel title="Load" flush>
+    <Panel title="Load in numbers" flush>
       <Stack gap={4} p="md">
         <Text>{words}</Text>
         <Text size="sm" c="dimmed">
