@@ -102,6 +102,9 @@ class Settings(BaseSettings):
     missed_start_grace_seconds: float = Field(default=900.0, ge=0, le=7 * 24 * 3600)
     """How late a scheduled deployment may still start when nobody looked after it at its time; later it is given up as missed."""
 
+    approval_deadline_seconds: float = Field(default=0.0, ge=0, le=90 * 24 * 3600)
+    """How long an upgrade waits for a second person's approval before it is cancelled; 0: for as long as it takes, as people are away for weeks."""
+
     action_timeout_seconds: float = Field(default=10.0, gt=0, le=60)
     """Limit for one action on the world; must stay below half the lease, so that a stale engine cannot act."""
 
@@ -131,6 +134,12 @@ class Settings(BaseSettings):
 
     event_retention_count: int = Field(default=100_000, ge=1_000)
     """How many live events (metrics) are kept for replay; audit entries are never pruned by this."""
+
+    audit_retention_days: float | None = Field(default=None, gt=0, le=36_600)
+    """How long audit entries stay in the database before they go to archive files; unset: for ever."""
+
+    audit_archive_directory: Path | None = None
+    """Where those files are written; unset: `audit-archive` in the data directory."""
 
     audit_sinks: tuple[str, ...] = ()
     """Where audit entries are sent besides: a JSON list of `file://`, `syslog+udp://`, `syslog+tcp://`, `syslog+tls://`, `http(s)://` URLs."""

@@ -164,9 +164,9 @@ class ApiWorld:
 
 
 @asynccontextmanager
-async def open_world(folder: Path, *, sender: Sender | None = None) -> AsyncIterator[ApiWorld]:
+async def open_world(folder: Path, *, sender: Sender | None = None, **chosen: Any) -> AsyncIterator[ApiWorld]:
     clock, ids, bus, redactor = VirtualClock(), RandomIds(), LocalEventBus(), Redactor()
-    settings = Settings(data_dir=folder)
+    settings = Settings(data_dir=folder, **chosen)
     runtime, router = MemoryRuntime(clock), MemoryRouter()
     sources: dict[str, VersionSource] = {}
     uploads = FolderUploads(folder, sources=sources, ids=ids, clock=clock)

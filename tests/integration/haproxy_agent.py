@@ -2,6 +2,7 @@
 
 /status/N answers that status, /slow/MS answers late, /hang never, /drop closes without an answer, /count tells how many requests came,
 /sse/N streams N events of which the second and later wait for a GET of /next, an upgrade becomes an echo; anything else tells about itself.
+The header X-Set-Cookies: A|B makes it set these.
 """
 
 import json
@@ -32,7 +33,9 @@ async def answer(stream: SocketStream, reader: BufferedByteReceiveStream) -> boo
     head = (await reader.receive_until(b"\r\n\r\n", 65536)).decode()
     request, *lines = head.split("\r\n")
     method, target, _ = request.split(" ")
-    headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
+    headers: dict[str, str] = {}
+    for name, _, value in (line.partition(": ") for line in lines):
+        headers[name.lower()] = f"{headers[name.lower()]} | {value}" if name.lower() in headers else value
     body = await reader.receive_exactly(int(headers.get("content-length", 0))) if "content-length" in headers else b""
     what, _, number = target.strip("/").partition("/")
     seen += what not in ("count", "next")
@@ -57,7 +60,8 @@ async def answer(stream: SocketStream, reader: BufferedByteReceiveStream) -> boo
     text = str(seen) if what == "count" else json.dumps({"instance": NAME, "path": target, "headers": headers, "body": body.decode()})
     if method == "HEAD":
         text = ""
-    await stream.send(f"HTTP/1.1 {status} Fine\r\nContent-Length: {len(text.encode())}\r\n\r\n{text}".encode())
+    more = "".join(f"Set-Cookie: {cookie}\r\n" for cookie in headers.get("x-set-cookies", "").split("|") if cookie)
+    await stream.send(f"HTTP/1.1 {status} Fine\r\n{more}Content-Length: {len(text.encode())}\r\n\r\n{text}".encode())
     return True
 
 

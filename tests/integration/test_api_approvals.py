@@ -1,12 +1,14 @@
 """Upgrades of chosen agents wait for a second person; rollbacks wait for nobody."""
 
+from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from agent_servicing.web.app import PREFIX
 from tests.integration.access_world import a_browser, a_user, told
-from tests.integration.api_world import AGENT, ApiWorld
+from tests.integration.api_world import AGENT, ApiWorld, open_world
 
 pytestmark = pytest.mark.anyio
 
@@ -32,12 +34,17 @@ async def test_an_upgrade_begins_only_once_somebody_else_has_approved_it(api_wor
         waiting = (await admin.get(place)).json()
         assert (waiting["status"], waiting["approval_wanted"], waiting["approved_by"]) == ("queued", True, None)
         assert waiting["message"] == "waits for the approval of somebody other than admin"
+        assert (waiting["waiting_for"], waiting["approve_by"]) == ("approval", None)
         own = await admin.post(f"{place}/approve")
         assert (own.status_code, own.json()["code"]) == (403, "own_request")
         await ada.sign_in("ada")
         approved = await ada.send("POST", f"agents/{AGENT}/upgrades/{upgrade['upgrade_id']}/approve", {"reason": "read it"})
         assert (approved.status_code, approved.json()["approved_by"]) == (200, "ada")
-        await api_world.until(admin, upgrade["upgrade_id"], "completed")
+        twice = await ada.send("POST", f"agents/{AGENT}/upgrades/{upgrade['upgrade_id']}/approve")
+        assert (twice.status_code, twice.json()["code"]) == (409, "no_approval_wanted")
+        assert twice.json()["detail"].endswith("was approved by ada.")
+        done = await api_world.until(admin, upgrade["upgrade_id"], "completed")
+        assert done["waiting_for"] is None
         again = await ada.send("POST", f"agents/{AGENT}/upgrades/{upgrade['upgrade_id']}/approve")
         assert (again.status_code, again.json()["code"]) == (409, "wrong_state")
     (entry,) = await told(api_world, "approved")
@@ -51,7 +58,55 @@ async def test_what_is_rejected_is_withdrawn(api_world: ApiWorld) -> None:
         assert rejected.status_code == 200, rejected.text
         await api_world.until(operator, upgrade["upgrade_id"], "cancelled")
         assert (await operator.get(BASE)).json()["current_version"] == "1.2.5"
+        late = await operator.post(f"{BASE}/upgrades/{upgrade['upgrade_id']}/approve")
+        assert (late.status_code, late.json()["code"]) == (409, "wrong_state")
+        assert "is cancelled; it does not wait any more" in late.json()["detail"]
     assert [entry["reason"] for entry in await told(api_world, "rejected")] == ["not now"]
+
+
+async def notices(world: ApiWorld, kind: str) -> list[dict[str, Any]]:
+    async with world.client(world.admin_token) as admin:
+        await world.services.telling.notifications.follow()
+        found = (await admin.get(f"{PREFIX}/notifications")).json()["notifications"]
+    return [one for one in found if one["kind"] == kind]
+
+
+async def test_whoever_may_approve_is_told_once_and_how(api_world: ApiWorld) -> None:
+    upgrade = await guarded(api_world)
+    for _ in range(20):
+        await api_world.turn()
+    (notice,) = await notices(api_world, "approval_wanted")
+    assert (notice["upgrade_id"], notice["severity"]) == (upgrade["upgrade_id"], "warning")
+    assert notice["title"] == f"{AGENT}: approval wanted for v1.3.0"
+    assert f"Asked by admin. faster. Approve it with: servicing approve {upgrade['upgrade_id']}." == notice["message"]
+    assert upgrade["waiting_for"] == "approval"
+
+
+async def test_what_nobody_approves_in_time_is_cancelled_and_told(tmp_path: Path) -> None:
+    async with open_world(tmp_path, approval_deadline_seconds=600) as world:
+        upgrade = await guarded(world)
+        place = f"{BASE}/upgrades/{upgrade['upgrade_id']}"
+        assert upgrade["approve_by"] is not None
+        async with world.client(world.admin_token) as admin, world.client(await world.token("operator")) as operator:
+            await world.turn()
+            world.clock.advance(timedelta(seconds=600).total_seconds())
+            late = await operator.post(f"{place}/approve")
+            assert (late.status_code, late.json()["code"]) == (409, "wrong_state")
+            assert "was to be approved until" in late.json()["detail"]
+            ended = await world.until(admin, upgrade["upgrade_id"], "cancelled")
+            assert (ended["waiting_for"], ended["message"][:37]) == (None, "nobody other than admin approved it u")
+            assert (await admin.get(BASE)).json()["current_version"] == "1.2.5"
+        (notice,) = await notices(world, "deployment_cancelled")
+        assert "nobody other than admin approved it until" in notice["message"]
+
+
+async def test_what_is_approved_in_time_is_not_cancelled_afterwards(tmp_path: Path) -> None:
+    async with open_world(tmp_path, approval_deadline_seconds=600) as world:
+        upgrade = await guarded(world)
+        async with world.client(world.admin_token) as admin, world.client(await world.token("operator")) as operator:
+            await operator.post(f"{BASE}/upgrades/{upgrade['upgrade_id']}/approve")
+            world.clock.advance(601)
+            await world.until(admin, upgrade["upgrade_id"], "completed")
 
 
 async def test_in_an_emergency_an_admin_overrides_and_says_why(api_world: ApiWorld) -> None:

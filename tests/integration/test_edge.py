@@ -15,7 +15,6 @@ from websockets.exceptions import InvalidStatus
 
 from agent_servicing.adapters.system import SystemClock
 from agent_servicing.settings import Settings, listed
-from agent_servicing.web import edge
 from agent_servicing.web.app import PREFIX
 from agent_servicing.web.server import Edge, uvicorn_config
 from tests.integration.api_world import ApiWorld
@@ -92,10 +91,9 @@ async def test_forwarding_headers_count_from_trusted_proxies_only(proxies: tuple
 
 
 async def test_a_connection_that_never_finishes_its_headers_is_cut_and_a_working_one_is_not(
-    api_world: ApiWorld, monkeypatch: pytest.MonkeyPatch
+    api_world: ApiWorld,
 ) -> None:
-    monkeypatch.setattr(edge, "HEAD_SECONDS", 0.5)
-    async with served(api_world.app) as port, httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
+    async with served(api_world.app, Edge(head_seconds=0.5)) as port, httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
         for said in (b"", b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Slow: "):
             with socket.create_connection(("127.0.0.1", port), timeout=20) as slow:
                 slow.sendall(said)

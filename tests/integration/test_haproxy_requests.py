@@ -119,6 +119,39 @@ async def test_a_conversation_is_recognised_by_any_kind_of_key(tmp_path: Path, k
         assert (await world.get("/who")).json()["instance"] == "two"
 
 
+@pytest.mark.parametrize(
+    ("sent", "seen"),
+    [
+        (["servicing_session=secret"], None),
+        (["a=b; servicing_session=secret; c=d"], "a=b; c=d"),
+        (["__Host-servicing_session=secret; a=b"], "a=b"),
+        (["a=b;servicing_oidc =secret"], "a=b"),
+        (["servicing_session=secret; servicing_session=secret; a=b=c"], "a=b=c"),
+        (["a=b; servicing_session=secret", "SERVICING_session=secret; c=d"], "a=b | c=d"),
+        (["a=b; =servicing_session=secret"], "a=b"),
+        (['a="x, y"; my_servicing_session=mine; b=servicing_session'], 'a="x, y"; my_servicing_session=mine; b=servicing_session'),
+        (["servicing_theme=dark; servicing_session=secret"], "servicing_theme=dark"),
+    ],
+)
+async def test_the_servers_own_cookies_never_reach_an_agent_and_others_do(tmp_path: Path, sent: list[str], seen: str | None) -> None:
+    async with open_world(tmp_path) as world:
+        one = await world.agent("one")
+        await world.router.apply(routing(generation(1, "1.2.5", one.backend())))
+        answer = await world.get("/a", headers=[("Cookie", value) for value in sent])
+        assert answer.json()["headers"].get("cookie") == seen
+        assert "secret" not in answer.text
+
+
+async def test_an_agent_sets_its_cookies_and_never_the_servers(tmp_path: Path) -> None:
+    async with open_world(tmp_path) as world:
+        one = await world.agent("one")
+        await world.router.apply(routing(generation(1, "1.2.5", one.backend())))
+        given = "a=b; Path=/; Expires=Wed, 21 Oct 2026 07:28:00 GMT", "x=servicing_session; Path=/x"
+        forged = "servicing_session=planted; Path=/", "__Host-servicing_session=planted; Secure", "=servicing_session=planted"
+        answer = await world.get("/a", headers={"x-set-cookies": "|".join((given[0], *forged, given[1]))})
+        assert answer.headers.get_list("set-cookie") == list(given)
+
+
 async def test_a_stream_is_passed_on_event_by_event(tmp_path: Path) -> None:
     async with open_world(tmp_path) as world:
         one = await world.agent("one")

@@ -16,6 +16,7 @@ from agent_servicing.adapters.router import haproxy_config, haproxy_state
 from agent_servicing.adapters.router.haproxy_book import GENERATIONS_COUNTED, Book, counters_of, place, without
 from agent_servicing.adapters.router.haproxy_changes import changes
 from agent_servicing.adapters.router.haproxy_config import Structure, digest, latency_map, render, structure_from_text, structure_to_text
+from agent_servicing.adapters.router.haproxy_cookies import NAMES, cookie_script
 from agent_servicing.adapters.router.haproxy_limits import timeout_script
 from agent_servicing.adapters.router.haproxy_process import find_binary
 from agent_servicing.core import latency
@@ -24,6 +25,8 @@ from agent_servicing.core.errors import PermanentError
 from agent_servicing.core.manifest import ConversationKey
 from agent_servicing.core.routing import Backend, GenerationRoute, RateLimit, Routing
 from agent_servicing.manifest.schema import SECONDS_MAX
+from agent_servicing.web import cookies
+from agent_servicing.web.routes import oidc
 
 SMALL = Structure(host="127.0.0.1", port=8800, agent_slots=2, instance_slots=4)
 BOOK = Book(structure=SMALL)
@@ -54,10 +57,16 @@ def test_haproxy_accepts_the_configuration_without_a_warning(tmp_path: Path) -> 
     (tmp_path / haproxy_config.CONFIG).write_text(text)
     (tmp_path / haproxy_config.LATENCY).write_text(latency_map())
     (tmp_path / haproxy_config.TIMEOUT).write_text(timeout_script())
+    (tmp_path / haproxy_config.COOKIES).write_text(cookie_script())
     for name in (*haproxy_reading.MAPS, haproxy_config.SAVED_PINS):
         (tmp_path / name).write_text("")
     done = subprocess.run([find_binary(None), "-c", "-f", haproxy_config.CONFIG], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("name", [cookies.NAME, cookies.SECURE_NAME, oidc.COOKIE])
+def test_every_cookie_that_the_api_sets_is_kept_from_agents(name: str) -> None:
+    assert name.removeprefix("__Host-") in NAMES
 
 
 def test_the_digest_is_of_the_structure_and_not_of_the_members() -> None:

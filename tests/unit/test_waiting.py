@@ -6,6 +6,7 @@ from datetime import timedelta
 import pytest
 
 from agent_servicing.core.model import Deployment
+from agent_servicing.core.queue import waiting_for
 from agent_servicing.core.schedule import Line, Lock, Places, Rule, RuleKind, Stop
 from agent_servicing.core.status import DeploymentKind, DeploymentStatus
 from tests.unit.world import AGENT, World
@@ -58,8 +59,9 @@ async def test_a_freeze_holds_an_upgrade_says_why_and_lets_it_begin_when_it_ends
     await some_turns(world)
     assert found(world, name).status is DeploymentStatus.QUEUED
     assert found(world, name).message.startswith("freeze 'holidays' until 2026-01-01 00:0")
+    assert waiting_for(found(world, name)) == "freeze"
     held = [e for e in world.events if e.type == "held"]
-    assert [(e.deployment, e.data["until"]) for e in held] == [(name, ends.isoformat())]
+    assert [(e.deployment, e.data["until"], e.data["waiting_for"]) for e in held] == [(name, ends.isoformat(), "freeze")]
     done = await world.outcome(name)
     assert done.status is DeploymentStatus.COMPLETED
     assert done.started_at is not None
@@ -74,6 +76,7 @@ async def test_a_stopped_line_holds_upgrades_and_restarts_until_it_is_resumed() 
     assert {found(world, name).message for name in (upgrade, restart)} == {
         "the line is stopped by ada since 2026-01-01 00:00 UTC: incident"
     }
+    assert {waiting_for(found(world, name)) for name in (upgrade, restart)} == {"line"}
     world.state = replace(world.state, line=Line())
     assert (await world.outcome(upgrade)).status is DeploymentStatus.COMPLETED
 

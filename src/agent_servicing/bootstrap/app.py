@@ -12,6 +12,7 @@ from fastapi import FastAPI
 
 from agent_servicing.adapters.agent_http import HttpAgentClient
 from agent_servicing.adapters.apprise_sender import AppriseSender
+from agent_servicing.adapters.audit.archive import FolderArchive
 from agent_servicing.adapters.audit.opening import open_sinks
 from agent_servicing.adapters.config.channel import InstanceChannel
 from agent_servicing.adapters.issue_trackers import IssueTrackers
@@ -115,6 +116,7 @@ class App:
             tasks.start_soon(self.services.telling.issues.run)
             tasks.start_soon(self.services.backups.run)
             tasks.start_soon(self.services.audit_sinks.run)
+            tasks.start_soon(self.services.audit_retention.run)
             if self.settings.version_refresh_seconds > 0:
                 tasks.start_soon(self._refresh)
 
@@ -261,6 +263,7 @@ async def _own(stack: AsyncExitStack, settings: Settings, clock: Clock, ids: Ids
     """What concerns this server and its people only."""
     own: dict[str, Any] = {"kept": KeptFiles(settings), "passwords": Argon2Passwords()}
     own["sinks"] = open_sinks(settings.audit_sinks, clock)
+    own["archive"] = FolderArchive(settings.audit_archive_directory or settings.data_dir / "audit-archive")
     if settings.oidc_issuer is not None and settings.oidc_client_id is not None:
         named: dict[str, Any] = {"issuer": settings.oidc_issuer, "client_id": settings.oidc_client_id, "scope": settings.oidc_scope}
         provider = OidcProvider(**named, secret_file=settings.oidc_client_secret_file, clock=clock, ids=ids)

@@ -161,7 +161,7 @@ def _accepted(view: Json) -> Sequence[tuple[str, object]]:
         ("status", str(view.get("status", "")).replace("_", " ")),
         ("place in queue", view.get("queue_position")),
         ("starts", with_zone(scheduled) if scheduled else None),
-        ("waits for", view.get("message")),
+        ("waits for", view.get("message") or view.get("waiting_for")),
         ("takes about", number(minutes, " min") if minutes else None),
         ("watch it", f"servicing status {deployment} --watch"),
     )

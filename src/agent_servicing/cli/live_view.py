@@ -76,6 +76,8 @@ def _header(view: Json, now: datetime) -> Text:
     text = Text(headline(view), style="bold")
     text.append("  ")
     text.append(status.replace("_", " "), style=STATUSES.get(status, "cyan"))
+    if view.get("waiting_for"):
+        text.append(f", waits for: {clean(str(view['waiting_for']))}", style="cyan")
     for word in (view.get("strategy"), _elapsed(view, now), identity(view)):
         if word:
             text.append(f"  {word}", style="not bold dim")

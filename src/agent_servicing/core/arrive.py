@@ -1,25 +1,33 @@
-"""What waits: scheduled deployments join the queue when their time comes or are given up as missed, and what may not begin yet says why.
+"""What waits: scheduled deployments join the queue when their time comes or are given up as missed, what nobody approves in time is given up,
+and what may not begin yet says why.
 
 `conduct` calls `arrive` every turn, also while another deployment is under way: being late because of others is not being missed.
 """
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from agent_servicing.core import events
 from agent_servicing.core.draft import Draft
 from agent_servicing.core.limits import PLACE_RETRY_SECONDS
 from agent_servicing.core.model import Deployment
+from agent_servicing.core.queue import unapproved
 from agent_servicing.core.schedule import OPEN, Gate, locked_by, no_place, words
-from agent_servicing.core.status import PLACED, DeploymentStatus
+from agent_servicing.core.status import PLACED, WAITING, DeploymentStatus, WaitingFor
 
 ON_TIME_SECONDS = 5.0
 """A start within this of its time is on time: the engine looks once a second."""
 
 
 def arrive(draft: Draft) -> None:
-    """Scheduled deployments whose time has come."""
+    """Scheduled deployments whose time has come, and those whose time for an approval is over."""
     for deployment in list(draft.deployments.values()):
+        if deployment.status in WAITING and unapproved(deployment) and deployment.approve_by is not None:
+            left = (deployment.approve_by - draft.now).total_seconds()
+            if left <= 0:
+                _unapproved(draft, deployment, deployment.approve_by)
+                continue
+            draft.wake_in(left)
         if deployment.status is not DeploymentStatus.SCHEDULED or deployment.scheduled_at is None:
             continue
         wait = (deployment.scheduled_at - draft.now).total_seconds()
@@ -38,12 +46,13 @@ def held(draft: Draft, deployment: Deployment) -> bool:
     if gate.open:
         return False
     since = (deployment.place_since or draft.now) if for_place else None
-    if (gate.reason, since) != (deployment.message, deployment.place_since):
-        waiting = replace(deployment, message=gate.reason, place_since=since)
+    if (gate.reason, gate.kind, since) != (deployment.message, deployment.held_by, deployment.place_since):
+        waiting = replace(deployment, message=gate.reason, held_by=gate.kind, place_since=since)
         draft.put(waiting)
         if gate.reason != deployment.message:
             until = gate.until.isoformat() if gate.until else None
-            draft.tell(events.HELD, deployment=waiting, reason=gate.reason, status=waiting.status.value, until=until)
+            told: dict[str, object] = {"status": waiting.status.value, "until": until, "waiting_for": gate.kind}
+            draft.tell(events.HELD, deployment=waiting, reason=gate.reason, data=told)
     if for_place:
         draft.wake_in(PLACE_RETRY_SECONDS)
     elif gate.until is not None:
@@ -64,15 +73,17 @@ def _gate(draft: Draft, deployment: Deployment) -> tuple[Gate, bool]:
     """What holds it, and whether that is the lack of a free place. Rollbacks and first installations pass everything."""
     if deployment.kind not in PLACED:
         return OPEN, False
-    if deployment.approval_wanted and deployment.approved_by is None:
-        return Gate(open=False, reason=f"waits for the approval of somebody other than {deployment.actor}"), False
+    if unapproved(deployment):
+        until = f" until {words(deployment.approve_by)}" if deployment.approve_by else ""
+        reason = f"waits for the approval of somebody other than {deployment.actor}{until}"
+        return Gate(open=False, reason=reason, kind=WaitingFor.APPROVAL), False
     lock = draft.before.lock
     if lock is not None and lock.held(draft.now) and lock.holder != deployment.actor:
-        return Gate(open=False, reason=locked_by(lock), until=lock.expires_at), False
+        return Gate(open=False, reason=locked_by(lock), until=lock.expires_at, kind=WaitingFor.LOCK), False
     if not draft.gate.open and not deployment.override_freeze:
         return draft.gate, False
     full = no_place(draft.before.places)
-    return (Gate(open=False, reason=full), True) if full else (OPEN, False)
+    return (Gate(open=False, reason=full, kind=WaitingFor.PLACE), True) if full else (OPEN, False)
 
 
 def _missed(draft: Draft, deployment: Deployment) -> None:
@@ -83,9 +94,19 @@ def _missed(draft: Draft, deployment: Deployment) -> None:
         f"missed: it was to start {words(due)}, and nobody looked after it until {words(draft.now)}, "
         f"{_span(late)} later; the grace is {_span(grace)}"
     )
+    data: dict[str, object] = {"scheduled_at": due.isoformat(), "late_seconds": round(late.total_seconds(), 1)}
+    _give_up(draft, deployment, message, data, events.SCHEDULE_MISSED)
+
+
+def _unapproved(draft: Draft, deployment: Deployment, until: datetime) -> None:
+    message = f"nobody other than {deployment.actor} approved it until {words(until)}"
+    _give_up(draft, deployment, message, {"approve_by": until.isoformat()})
+
+
+def _give_up(draft: Draft, deployment: Deployment, message: str, data: dict[str, object], kind: str | None = None) -> None:
+    """Ended before it began, with the closing entry that it would have got. `kind`: an audit entry of its own."""
     closed = replace(deployment, status=DeploymentStatus.CANCELLED, finished_at=draft.now, message=message)
     draft.put(closed)
-    data: dict[str, object] = {"scheduled_at": due.isoformat(), "late_seconds": round(late.total_seconds(), 1)}
     outcome: dict[str, object] = {
         **data,
         "from_version": closed.from_version,
@@ -93,7 +114,8 @@ def _missed(draft: Draft, deployment: Deployment) -> None:
         "strategy": closed.spec.strategy,
         "duration_seconds": 0.0,
     }
-    draft.tell(events.SCHEDULE_MISSED, deployment=closed, reason=message, audit=True, data=outcome, status="missed")
+    if kind is not None:
+        draft.tell(kind, deployment=closed, reason=message, audit=True, data=outcome, status="missed")
     draft.tell(events.CANCELLED, deployment=closed, reason=message, status="cancelled", version=closed.to_version)
     draft.tell(
         closed.kind.value,

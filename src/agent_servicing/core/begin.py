@@ -41,6 +41,7 @@ def begin_next(draft: Draft) -> Deployment | None:
         latest=draft.world.counters,
         before=draft.footing(),
         place_since=None,
+        held_by=None,
         message="",
     )
     draft.put(started)

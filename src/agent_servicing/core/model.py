@@ -29,6 +29,7 @@ from agent_servicing.core.status import (
     StageStatus,
     Verb,
     VerificationStatus,
+    WaitingFor,
 )
 
 
@@ -180,6 +181,7 @@ class Deployment:
     `edits` counts the changes that services made while it waited, `order` is where an operator moved it to (lower comes first),
     `place_since` when it began to wait for a free place among all agents' deployments. `config` is the configuration revision that its
     new instances get, None for the one that is in force when it begins; `from_config` the one that the replaced generation had at its end.
+    `approve_by`: the end of waiting for a second person. `held_by`: what held it when it was last looked at, `queue.waiting_for` tells it.
     `epochs` are the state folders of the stable side and of the candidate, which differ only where a snapshot is restored. `before` is what
     served as it began.
     """
@@ -224,6 +226,8 @@ class Deployment:
     overridden_by: str | None = None
     approval_wanted: bool = False
     approved_by: str | None = None
+    approve_by: datetime | None = None
+    held_by: WaitingFor | None = None
     config: str | None = None
     from_config: str | None = None
     message: str = ""
@@ -273,10 +277,7 @@ class Intent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Release:
-    """One installed or installable version. `ref` names the artifact for its source (a commit id, a package version, a folder).
-
-    `config_schema` is the text of its configuration's JSON Schema, where it has one.
-    """
+    """One version. `ref` names the artifact for its source (commit, package version, folder), `config_schema` is the text of a JSON Schema."""
 
     agent: str
     version: str

@@ -176,7 +176,9 @@ def _missed(event: Event) -> Notice:
 
 def _approval(event: Event) -> Notice:
     title = f"{event.agent}: approval wanted" + (f" for v{_text(event, 'to_version')}" if event.data.get("to_version") else "")
-    return _made(event, "approval_wanted", title, _sentences(f"Asked by {event.actor}", event.reason))
+    how = f"Approve it with: servicing approve {event.deployment}"
+    by = _text(event, "approve_by")
+    return _made(event, "approval_wanted", title, _sentences(f"Asked by {event.actor}", event.reason, f"Wanted by {by}" if by else "", how))
 
 
 # --- versions ---

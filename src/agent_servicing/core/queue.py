@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from agent_servicing.core.model import Deployment
-from agent_servicing.core.status import DeploymentKind, DeploymentStatus
+from agent_servicing.core.status import WAITING, DeploymentKind, DeploymentStatus, WaitingFor
 
 
 def queued(deployments: Iterable[Deployment]) -> list[Deployment]:
@@ -16,6 +16,22 @@ def queued(deployments: Iterable[Deployment]) -> list[Deployment]:
 def position(deployment: Deployment, deployments: Iterable[Deployment]) -> int | None:
     """1 for the next one, None for what is not queued."""
     return next((n for n, d in enumerate(queued(deployments), start=1) if d.deployment == deployment.deployment), None)
+
+
+def waiting_for(deployment: Deployment) -> WaitingFor | None:
+    """What it waits for before it begins; None once it has begun or ended. A missing approval counts first: somebody has to do something."""
+    if deployment.status not in WAITING:
+        return None
+    if unapproved(deployment):
+        return WaitingFor.APPROVAL
+    if deployment.status is DeploymentStatus.SCHEDULED:
+        return WaitingFor.SCHEDULE
+    return deployment.held_by or WaitingFor.TURN
+
+
+def unapproved(deployment: Deployment) -> bool:
+    """It wants a second person who has not come yet."""
+    return deployment.approval_wanted and deployment.approved_by is None
 
 
 def moved(deployment: Deployment, deployments: Iterable[Deployment], to: int) -> list[Deployment]:

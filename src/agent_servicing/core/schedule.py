@@ -10,6 +10,8 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final, Protocol
 
+from agent_servicing.core.status import WaitingFor
+
 LOOKS_MAX: Final = 500
 """How many closings in a row `next_open` looks past; more than this is a line that is closed for all practical purposes."""
 
@@ -102,11 +104,12 @@ class Lock:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gate:
-    """Whether an upgrade may begin. Closed: `reason` says why in words, `until` when to look again (None: nobody knows)."""
+    """Whether an upgrade may begin. Closed: `reason` says why in words, `kind` in one, `until` when to look again (None: nobody knows)."""
 
     open: bool = True
     reason: str = ""
     until: datetime | None = None
+    kind: WaitingFor | None = None
 
 
 OPEN: Final = Gate()
@@ -127,12 +130,13 @@ class Calendar(Protocol):
 def gate(line: Line, agent: str, now: datetime, calendar: Calendar) -> Gate:
     """May an upgrade of this agent begin now? The stopped line counts before freezes, freezes before windows; one open window suffices."""
     if line.stop is not None:
-        return Gate(open=False, reason=f"the line is stopped by {line.stop.actor} since {words(line.stop.since)}: {line.stop.reason}")
+        stopped = f"the line is stopped by {line.stop.actor} since {words(line.stop.since)}: {line.stop.reason}"
+        return Gate(open=False, reason=stopped, kind=WaitingFor.LINE)
     rules = [rule for rule in line.rules if rule.applies_to(agent) and not rule.over(now)]
     frozen = [(span.end, rule) for rule in rules if rule.kind is RuleKind.FREEZE and (span := calendar.covering(rule, now)) is not None]
     if frozen:
         until, rule = max(frozen, key=lambda found: found[0])
-        return Gate(open=False, reason=f"freeze {rule.name!r} until {words(until)}: {rule.reason}", until=until)
+        return Gate(open=False, reason=f"freeze {rule.name!r} until {words(until)}: {rule.reason}", until=until, kind=WaitingFor.FREEZE)
     windows = [rule for rule in rules if rule.kind is RuleKind.WINDOW]
     if not windows or any(calendar.covering(rule, now) is not None for rule in windows):
         return OPEN
@@ -174,6 +178,7 @@ def words(at: datetime) -> str:
 def _outside(windows: Sequence[Rule], now: datetime, calendar: Calendar) -> Gate:
     starts = [(start, rule) for rule in windows if (start := calendar.next_start(rule, now)) is not None]
     if not starts:
-        return Gate(open=False, reason="outside the maintenance window; no opening is known")
+        return Gate(open=False, reason="outside the maintenance window; no opening is known", kind=WaitingFor.WINDOW)
     until, rule = min(starts, key=lambda found: found[0])
-    return Gate(open=False, reason=f"outside the maintenance window; {rule.name!r} opens {words(until)}", until=until)
+    opens = f"outside the maintenance window; {rule.name!r} opens {words(until)}"
+    return Gate(open=False, reason=opens, until=until, kind=WaitingFor.WINDOW)

@@ -54,6 +54,19 @@ ACTIVE = frozenset({DeploymentStatus.IN_PROGRESS, DeploymentStatus.PAUSED, Deplo
 TERMINAL = frozenset({DeploymentStatus.COMPLETED, DeploymentStatus.ROLLED_BACK, DeploymentStatus.CANCELLED, DeploymentStatus.FAILED})
 
 
+class WaitingFor(StrEnum):
+    """What lets a deployment that has not begun begin. `turn`: others of its agent that come first."""
+
+    APPROVAL = "approval"
+    SCHEDULE = "schedule"
+    TURN = "turn"
+    LOCK = "lock"
+    LINE = "line"
+    FREEZE = "freeze"
+    WINDOW = "window"
+    PLACE = "place"
+
+
 class StageStatus(StrEnum):
     PENDING = "pending"
     IN_PROGRESS = "in_progress"

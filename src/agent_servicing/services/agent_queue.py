@@ -141,6 +141,7 @@ class AgentQueue:
                     status=DeploymentStatus.SCHEDULED if start else DeploymentStatus.QUEUED,
                     order=0,
                     place_since=None,
+                    held_by=None,
                     message="",
                 )
             )

@@ -13,7 +13,7 @@ from agent_servicing.core.queue import first_order
 from agent_servicing.core.status import WAITING, DeploymentKind, DeploymentStatus, Verb
 from agent_servicing.ports import Clock, EventBus, Ids
 from agent_servicing.services.agent_lock import check_lock, held_lock
-from agent_servicing.services.approvals import approval_wanted
+from agent_servicing.services.approvals import approval_wanted, until, wanted
 from agent_servicing.services.audit_logger import number_of
 from agent_servicing.services.planning import Planned, make_plan, raise_first
 from agent_servicing.services.requests import AutoRollback, UpgradeRequest
@@ -67,6 +67,7 @@ class AgentUpgrade:
             planned = await self._plan(connection, state, request, Asker(name=actor, admin=admin))
             raise_first(planned.plan.refusals)
             start = planned.plan.scheduled_at
+            approval = await approval_wanted(connection, agent)
             deployment = Deployment(
                 deployment=self._ids.new("upg"),
                 agent=agent,
@@ -82,12 +83,15 @@ class AgentUpgrade:
                 override_freeze=request.override_freeze,
                 order=first_order(state.deployments) if request.when_busy == "take_over" else 0,
                 status=DeploymentStatus.SCHEDULED if start else DeploymentStatus.QUEUED,
-                approval_wanted=await approval_wanted(connection, agent),
+                approval_wanted=approval,
+                approve_by=until(self._clock.now(), self._settings) if approval else None,
             )
             if request.when_busy == "take_over":
                 await take_over(connection, self._ids, self._settings, state, deployment)
             overridden = {"override_staging": True} if request.override_staging else {}
             await self._insert(connection, deployment, "upgrade_requested", **overridden)
+            if approval:
+                await record(connection, self._ids, self._settings, wanted(deployment))
         await self._bus.publish(TOPIC)
         return deployment
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from agent_servicing.ports import Clock, EventBus, Ids, InstanceTokens, LimitsInstances, Metrics, Router, Runtime, VersionSource
 from agent_servicing.ports.access import IdentityProvider, Passwords
-from agent_servicing.ports.audit import AuditSink
+from agent_servicing.ports.audit import AuditArchive, AuditSink
 from agent_servicing.ports.outward import Outside
 from agent_servicing.ports.state import SetAsides, Snapshots
 from agent_servicing.ports.uploads import Uploads
@@ -17,6 +17,7 @@ from agent_servicing.services.agent_upgrade import AgentUpgrade
 from agent_servicing.services.analysis import Analysis
 from agent_servicing.services.approvals import Approvals
 from agent_servicing.services.audit_logger import AuditLogger
+from agent_servicing.services.audit_retention import AuditRetention
 from agent_servicing.services.audit_sinks import AuditSinks
 from agent_servicing.services.backups import Backups
 from agent_servicing.services.config_hotpatch import ConfigHotpatch
@@ -62,6 +63,7 @@ class Services:
     preview: Preview
     audit: AuditLogger
     audit_sinks: AuditSinks
+    audit_retention: AuditRetention
     access: Access
     approvals: Approvals
     users: Users
@@ -99,6 +101,7 @@ def build_services(
     identities: IdentityProvider | None = None,
     router: Router | None = None,
     sinks: Sequence[AuditSink] = (),
+    archive: AuditArchive | None = None,
     configs: Known | None = None,
     snapshots: Snapshots | None = None,
     asides: SetAsides | None = None,
@@ -112,17 +115,8 @@ def build_services(
     telling = build_telling(
         database=database, clock=clock, ids=ids, bus=bus, settings=settings, secrets=secrets, masks=redactor, to=outside, of=runtime
     )
-    fleet = Fleet(
-        database=database,
-        clock=clock,
-        ids=ids,
-        bus=bus,
-        settings=settings,
-        versions=versions,
-        runtime=runtime,
-        metrics=metrics,
-        masker=redactor,
-    )
+    of_it: dict[str, Any] = {"versions": versions, "runtime": runtime, "metrics": metrics, "masker": redactor}
+    fleet = Fleet(database=database, clock=clock, ids=ids, bus=bus, settings=settings, **of_it)
     return Services(
         fleet=fleet,
         generations=Generations(database=database, clock=clock, router=router, known=configs),
@@ -136,7 +130,7 @@ def build_services(
         locks=AgentLock(database=database, clock=clock, ids=ids, bus=bus, settings=settings),
         schedule=Schedule(database=database, clock=clock, ids=ids, bus=bus, settings=settings),
         preview=Preview(database=database, clock=clock, settings=settings),
-        **_audit(database=database, clock=clock, ids=ids, settings=settings, sinks=sinks),
+        **_audit(database=database, clock=clock, ids=ids, settings=settings, sinks=sinks, archive=archive),
         access=Access(database=database, clock=clock, ids=ids, settings=settings, instances=_tokens(runtime)),
         **_people(database=database, clock=clock, ids=ids, settings=settings, passwords=passwords, provider=identities),
         idempotency=Idempotency(database=database, clock=clock),
@@ -162,11 +156,13 @@ def _limitable(runtime: Runtime) -> frozenset[str]:
     return runtime.limitable if isinstance(runtime, LimitsInstances) else frozenset()
 
 
-def _audit(*, database: Database, clock: Clock, ids: Ids, settings: Settings, sinks: Sequence[AuditSink]) -> dict[str, Any]:
-    return {
-        "audit": AuditLogger(database=database, clock=clock, ids=ids, settings=settings),
-        "audit_sinks": AuditSinks(database=database, clock=clock, sinks=sinks),
-    }
+def _audit(
+    *, database: Database, clock: Clock, ids: Ids, settings: Settings, sinks: Sequence[AuditSink], archive: AuditArchive | None
+) -> dict[str, Any]:
+    common: dict[str, Any] = {"database": database, "clock": clock, "ids": ids, "settings": settings}
+    delivering = AuditSinks(database=database, clock=clock, sinks=sinks)
+    retention = AuditRetention(**common, sinks=delivering, archive=archive)
+    return {"audit": AuditLogger(**common), "audit_sinks": delivering, "audit_retention": retention}
 
 
 def _people(

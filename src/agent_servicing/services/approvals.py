@@ -4,7 +4,7 @@ An upgrade that wants one waits in the queue until somebody else has approved it
 """
 
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy import delete, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -12,7 +12,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from agent_servicing.core.errors import Conflict, Denied, NotFound
 from agent_servicing.core.events import Event
 from agent_servicing.core.model import Deployment
-from agent_servicing.core.status import WAITING
+from agent_servicing.core.schedule import words
+from agent_servicing.core.status import WAITING, WaitingFor
 from agent_servicing.ports import Clock, EventBus, Ids
 from agent_servicing.services.transaction import TOPIC, checked_reason, record, require_active, require_state
 from agent_servicing.settings import Settings
@@ -65,10 +66,14 @@ class Approvals:
         reason, now = checked_reason(reason, needed=override), self._clock.now()
         async with self._database.write() as connection:
             current = await self._awaited(connection, agent, deployment)
+            if current.approve_by is not None and current.approve_by <= now:
+                hint = "Ask for it again."
+                message = f"{deployment} was to be approved until {words(current.approve_by)}; it is being cancelled."
+                raise Conflict(message, hint=hint, code="wrong_state", deployment=current)
             if current.actor == actor and not override:
                 hint = "In an emergency an admin may override, with a reason."
                 raise Denied("Nobody approves what they asked for themselves.", hint=hint, code="own_request")
-            changed = edited(replace(current, approved_by=actor, message=""))
+            changed = edited(replace(current, approved_by=actor, held_by=None, message=""))
             await save_deployment(connection, changed)
             kind = "approval_overridden" if override else "approved"
             await self._tell(connection, kind, changed, actor, reason, now)
@@ -103,6 +108,27 @@ class Approvals:
 
 async def approval_wanted(connection: AsyncConnection, agent: str) -> bool:
     return (await _rule(connection, agent)).required
+
+
+def until(now: datetime, settings: Settings) -> datetime | None:
+    """The end of waiting for an approval that is asked for now; None: it waits for as long as it takes."""
+    return now + timedelta(seconds=settings.approval_deadline_seconds) if settings.approval_deadline_seconds else None
+
+
+def wanted(deployment: Deployment) -> Event:
+    """Tells those who may approve, once, in the transaction of the request."""
+    by = {"approve_by": deployment.approve_by.isoformat()} if deployment.approve_by else {}
+    data: dict[str, object] = {"to_version": deployment.to_version, "waiting_for": WaitingFor.APPROVAL, **by}
+    at, reason = deployment.requested_at, deployment.reason
+    return Event(
+        type="approval_wanted",
+        at=at,
+        agent=deployment.agent,
+        deployment=deployment.deployment,
+        actor=deployment.actor,
+        reason=reason,
+        data=data,
+    )
 
 
 async def refuse_patch(connection: AsyncConnection, agent: str) -> None:

@@ -1,11 +1,12 @@
-"""Reads audit entries: pages by filter, and the chain in its order. Called by the audit service, inside its reads."""
+"""Reads audit entries: pages by filter, and the chain in its order; takes out what is archived. Called by the audit services, inside their
+transactions."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Select, String, TextClause, func, select, text, tuple_
+from sqlalchemy import ColumnElement, Select, String, TextClause, delete, func, select, text, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
@@ -151,3 +152,20 @@ async def head(connection: AsyncConnection) -> Head:
         archived=Anchor(entries=int(row.archived_entries), head=str(row.archived_head)),
         last_seq=int(row.last_seq),
     )
+
+
+async def take_out(connection: AsyncConnection, after: Anchor, upto: Anchor) -> bool:
+    """Remove entries up to `upto`, which lie in an archive; False when the head is not at `after` any more. The triggers let those go
+    that the head has passed, and no others."""
+    moved = (
+        update(log_head)
+        .where(log_head.c.archived_entries == after.entries, log_head.c.archived_head == after.head)
+        .values(archived_entries=upto.entries, archived_head=upto.head)
+    )
+    if (await connection.execute(moved)).rowcount != 1:
+        return False
+    gone = delete(events).where(_IS_AUDIT, events.c.entry > after.entries, events.c.entry <= upto.entries)
+    removed = (await connection.execute(gone)).rowcount
+    if removed != upto.entries - after.entries:
+        raise AssertionError(f"{removed} entries went, {upto.entries - after.entries} are archived")
+    return True

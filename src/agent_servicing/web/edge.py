@@ -57,6 +57,11 @@ class HostCheck:
         return answer
 
 
+def bounded(head_seconds: float) -> type["BoundedProtocol"]:
+    """The protocol with this limit; uvicorn makes one object of the class for each connection, and passes no options of ours."""
+    return type("BoundedProtocol", (BoundedProtocol,), {"head_seconds": head_seconds})
+
+
 def _without_port(host: str) -> str:
     if host.startswith("["):
         inner, closed, _ = host[1:].partition("]")
@@ -76,18 +81,19 @@ def _is_address(name: str) -> bool:
 class BoundedProtocol(H11Protocol):
     """uvicorn's, which waits for ever for the rest of a request's headers. What comes after them is bounded by the middlewares."""
 
+    head_seconds = HEAD_SECONDS
     _head: Any = None
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
-        self._head = self.loop.call_later(HEAD_SECONDS, self._give_up)
+        self._head = self.loop.call_later(self.head_seconds, self._give_up)
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
         if not self._awaits_head():
             self._disarm()
         elif self._head is None:
-            self._head = self.loop.call_later(HEAD_SECONDS, self._give_up)
+            self._head = self.loop.call_later(self.head_seconds, self._give_up)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._disarm()
@@ -107,5 +113,5 @@ class BoundedProtocol(H11Protocol):
         self._head = None
         # One that is kept alive and silent has the shorter limit of uvicorn's own.
         if self._awaits_head() and not self.transport.is_closing():
-            log.debug("request_never_began", seconds=HEAD_SECONDS)
+            log.debug("request_never_began", seconds=self.head_seconds)
             self.transport.close()

@@ -10,7 +10,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from agent_servicing.core.errors import Unavailable
-from agent_servicing.web.edge import BoundedProtocol, HostCheck
+from agent_servicing.web.edge import HEAD_SECONDS, HostCheck, bounded
 
 HEADER_BYTES_MAX: Final = 32 * 1024
 """All headers of one request together."""
@@ -35,12 +35,13 @@ OWN_FILES: Final = 256
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Edge:
-    """How the network is met: names that are ours, proxies that are believed, certificate and key for TLS."""
+    """How the network is met: names that are ours, proxies that are believed, certificate and key for TLS, patience with slow clients."""
 
     allowed_hosts: tuple[str, ...] = ()
     trusted_proxies: tuple[str, ...] = ()
     tls_cert: Path | None = None
     tls_key: Path | None = None
+    head_seconds: float = HEAD_SECONDS
 
 
 def uvicorn_config(app: FastAPI, *, host: str, port: int, edge: Edge | None = None) -> uvicorn.Config:
@@ -53,7 +54,7 @@ def uvicorn_config(app: FastAPI, *, host: str, port: int, edge: Edge | None = No
         HostCheck(app, allowed=(*edge.allowed_hosts, host)),
         host=host,
         port=port,
-        http=BoundedProtocol,  # h11: the one that limits the size of headers
+        http=bounded(edge.head_seconds),  # h11: the one that limits the size of headers
         lifespan="off",
         log_config=None,
         access_log=False,

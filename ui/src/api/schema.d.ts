@@ -4088,6 +4088,11 @@ export interface components {
              * @description It does not begin before a second person has approved it
              */
             approval_wanted: boolean;
+            /**
+             * Approve By
+             * @description Cancelled when nobody has approved it by then; null: it waits for as long as it takes
+             */
+            approve_by: string | null;
             /** Approved By */
             approved_by: string | null;
             auto_rollback: components["schemas"]["PolicyView"];
@@ -4168,6 +4173,8 @@ export interface components {
             to_version: string;
             /** Upgrade Id */
             upgrade_id: string;
+            /** @description What lets it begin; null once it has begun or ended. `message` says it in words */
+            waiting_for: components["schemas"]["WaitingFor"] | null;
         };
         /**
          * DifferenceView
@@ -9230,6 +9237,12 @@ export interface components {
             /** Version */
             version: string;
         };
+        /**
+         * WaitingFor
+         * @description What lets a deployment that has not begun begin. `turn`: others of its agent that come first.
+         * @enum {string}
+         */
+        WaitingFor: "approval" | "schedule" | "turn" | "lock" | "line" | "freeze" | "window" | "place";
         /**
          * WaitingView
          * @description What somebody wants of the run and nobody has done yet.

@@ -16,7 +16,7 @@ from agent_servicing.adapters.router import haproxy_rules
 from agent_servicing.core import latency
 from agent_servicing.core.manifest import ConversationKey
 
-CONFIG, LATENCY, SAVED_PINS, TIMEOUT = "haproxy.cfg", "latency.map", "saved-pins.map", "timeout.lua"
+CONFIG, LATENCY, SAVED_PINS, TIMEOUT, COOKIES = "haproxy.cfg", "latency.map", "saved-pins.map", "timeout.lua", "cookies.lua"
 
 CONNECT_SECONDS = 2
 """An instance that does not take a connection within this is tried again elsewhere."""
@@ -145,6 +145,7 @@ def _global(structure: Structure, config_digest: str) -> list[str]:
         # The pin, the generation's counts, the histogram, and the agent's rate.
         "  tune.stick-counters 4",
         f"  lua-load-per-thread {TIMEOUT}",
+        f"  lua-load-per-thread {COOKIES}",
         f"  setenv {DIGEST_VARIABLE} '{config_digest}'",
         f"  setenv {STRUCTURE_VARIABLE} '{structure_to_text(structure)}'",
     ]

@@ -20,6 +20,7 @@ from agent_servicing.adapters.haproxy_rows import MAPS, Rows
 from agent_servicing.adapters.haproxy_socket import RELOAD_SECONDS, HaproxySocket
 from agent_servicing.adapters.router.haproxy_config import (
     CONFIG,
+    COOKIES,
     DIGEST_VARIABLE,
     LATENCY,
     SAVED_PINS,
@@ -31,6 +32,7 @@ from agent_servicing.adapters.router.haproxy_config import (
     render,
     structure_from_text,
 )
+from agent_servicing.adapters.router.haproxy_cookies import cookie_script
 from agent_servicing.adapters.router.haproxy_limits import timeout_script
 from agent_servicing.adapters.router.haproxy_state import write_atomically
 from agent_servicing.core.errors import PermanentError, TemporaryError
@@ -143,6 +145,7 @@ class HaproxyProcess:
                 write_atomically(self._folder / name, "".join(lines))
             write_atomically(self._folder / LATENCY, latency_map())
             write_atomically(self._folder / TIMEOUT, timeout_script())
+            write_atomically(self._folder / COOKIES, cookie_script())
             if not (self._folder / SAVED_PINS).exists():
                 write_atomically(self._folder / SAVED_PINS, "")
             write_atomically(self._folder / CONFIG, render(structure, servers))

@@ -10,6 +10,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from agent_servicing.adapters.router import haproxy_cookies
 from agent_servicing.core.manifest import ConversationKey
 
 RETRY_AFTER_SECONDS = 2
@@ -114,11 +115,11 @@ def _which_agent(maps: Maps) -> list[str]:
 
 
 def _not_for_clients() -> list[str]:
-    """Where the server speaks to instances is not reachable from outside, however it is written."""
+    """Where the server speaks to instances is not reachable from outside, however it is written; nor is the server's session for agents."""
     detail = "Paths below /.well-known/servicing are between an instance and its server."
     path = "path,url_dec,url_dec,lower"  # twice, should something before the agent decode it too
     spelt = f"{{ {path} -m sub .well-known }} {{ {path} -m reg '[.]well-known/(.*/)?servicing' }}"
-    return _reply(404, "Not for clients", detail, _AGENT, spelt)
+    return [haproxy_cookies.from_requests(), *_reply(404, "Not for clients", detail, _AGENT, spelt)]
 
 
 def _limits() -> list[str]:
@@ -237,6 +238,7 @@ def _nothing_to_serve() -> list[str]:
 def _answer(maps: Maps, radix: int, unknown: int) -> list[str]:
     """Who answered, and one count per answer: its latency bucket, or an error, or a refusal (4xx)."""
     return [
+        haproxy_cookies.from_answers(),
         f"http-response set-header X-Served-By %[srv_name,map_str({maps.labels},-)]",
         f"http-response set-var(res.bucket) date(0,us),sub(txn.began),map_ip({maps.latency},{unknown})",
         f"http-response track-sc2 var(txn.id),mul({radix}),add(res.bucket) table latencies unless {{ status,div(400) -m bool }}",

@@ -5,6 +5,7 @@ from typing import Literal
 
 from pydantic import ConfigDict, Field
 
+from agent_servicing.core.status import WaitingFor
 from agent_servicing.web.schemas.common import Body, Name, NextCursor, SeenBody, Text, View, example
 from agent_servicing.web.schemas.written import WrittenView
 
@@ -175,6 +176,8 @@ _EXAMPLE = example(
     overridden_by=None,
     approval_wanted=False,
     approved_by=None,
+    approve_by=None,
+    waiting_for=None,
     requested_at="2026-01-02T02:00:00Z",
     scheduled_at=None,
     start_grace_seconds=900,
@@ -215,6 +218,8 @@ class DeploymentView(View):
     overridden_by: str | None = Field(description="Who took the decision from the analysis")
     approval_wanted: bool = Field(description="It does not begin before a second person has approved it")
     approved_by: str | None
+    approve_by: datetime | None = Field(description="Cancelled when nobody has approved it by then; null: it waits for as long as it takes")
+    waiting_for: WaitingFor | None = Field(description="What lets it begin; null once it has begun or ended. `message` says it in words")
     requested_at: datetime
     scheduled_at: datetime | None
     start_grace_seconds: float = Field(description="How late a scheduled start may be when nobody looked at its time")

@@ -8,7 +8,7 @@ from agent_servicing.core import latency
 from agent_servicing.core.analysis import Policy, Sample
 from agent_servicing.core.metrics import Counts
 from agent_servicing.core.model import AgentState, Deployment
-from agent_servicing.core.queue import position
+from agent_servicing.core.queue import position, waiting_for
 from agent_servicing.core.stages import Replace, SetTraffic, StageRecord
 from agent_servicing.core.status import DeploymentKind, DeploymentStatus, StageStatus
 from agent_servicing.core.strategies import STRATEGIES
@@ -63,6 +63,8 @@ def deployment_view(deployment: Deployment, *, now: datetime, state: AgentState 
         overridden_by=deployment.overridden_by,
         approval_wanted=deployment.approval_wanted,
         approved_by=deployment.approved_by,
+        approve_by=deployment.approve_by,
+        waiting_for=waiting_for(deployment),
         requested_at=deployment.requested_at,
         scheduled_at=deployment.scheduled_at,
         start_grace_seconds=deployment.start_grace_seconds,
