@@ -1,6 +1,7 @@
 """Staging, whole: a version is tried beside the live one with real processes, and nothing of it is left, however it ends."""
 
 import json
+import resource
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
@@ -207,6 +208,19 @@ def test_a_copied_state_is_the_live_one_and_changing_it_changes_nothing_live(ser
     assert (live / "memory.txt").read_text() == "from production"
     with server.api() as api:
         api.delete(f"/agents/Stateful/staging/{run}")
+    nothing_is_left(server)
+
+
+def test_what_is_limited_in_production_is_limited_in_staging(server: Server) -> None:
+    with_tests(server, "Bounded")
+    with server.api() as api:
+        body = {"config_updates": {"servicing": {"resources": {"memory_mb": 700}}}, "reason": "a small machine"}
+        assert api.patch("/agents/Bounded/config", json=body).json()["status"] == "applied"
+    run = a_run(server, "Bounded", suites=["smoke"], keep_seconds=60)
+    assert ended(server, "Bounded", run)["recommendation"] == "safe_to_deploy"
+    assert {resource.prlimit(process.pid, resource.RLIMIT_DATA)[0] for process in of_staging(server)} == {700 * 1024 * 1024}
+    with server.api() as api:
+        api.delete(f"/agents/Bounded/staging/{run}")
     nothing_is_left(server)
 
 

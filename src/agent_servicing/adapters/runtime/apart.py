@@ -21,6 +21,7 @@ from anyio import to_thread
 from agent_servicing.adapters.runtime.folders import Folders
 from agent_servicing.adapters.runtime.process import ProcessRuntime
 from agent_servicing.core.model import Preparation, Process, Release
+from agent_servicing.core.resources import Resources
 from agent_servicing.ports import Clock, Ids, Runtime
 from agent_servicing.ports.abilities import HoldsReleases
 from agent_servicing.settings import Settings
@@ -95,6 +96,14 @@ class ApartRuntime:
         """Its log goes, too: the report has the end of it."""
         await self._own.forget(agent, instance)
         await to_thread.run_sync(partial(shutil.rmtree, self.folders.instance(agent, instance), ignore_errors=True))
+
+    @property
+    def limitable(self) -> frozenset[str]:
+        """Implements `LimitsInstances`, as the next one."""
+        return self._own.limitable
+
+    async def limit(self, agent: str, instance: str, resources: Resources) -> None:
+        await self._own.limit(agent, instance, resources)
 
     async def logs(self, agent: str, instance: str | None = None, *, lines: int = 200) -> Sequence[tuple[str, str]]:
         return await self._own.logs(agent, instance, lines=lines)

@@ -11,13 +11,15 @@ from typing import Final, TypeVar
 import anyio
 import structlog
 
+from agent_servicing.core.config.enforced import enforced
 from agent_servicing.core.config.layers import ConfigDocument, text_of
 from agent_servicing.core.config.wanted import NEVER_PATCHED, Documents
 from agent_servicing.core.errors import PermanentError, TemporaryError
 from agent_servicing.core.model import AgentState, Process, Release
+from agent_servicing.core.resources import UNLIMITED, Resources
 from agent_servicing.core.staging.model import StagingRun
 from agent_servicing.core.status import PreparationStatus
-from agent_servicing.ports import AgentClient, Clock, ConfigChannel, Runtime
+from agent_servicing.ports import AgentClient, Clock, ConfigChannel, LimitsInstances, Runtime
 from agent_servicing.ports.abilities import HoldsReleases
 from agent_servicing.ports.staging import Address, StateCopies
 
@@ -173,7 +175,14 @@ class Bench:
         await self._tried(
             lambda: self.means.runtime.start(release, instance=name, generation=1, config=config, revision=document.revision, epoch=epoch)
         )
+        await self._limit(name, enforced(document.around).resources)
         return await self._healthy(release, name)
+
+    async def _limit(self, name: str, resources: Resources) -> None:
+        """What it may use in production is what it is tried with: else it would pass here and run out of memory there."""
+        runtime = self.means.runtime
+        if resources != UNLIMITED and isinstance(runtime, LimitsInstances):
+            await self._tried(lambda: runtime.limit(self.run.agent, name, resources))
 
     async def _render(self, document: ConfigDocument) -> str:
         channel = self.means.channel
