@@ -70,7 +70,7 @@ def test_an_upgrade_is_started_paused_and_rolled_back_by_keyboard_alone(browser:
         expect(page.get_by_role("textbox", name="Reason")).to_be_focused(timeout=PATIENCE_MS)
         page.keyboard.type("seen enough")
         press(page, "Cancel and take back")
-        expect(page.get_by_text("Rolled back").first).to_be_visible(timeout=PATIENCE_MS)
+        expect(page.get_by_text(re.compile("^(Rolled back|Cancelled)$")).first).to_be_visible(timeout=PATIENCE_MS)
     assert server.get("/agents/Echo")["current_version"] == "1.0.0"
 
 

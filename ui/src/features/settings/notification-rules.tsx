@@ -198,7 +198,7 @@ function AddTarget({ view, onClose }: { view: View; onClose: () => void }) {
         />
         <TextInput
           label="Address"
-          description="A webhook such as https://chat.example/hooks/…; kept as a secret"
+          description="Such as jsons://example.org/hook, slack://… or mailto://…; kept as a secret"
           required
           value={url}
           onChange={(event) => setUrl(event.currentTarget.value)}
