@@ -58,7 +58,7 @@ lock: $(STAMP) ## Resolve pyproject.toml again into requirements/*.txt (hashes f
 	@sh scripts/lock.sh
 
 audit: $(STAMP) ## Look for known weaknesses of the locked dependencies (asks a public database, so it needs the network)
-	@$(BIN)/uv tool run pip-audit --disable-pip --require-hashes --requirement requirements/base.txt $(ARGS)
+	@$(BIN)/uv tool run pip-audit --strict --disable-pip --require-hashes --requirement requirements/base.txt $(ARGS)
 
 clean: ## Delete everything that make produced, the environment included; data directories stay
 	rm -rf .venv .venv-uv build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage .coverage.* htmlcov

@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from agent_servicing.core.staging.compare import PAIRS_MAX, Pairs, compare  # noqa: E402  (after the path)
-from tests.e2e.harness import Server, a_server, wait_for  # noqa: E402
+from tests.e2e.harness import Server, a_server, wait_for  # noqa: E402  (after the path)
 
 RESULT = Path(__file__).with_name("results") / "staging.json"
 

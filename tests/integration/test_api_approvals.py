@@ -109,6 +109,21 @@ async def test_what_is_approved_in_time_is_not_cancelled_afterwards(tmp_path: Pa
             await world.until(admin, upgrade["upgrade_id"], "completed")
 
 
+async def test_the_staging_gate_is_asked_again_when_what_waited_is_to_begin(api_world: ApiWorld) -> None:
+    upgrade = await guarded(api_world)
+    gate = f"{BASE}/staging/gate"
+    async with api_world.client(api_world.admin_token) as admin, api_world.client(await api_world.token("operator")) as operator:
+        assert (await admin.put(gate, json={"required": True, "reason": "nothing untried"})).status_code == 200
+        await operator.post(f"{BASE}/upgrades/{upgrade['upgrade_id']}/approve")
+        for _ in range(20):
+            await api_world.turn()
+        waiting = (await admin.get(f"{BASE}/upgrades/{upgrade['upgrade_id']}")).json()
+        assert (waiting["status"], waiting["waiting_for"]) == ("queued", "staging")
+        assert "1.3.0 has none that has ended" in waiting["message"]
+        await admin.put(gate, json={"required": False, "reason": "it burns"})
+        await api_world.until(admin, upgrade["upgrade_id"], "completed")
+
+
 async def test_in_an_emergency_an_admin_overrides_and_says_why(api_world: ApiWorld) -> None:
     upgrade = await guarded(api_world)
     place = f"{BASE}/upgrades/{upgrade['upgrade_id']}/approve"

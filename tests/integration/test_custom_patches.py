@@ -13,7 +13,7 @@ from agent_servicing.adapters.sources.git import GitSource
 from agent_servicing.adapters.sources.path import PathSource
 from agent_servicing.adapters.sources.pypi import PypiSource
 from agent_servicing.core.errors import Conflict, Invalid, NotFound, PermanentError, ServicingError
-from agent_servicing.core.manifest import Source
+from agent_servicing.core.manifest import Run, Source
 from agent_servicing.core.standing import Standing
 from agent_servicing.core.status import DeploymentStatus
 from agent_servicing.core.versions import SourceVersion
@@ -354,7 +354,8 @@ async def test_an_agent_from_a_package_takes_wheels_and_projects_but_no_diff(tmp
 
 async def test_an_agent_that_comes_as_an_image_takes_none(tmp_path: Path) -> None:
     async with open_world(tmp_path / "more", image=PackageLike()) as other:
-        await other.services.fleet.add(a_manifest(source=Source(kind="image", location="r/x")), version="1.2.5", actor=ADA)
+        manifest = a_manifest(source=Source(kind="image", location="r/x"), run=Run(runtime="docker", command=("serve",)))
+        await other.services.fleet.add(manifest, version="1.2.5", actor=ADA)
         await other.finish()
         with pytest.raises(Conflict) as caught:
             await upload(other, DIFF)

@@ -39,7 +39,17 @@ def nonces(answer: httpx.Response) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    "address", ["/", "/sign-in", "/agents", f"/agents/{AGENT}?tab=versions", "/agents/Nobody/deployments/upg-1", "/audit"]
+    "address",
+    [
+        "/",
+        "/sign-in",
+        "/agents",
+        f"/agents/{AGENT}?tab=versions",
+        "/agents/Nobody/deployments/upg-1",
+        "/audit",
+        "/deployments",
+        "/settings",
+    ],
 )
 async def test_every_address_of_the_page_can_be_reloaded_by_somebody_who_is_not_signed_in(built: ApiWorld, address: str) -> None:
     async with built.client(None) as client:

@@ -231,3 +231,16 @@ class _Claims(bytes):
 
     def __len__(self) -> int:
         return int(self.length)  # type: ignore[attr-defined]
+
+
+async def test_a_zip_whose_content_is_damaged_says_so(source: PathSource, dist: Path, tmp_path: Path) -> None:
+    whole = zip_of({"a": "x" * 100}, dist / "1.0.0.zip").read_bytes()
+    (dist / "1.0.0.zip").write_bytes(whole[:30] + b"b" + whole[31:])  # the name in front of the content
+    with pytest.raises(PermanentError, match="is no archive that can be read"):
+        await fetched(source, dist, tmp_path / "release")
+
+
+async def test_a_link_to_a_name_that_no_disk_takes_is_refused(source: PathSource, dist: Path, tmp_path: Path) -> None:
+    tar_of({"a": ""}, dist / "1.0.0.tar.gz", tar_entry("l", tarfile.SYMTYPE, "x" * 300))
+    with pytest.raises(PermanentError, match="a name that is too long"):
+        await fetched(source, dist, tmp_path / "release")

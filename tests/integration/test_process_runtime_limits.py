@@ -81,7 +81,7 @@ def groups(tmp_path: Path) -> ControlGroups:
     """Those of the runtime under test."""
     found = cgroups.find(tmp_path.resolve())
     if isinstance(found, str):
-        pytest.skip(found)
+        pytest.skip(f"no control groups to write in: {found}")
     return found
 
 

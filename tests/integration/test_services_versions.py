@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 
 from agent_servicing.core.errors import Invalid, NotFound, PermanentError, TemporaryError, Unavailable
+from agent_servicing.core.manifest import Manifest, Run, Source
 from agent_servicing.core.status import DeploymentStatus
 from agent_servicing.services import catalogue
 from agent_servicing.services.differences import MASKED
-from tests.integration.services_world import AGENT, World, agent_toml, open_world
+from tests.integration.services_world import ADA, AGENT, World, WrittenSource, agent_toml, open_world
 from tests.store_builders import a_manifest
 
 pytestmark = pytest.mark.anyio
@@ -176,3 +177,29 @@ async def test_changes_of_an_unknown_version_name_the_known_ones(world: World, s
     with pytest.raises(NotFound) as caught:
         await world.services.versions.changes(AGENT, start, end)
     assert (caught.value.code, caught.value.hint) == ("unknown_version", "Known versions: 1.0.0.")
+
+
+def an_image(runtime: str = "docker") -> Manifest:
+    return a_manifest(source=Source(kind="image", location="r/x"), run=Run(runtime=runtime, command=("serve",)))
+
+
+async def test_an_images_version_keeps_the_digest_first_seen_though_it_was_never_deployed(tmp_path: Path) -> None:
+    images = WrittenSource()
+    async with open_world(tmp_path, image=images) as world:
+        images.put("1.0.0", ref="sha256:a")
+        images.put("1.1.0", ref="sha256:b")
+        await world.services.fleet.add(an_image(), version="1.0.0", actor=ADA)
+        images.put("1.1.0", ref="sha256:c")
+        for _ in range(2):
+            await world.services.versions.refresh(AGENT)
+        infos = {i.version: i for i in (await world.services.versions.list(AGENT)).versions}
+        assert (infos["1.1.0"].ref, infos["1.1.0"].moved) == ("sha256:b", True)
+        assert [(e["version"], e["moved_ref"]) for e in await told(world, "version_moved")] == [("1.1.0", "sha256:c")]
+
+
+async def test_an_image_is_not_deployed_by_a_runtime_of_processes_and_says_why(tmp_path: Path) -> None:
+    images = WrittenSource()
+    async with open_world(tmp_path, image=images) as world:
+        images.put("1.0.0")
+        with pytest.raises(Invalid, match="'process', which runs no containers"):
+            await world.services.fleet.add(an_image("process"), version="1.0.0", actor=ADA)

@@ -7,7 +7,7 @@ import pytest
 
 from agent_servicing.core.model import Deployment
 from agent_servicing.core.queue import waiting_for
-from agent_servicing.core.schedule import Line, Lock, Places, Rule, RuleKind, Stop
+from agent_servicing.core.schedule import Line, Lock, Places, Rule, RuleKind, Stop, Tried
 from agent_servicing.core.status import DeploymentKind, DeploymentStatus
 from tests.unit.world import AGENT, World
 
@@ -66,6 +66,19 @@ async def test_a_freeze_holds_an_upgrade_says_why_and_lets_it_begin_when_it_ends
     assert done.status is DeploymentStatus.COMPLETED
     assert done.started_at is not None
     assert ends <= done.started_at < ends + timedelta(seconds=2)
+
+
+async def test_a_pass_that_becomes_too_old_while_an_upgrade_waits_holds_it_and_a_new_one_lets_it_begin() -> None:
+    world = await World().installed()
+    now = world.clock.now()
+    name, passed = schedule(world, "1.1.0", 100), schedule(world, "1.2.0", 50, override_staging=True)
+    world.state = replace(world.state, tried={v: Tried(until=now + timedelta(seconds=20)) for v in ("1.1.0", "1.2.0")})
+    assert (await world.outcome(passed)).status is DeploymentStatus.COMPLETED, "who was let past the gate does not wait"
+    await some_turns(world, 300)
+    assert (waiting_for(found(world, name)), found(world, name).started_at) == ("staging", None)
+    assert "passed too long ago" in found(world, name).message
+    world.state = replace(world.state, tried={"1.1.0": Tried(until=world.clock.now() + timedelta(hours=1))})
+    assert (await world.outcome(name)).started_at is not None
 
 
 async def test_a_stopped_line_holds_upgrades_and_restarts_until_it_is_resumed() -> None:

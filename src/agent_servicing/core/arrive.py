@@ -12,8 +12,8 @@ from agent_servicing.core.draft import Draft
 from agent_servicing.core.limits import PLACE_RETRY_SECONDS
 from agent_servicing.core.model import Deployment
 from agent_servicing.core.queue import unapproved
-from agent_servicing.core.schedule import OPEN, Gate, locked_by, no_place, words
-from agent_servicing.core.status import PLACED, WAITING, DeploymentStatus, WaitingFor
+from agent_servicing.core.schedule import OPEN, Gate, Tried, locked_by, no_place, words
+from agent_servicing.core.status import PLACED, WAITING, DeploymentKind, DeploymentStatus, WaitingFor
 
 ON_TIME_SECONDS = 5.0
 """A start within this of its time is on time: the engine looks once a second."""
@@ -50,7 +50,7 @@ def held(draft: Draft, deployment: Deployment) -> bool:
         waiting = replace(deployment, message=gate.reason, held_by=gate.kind, place_since=since)
         draft.put(waiting)
         if gate.reason != deployment.message:
-            until = gate.until.isoformat() if gate.until else None
+            until = gate.until.isoformat() if gate.until and gate.kind is not WaitingFor.STAGING else None
             told: dict[str, object] = {"status": waiting.status.value, "until": until, "waiting_for": gate.kind}
             draft.tell(events.HELD, deployment=waiting, reason=gate.reason, data=told)
     if for_place:
@@ -82,6 +82,10 @@ def _gate(draft: Draft, deployment: Deployment) -> tuple[Gate, bool]:
         return Gate(open=False, reason=locked_by(lock), until=lock.expires_at, kind=WaitingFor.LOCK), False
     if not draft.gate.open and not deployment.override_freeze:
         return draft.gate, False
+    untried = draft.before.tried.get(deployment.to_version, Tried()).refusal(draft.now)
+    if untried and deployment.kind is DeploymentKind.UPGRADE and not deployment.override_staging:
+        reason = f"waits for a staging run that passes: {untried}"
+        return Gate(open=False, reason=reason, until=draft.now + timedelta(seconds=PLACE_RETRY_SECONDS), kind=WaitingFor.STAGING), False
     full = no_place(draft.before.places)
     return (Gate(open=False, reason=full, kind=WaitingFor.PLACE), True) if full else (OPEN, False)
 

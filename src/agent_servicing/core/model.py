@@ -14,7 +14,7 @@ from agent_servicing.core.manifest import Manifest
 from agent_servicing.core.metrics import Counters
 from agent_servicing.core.resources import Resources
 from agent_servicing.core.routing import RoutingView
-from agent_servicing.core.schedule import OPEN, Gate, Line, Lock, Places
+from agent_servicing.core.schedule import OPEN, Gate, Line, Lock, Places, Tried
 from agent_servicing.core.stages import Replace, Retire, SetTraffic, StageRecord, StateStage, Verify
 from agent_servicing.core.state import Saving
 from agent_servicing.core.status import (
@@ -198,6 +198,7 @@ class Deployment:
     scheduled_at: datetime | None = None
     start_grace_seconds: float = 900.0
     override_freeze: bool = False
+    override_staging: bool = False
     order: int = 0
     edits: int = 0
     place_since: datetime | None = None
@@ -291,7 +292,8 @@ class AgentState:
     """Everything the store knows about one agent that a decision may need. `rollback_points` are versions, newest first, at most five.
 
     `line` and `places` are loaded only while something waits that they may hold. `layers` are the contents of the configuration revisions
-    that generations and deployments name, `patch` the newest change of the configuration while the engine has something to do for it.
+    that generations and deployments name, `patch` the newest change of the configuration while the engine has something to do for it. `tried`:
+    what is known of waiting versions where the agent has a staging gate.
     """
 
     agent: Agent
@@ -306,6 +308,7 @@ class AgentState:
     lock: Lock | None = None
     layers: Mapping[str, Layers] = field(default_factory=dict)
     patch: Patch | None = None
+    tried: Mapping[str, Tried] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

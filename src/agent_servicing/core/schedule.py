@@ -103,6 +103,19 @@ class Lock:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Tried:
+    """What an agent that asks for staging runs knows of a version: `shut` says why it may not begin, "" while it may; from `until` on its pass
+    is too old."""
+
+    shut: str = ""
+    until: datetime | None = None
+
+    def refusal(self, now: datetime) -> str:
+        stale = self.until is not None and self.until < now
+        return self.shut or (f"its staging run passed too long ago to count since {words(self.until)}" if stale and self.until else "")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Gate:
     """Whether an upgrade may begin. Closed: `reason` says why in words, `kind` in one, `until` when to look again (None: nobody knows)."""
 

@@ -65,6 +65,7 @@ class WaitingFor(StrEnum):
     FREEZE = "freeze"
     WINDOW = "window"
     PLACE = "place"
+    STAGING = "staging"
 
 
 class StageStatus(StrEnum):

@@ -81,6 +81,7 @@ class AgentUpgrade:
                 scheduled_at=start,
                 start_grace_seconds=_grace(request, self._settings),
                 override_freeze=request.override_freeze,
+                override_staging=request.override_staging,
                 order=first_order(state.deployments) if request.when_busy == "take_over" else 0,
                 status=DeploymentStatus.SCHEDULED if start else DeploymentStatus.QUEUED,
                 approval_wanted=approval,

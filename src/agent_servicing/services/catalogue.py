@@ -18,6 +18,9 @@ from agent_servicing.store.queries import VersionRow
 VERSIONS_KEPT: Final = 500
 """Versions remembered per agent, the newest; those in use come on top."""
 
+_WITHOUT_CONTAINERS: Final = frozenset({"process"})
+"""Runtimes that need a version's files."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Merge:
@@ -36,6 +39,8 @@ def version_row(base: Manifest, found: SourceVersion, *, now: datetime) -> Versi
         manifest = merge(base, found.manifest_text, origin=f"agent.toml of {found.version}")
     except Invalid as error:
         problem = "; ".join((error.message, *(f"{e.path}: {e.message}" for e in error.errors)))
+    if not problem and manifest.source.kind == "image" and manifest.run.runtime in _WITHOUT_CONTAINERS:
+        problem = f"it is an image, and run.runtime is {manifest.run.runtime!r}, which runs no containers"
     if found.manifest_text is None or problem:
         # The agent's own notes speak about the version it was added with, not about every one there will ever be.
         manifest = replace(manifest, upgrade=UpgradeNotes())
@@ -67,7 +72,7 @@ def _standing(found: SourceVersion) -> Standing:
 
 
 def reconciled(known: Mapping[str, VersionRow], found: Sequence[VersionRow], *, used: Collection[str]) -> Merge:
-    """What to change so that `known` is what the source has now. Versions in `used` keep the artifact that was deployed, and what the source
+    """What to change so that `known` is what the source has now. Versions in `used`, and images, keep their artifact, and what the source
     says of them is told all the same. Uploaded ones are not the source's: it neither changes nor removes them.
     """
     uploaded = {name for name, row in known.items() if row.body.upload is not None}
@@ -78,7 +83,7 @@ def reconciled(known: Mapping[str, VersionRow], found: Sequence[VersionRow], *, 
         if before is None:
             new.append(name)
             write.append(row)
-        elif before.ref != row.ref and name in used:
+        elif before.ref != row.ref and (name in used or _is_pinned(before, row)):
             body = replace(before.body, standing=row.body.standing, standing_reason=row.body.standing_reason)
             marked = replace(before, moved_ref=row.ref, body=body)
             if marked != before:
@@ -89,6 +94,11 @@ def reconciled(known: Mapping[str, VersionRow], found: Sequence[VersionRow], *, 
             write.append(replace(row, discovered_at=before.discovered_at))
     gone = tuple(sorted(name for name in known if name not in newest and name not in used and name not in uploaded))
     return Merge(write=tuple(write), delete=gone, new=tuple(new), moved=tuple(moved))
+
+
+def _is_pinned(before: VersionRow, row: VersionRow) -> bool:
+    """An image is pulled again and again, on every machine it runs on: its version means the digest first seen, deployed or not."""
+    return before.manifest.source.kind == "image" and before.manifest.source == row.manifest.source
 
 
 def newest_first(rows: Iterable[VersionRow]) -> list[VersionRow]:

@@ -240,7 +240,7 @@ def _moved_events(agent: str, merge: Merge, now: datetime) -> "list[Event]":
             at=now,
             agent=agent,
             audit=True,
-            reason=f"{row.version} was changed at its source after it was deployed; the deployed one is kept",
+            reason=f"{row.version} was changed at its source after it was released; the one known before is kept",
             data={"version": row.version, "ref": row.ref, "moved_ref": row.moved_ref, "status": "warning"},
         )
         for row in merge.moved

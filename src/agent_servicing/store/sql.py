@@ -1,6 +1,7 @@
 """The engine's store over SQL: claims with leases, loads, and guarded commits. Implements `ports.Store`."""
 
 from collections.abc import Awaitable, Callable, Collection, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from sqlalchemy import Update, and_, case, delete, func, or_, select, update
@@ -21,6 +22,7 @@ from agent_servicing.store.deployments import cancel_open, overtaken, save_deplo
 from agent_servicing.store.event_log import append
 from agent_servicing.store.line import load_line, under_way
 from agent_servicing.store.secrets import secrets_of_removed_agent
+from agent_servicing.store.staging import tried_of
 from agent_servicing.store.state import load_states
 from agent_servicing.store.tables import agents, intents
 
@@ -93,9 +95,9 @@ class SqlStore:
         """Everything about one agent. Raises PermanentError when there is no such agent."""
         async with self._database.read() as connection:
             states = await load_states(connection, [agent], default_limit=self._limit)
-        if not states:
-            raise PermanentError(f"there is no agent {agent}")
-        return states[0]
+            if not states:
+                raise PermanentError(f"there is no agent {agent}")
+            return replace(states[0], tried=await tried_of(connection, states[0]))
 
     async def commit(self, lease: Lease, commit: Commit, now: datetime) -> bool:
         """Write the outcome of one reconcile and give the lease back.

@@ -12,8 +12,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from agent_servicing.core.events import Event
 from agent_servicing.core.model import AgentState, Release
+from agent_servicing.core.schedule import Tried
 from agent_servicing.core.staging.model import OPEN, RunStatus, StagingGate, StagingRun, Wish
-from agent_servicing.core.staging.verdict import results_of
+from agent_servicing.core.staging.verdict import results_of, tried
+from agent_servicing.core.status import WAITING, DeploymentKind
 from agent_servicing.ports import Ids
 from agent_servicing.store import queries
 from agent_servicing.store.codec import COMPRESSION_LEVEL
@@ -120,6 +122,17 @@ async def add_wish(connection: AsyncConnection, run: StagingRun, wish: Wish) -> 
 async def gate_of(connection: AsyncConnection, agent: str) -> StagingGate:
     row = (await connection.execute(select(staging_gates).where(staging_gates.c.agent == agent))).one_or_none()
     return StagingGate(required=row.required, fresh_hours=row.fresh_hours) if row is not None else StagingGate()
+
+
+async def tried_of(connection: AsyncConnection, state: AgentState) -> Mapping[str, Tried]:
+    """Of the versions that wait. Asked again at every look: a pass becomes too old, another run fails, the gate may be newer than the request."""
+    waiting = [d for d in state.deployments if d.status in WAITING and d.kind is DeploymentKind.UPGRADE and not d.override_staging]
+    agent = state.agent.agent
+    gate = await gate_of(connection, agent) if waiting else StagingGate()
+    if not gate.required:
+        return {}
+    versions = {d.to_version for d in waiting}
+    return {version: tried(gate, await newest_run(connection, agent, version), agent=agent, version=version) for version in versions}
 
 
 async def save_gate(connection: AsyncConnection, agent: str, gate: StagingGate) -> None:

@@ -27,7 +27,7 @@ AN_HOUR: Final = "public, max-age=3600"
 COMPRESSED_FROM_BYTES: Final = 1024
 """Smaller files gain nothing."""
 
-ADDRESSES: Final = re.compile(r"/((agents|audit|sign-in)(/.*)?)?")
+ADDRESSES: Final = re.compile(r"/((agents|audit|deployments|settings|sign-in)(/.*)?)?")
 """Where the page shows something: its own router tells what, also that there is no such thing."""
 
 POLICY: Final = (

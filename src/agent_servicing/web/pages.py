@@ -70,6 +70,8 @@ async def docs() -> HTMLResponse:
 @router.get("/agents")
 @router.get("/agents/{_rest:path}")
 @router.get("/audit")
+@router.get("/deployments")
+@router.get("/settings")
 async def document(page: ThePage) -> Response:
     """Addresses within the page, which people reload and send to one another."""
     if not page.there:

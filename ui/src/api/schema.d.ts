@@ -9242,7 +9242,7 @@ export interface components {
          * @description What lets a deployment that has not begun begin. `turn`: others of its agent that come first.
          * @enum {string}
          */
-        WaitingFor: "approval" | "schedule" | "turn" | "lock" | "line" | "freeze" | "window" | "place";
+        WaitingFor: "approval" | "schedule" | "turn" | "lock" | "line" | "freeze" | "window" | "place" | "staging";
         /**
          * WaitingView
          * @description What somebody wants of the run and nobody has done yet.

@@ -3,11 +3,13 @@ import { Stack, Text, Title } from "@mantine/core";
 import { createRootRoute, createRoute, createRouter, lazyRouteComponent } from "@tanstack/react-router";
 import { AnchorLink } from "../components/links";
 import { Dashboard } from "../features/dashboard/dashboard";
+import { STEPS, type Step } from "../features/upgrade/draft";
+import { DEPLOYMENT_STATES, type DeploymentState, SETTINGS, type Setting } from "./search";
 import { Shell } from "./shell";
 
 const root = createRootRoute({ component: Shell, notFoundComponent: NotFound });
 
-const TABS = ["overview", "versions", "deployments", "config", "audit"] as const;
+const TABS = ["overview", "versions", "deployments", "staging", "config", "audit"] as const;
 export type Tab = (typeof TABS)[number];
 
 export interface AuditSearch {
@@ -49,6 +51,47 @@ const deployment = createRoute({
   component: lazyRouteComponent(() => import("../features/deployment/monitor"), "Monitor"),
   validateSearch: (found: Record<string, unknown>): { rollback?: string } => ({ rollback: text(found.rollback) }),
 });
+const upgrade = createRoute({
+  getParentRoute: () => root,
+  path: "/agents/$agentId/upgrade",
+  component: lazyRouteComponent(() => import("../features/upgrade/wizard"), "Wizard"),
+  validateSearch: (found: Record<string, unknown>): { version?: string; step?: Step; run?: string } => ({
+    version: text(found.version),
+    step: STEPS.find((step) => step === found.step),
+    run: text(found.run),
+  }),
+});
+const compare = createRoute({
+  getParentRoute: () => root,
+  path: "/agents/$agentId/compare",
+  component: lazyRouteComponent(() => import("../features/agent/compare"), "Compare"),
+  validateSearch: (found: Record<string, unknown>): { from?: string; to?: string } => ({
+    from: text(found.from),
+    to: text(found.to),
+  }),
+});
+const staging = createRoute({
+  getParentRoute: () => root,
+  path: "/agents/$agentId/staging/$runId",
+  component: lazyRouteComponent(() => import("../features/staging/report"), "Report"),
+});
+const deployments = createRoute({
+  getParentRoute: () => root,
+  path: "/deployments",
+  component: lazyRouteComponent(() => import("../features/schedule/deployments"), "AllDeployments"),
+  validateSearch: (found: Record<string, unknown>): { state?: DeploymentState; agent?: string } => ({
+    state: DEPLOYMENT_STATES.find((state) => state === found.state),
+    agent: text(found.agent),
+  }),
+});
+const settings = createRoute({
+  getParentRoute: () => root,
+  path: "/settings",
+  component: lazyRouteComponent(() => import("../features/settings/settings"), "Settings"),
+  validateSearch: (found: Record<string, unknown>): { part?: Setting } => ({
+    part: SETTINGS.find((part) => part === found.part),
+  }),
+});
 const audit = createRoute({
   getParentRoute: () => root,
   path: "/audit",
@@ -61,7 +104,18 @@ const audit = createRoute({
   }),
 });
 
-const routes = root.addChildren([dashboard, fleet, agent, deployment, audit]);
+const routes = root.addChildren([
+  dashboard,
+  fleet,
+  agent,
+  deployment,
+  upgrade,
+  compare,
+  staging,
+  deployments,
+  settings,
+  audit,
+]);
 
 export const router = createRouter({ routeTree: routes, defaultPreload: "intent" });
 

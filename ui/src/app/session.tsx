@@ -1,9 +1,8 @@
 /** Who sits there. Everything below it is shown to somebody who is signed in; the page stays where it is when the session ends, so that nothing typed is lost. */
 import { Center, Loader } from "@mantine/core";
 import { useQuery, useQueryClient } from "@tanstack/react-query";
-import { createContext, type ReactNode, useContext, useEffect, useMemo, useState } from "react";
+import { createContext, lazy, type ReactNode, Suspense, useContext, useEffect, useMemo, useState } from "react";
 import { http, onSignedOut, type Schemas, setCsrfToken } from "../api/client";
-import { SignIn } from "../features/sign-in/sign-in";
 
 type Me = Schemas["Me"];
 export type Role = "viewer" | "operator" | "admin";
@@ -13,6 +12,9 @@ interface Session {
   me: Me;
   signOut: () => Promise<void>;
 }
+
+/** Most visitors are signed in already: they do not wait for the form. */
+const SignIn = lazy(() => import("../features/sign-in/sign-in").then(({ SignIn }) => ({ default: SignIn })));
 
 const SessionContext = createContext<Session | null>(null);
 
@@ -73,11 +75,20 @@ export function SessionGate({ children }: { children: ReactNode }) {
     setOver(false);
     await queries.invalidateQueries();
   };
-  if (!session) return <SignIn onDone={signedIn} />;
+  if (!session)
+    return (
+      <Suspense>
+        <SignIn onDone={signedIn} />
+      </Suspense>
+    );
   return (
     <SessionContext.Provider value={session}>
       {children}
-      {over && <SignIn onDone={signedIn} over />}
+      {over && (
+        <Suspense>
+          <SignIn onDone={signedIn} over />
+        </Suspense>
+      )}
     </SessionContext.Provider>
   );
 }

@@ -5,6 +5,8 @@ import { Link, Outlet } from "@tanstack/react-router";
 import type { LinkState } from "../api/live";
 import { Icon } from "../components/icons";
 import { Status } from "../components/status";
+import { Bell } from "../features/notifications/bell";
+import { Keys } from "../features/palette/keys";
 import type { Tone } from "../theme/tokens";
 import { useLinkState, useLive } from "./live";
 import { useSession } from "./session";
@@ -12,7 +14,9 @@ import { useSession } from "./session";
 const PLACES = [
   { to: "/", label: "Dashboard", icon: "dashboard" },
   { to: "/agents", label: "Agents", icon: "agents" },
+  { to: "/deployments", label: "Deployments", icon: "deployments" },
   { to: "/audit", label: "Audit", icon: "audit" },
+  { to: "/settings", label: "Settings", icon: "settings" },
 ] as const;
 
 const LINKS: Record<LinkState, [Tone, string, string]> = {
@@ -41,6 +45,8 @@ export function Shell() {
             </Group>
             <Group gap="sm" wrap="nowrap">
               <LinkIndicator />
+              <Keys />
+              <Bell />
               <Scheme />
               <Person />
             </Group>

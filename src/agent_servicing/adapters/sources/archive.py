@@ -8,7 +8,7 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable, Generator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import IO
@@ -45,11 +45,11 @@ def archive_members(path: Path) -> Generator[Member]:
 def _tar_members(path: Path) -> Generator[Member]:
     with gzip.open(path) as plain, tarfile.open(fileobj=_Bounded(plain), mode="r:") as tar:  # type: ignore[call-overload]  # reads, seeks, tells
         for info in tar:
-            yield _tar_member(tar, info)
+            yield _tar_member(path, tar, info)
             tar.members = []  # else every header stays in memory
 
 
-def _tar_member(tar: tarfile.TarFile, info: tarfile.TarInfo) -> Member:
+def _tar_member(path: Path, tar: tarfile.TarFile, info: tarfile.TarInfo) -> Member:
     executable = bool(info.mode & 0o100)
     if info.isdir():
         return Member(path=info.name, kind="folder")
@@ -58,7 +58,7 @@ def _tar_member(tar: tarfile.TarFile, info: tarfile.TarInfo) -> Member:
     if info.islnk():
         return Member(path=info.name, kind="hard_link", target=info.linkname, executable=executable)
     if info.isreg():
-        return Member(path=info.name, chunks=partial(_chunks, partial(tar.extractfile, info)), executable=executable)
+        return Member(path=info.name, chunks=partial(_chunks, path, partial(tar.extractfile, info)), executable=executable)
     raise PermanentError(f"{info.name!r} is neither file, folder nor link and cannot be unpacked")
 
 
@@ -66,7 +66,7 @@ def _zip_members(path: Path) -> Generator[Member]:
     with zipfile.ZipFile(path) as archive:
         for info in archive.infolist():
             mode = info.external_attr >> 16
-            content = partial(_chunks, partial(archive.open, info))
+            content = partial(_chunks, path, partial(archive.open, info))
             if info.is_dir():
                 yield Member(path=info.filename, kind="folder")
             elif stat.S_ISLNK(mode):
@@ -81,10 +81,12 @@ def _link_target(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> str:
         return file.read(LINK_BYTES_MAX).decode(errors="replace")
 
 
-def _chunks(open_member: Callable[[], IO[bytes] | None]) -> Generator[bytes]:
-    file = open_member()
-    if file is not None:
-        with file:
+def _chunks(path: Path, open_member: Callable[[], IO[bytes] | None]) -> Generator[bytes]:
+    """Whoever writes the content reads it, outside of `archive_members`: damage has to be told here, too."""
+    with _damage_told(path), ExitStack() as stack:
+        file = open_member()
+        if file is not None:
+            stack.enter_context(file)
             while chunk := file.read(CHUNK_BYTES):
                 yield chunk
 

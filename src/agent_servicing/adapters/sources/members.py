@@ -82,11 +82,15 @@ def checked(path: str) -> tuple[str, ...]:
     parts = tuple(part for part in path.split("/") if part not in {"", "."})
     if path.startswith("/") or ".." in parts or "\0" in path:
         raise _refused(path, "leads out of the folder")
-    if any(len(os.fsencode(part)) > NAME_BYTES_MAX for part in parts) or len(os.fsencode(path)) > PATH_BYTES_MAX:
+    if _too_long(path):
         raise _refused(path, "has a name that is too long")
     if any(part.lower() == ".git" for part in parts):
         raise _refused(path, "has the name of git's own folder")
     return parts
+
+
+def _too_long(path: str) -> bool:
+    return len(os.fsencode(path)) > PATH_BYTES_MAX or any(len(os.fsencode(part)) > NAME_BYTES_MAX for part in path.split("/"))
 
 
 def without_leftovers(members: Iterable[Member]) -> Iterator[Member]:
@@ -138,7 +142,9 @@ def _write(member: Member, path: Path, folder: Path, budget: "_Budget") -> None:
                 raise _refused(member.path, f"is a hard link to {member.target}, which does not come before it")
             _fill(path, read_chunks(original), member.executable, budget)
         case "link" if os.path.isabs(member.target) or not member.target or "\0" in member.target:  # noqa: PTH117 (a link's text, not a path of ours)
-            raise _refused(member.path, f"links to {member.target!r}, outside of the folder")
+            raise _refused(member.path, f"links to {member.target[:200]!r}, outside of the folder")
+        case "link" if _too_long(member.target):  # whoever only asks whether it is a file would get an error of the disk
+            raise _refused(member.path, "links to a name that is too long")
         case "link":
             pass
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
+from agent_servicing.core.schedule import Tried
 from agent_servicing.core.staging.model import (
     START,
     CaseStatus,
@@ -64,8 +65,8 @@ def results_of(run: StagingRun) -> Mapping[str, str]:
     return found
 
 
-def gate_refusal(gate: StagingGate, newest: StagingRun | None, *, agent: str, version: str, now: datetime) -> str | None:
-    """Why the gate is shut for this version, None when it is open. `newest` is the version's newest run that ended."""
+def gate_refusal(gate: StagingGate, newest: StagingRun | None, *, agent: str, version: str, now: datetime | None) -> str | None:
+    """Why the gate is shut for this version, None when it is open. `newest` is the version's newest run that ended; `now` None leaves its age out."""
     if not gate.required:
         return None
     if newest is None:
@@ -74,9 +75,17 @@ def gate_refusal(gate: StagingGate, newest: StagingRun | None, *, agent: str, ve
         said = "could not be carried out" if newest.recommendation is None else "found issues"
         return f"the newest staging run of {version}, {newest.run}, {said}"
     ended = newest.finished_at or newest.requested_at
-    if ended < now - timedelta(hours=gate.fresh_hours):
+    if now is not None and ended < now - timedelta(hours=gate.fresh_hours):
         return f"the newest staging run of {version}, {newest.run}, passed more than {gate.fresh_hours:g} hours ago"
     return None
+
+
+def tried(gate: StagingGate, newest: StagingRun | None, *, agent: str, version: str) -> Tried:
+    """The same for who looks at the time only later: what stands against it whenever that is, and until when a pass counts."""
+    shut = gate_refusal(gate, newest, agent=agent, version=version, now=None)
+    if shut is not None or newest is None:
+        return Tried(shut=shut or "")
+    return Tried(until=(newest.finished_at or newest.requested_at) + timedelta(hours=gate.fresh_hours))
 
 
 def _against(suite: SuiteResult) -> Iterator[str]:

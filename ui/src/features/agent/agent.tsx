@@ -12,6 +12,7 @@ import { Asked, Panel } from "../../components/panel";
 import { DeploymentStatus, Health } from "../../components/status";
 import { AuditList } from "../audit/audit-list";
 import { RollbackDialog } from "../rollback/rollback-dialog";
+import { StagingRuns } from "../staging/runs";
 import { Configuration } from "./configuration";
 import { Deployments } from "./deployments";
 import { Overview } from "./overview";
@@ -23,6 +24,7 @@ const TABS: Record<Tab, string> = {
   overview: "Overview",
   versions: "Versions",
   deployments: "Deployments",
+  staging: "Staging",
   config: "Configuration",
   audit: "Audit",
 };
@@ -94,6 +96,9 @@ export function Agent() {
             </Tabs.Panel>
             <Tabs.Panel value="deployments">
               <Deployments agent={agentId} />
+            </Tabs.Panel>
+            <Tabs.Panel value="staging">
+              <StagingRuns agent={agentId} />
             </Tabs.Panel>
             <Tabs.Panel value="config">
               <Configuration agent={agentId} />

@@ -1,14 +1,15 @@
 /** The versions as a line through time: what could come, what runs, what was there. */
 import { Badge, Group, List, Stack, Text } from "@mantine/core";
 import { notifications } from "@mantine/notifications";
+import { useNavigate } from "@tanstack/react-router";
 import { useState } from "react";
 import { api, http, problemOf, type Schemas } from "../../api/client";
 import { useMay } from "../../app/session";
 import { Action } from "../../components/action";
+import { ButtonLink } from "../../components/links";
 import { Asked, Empty, Panel } from "../../components/panel";
 import { Time } from "../../components/time";
 import { percent } from "../../lib/format";
-import { UpgradeDialog } from "./upgrade-dialog";
 
 type Version = Schemas["VersionView"];
 
@@ -16,7 +17,7 @@ export function Versions({ agent, onRollback }: { agent: string; onRollback: () 
   const versions = api.useQuery("get", "/api/platform/agents/{agent_id}/versions", {
     params: { path: { agent_id: agent } },
   });
-  const [chosen, setChosen] = useState<Version | null>(null);
+  const navigate = useNavigate();
   const why = useMay("operator", agent);
   const refresh = async () => {
     const { error } = await http.POST("/api/platform/agents/{agent_id}/versions/refresh", {
@@ -31,9 +32,14 @@ export function Versions({ agent, onRollback }: { agent: string; onRollback: () 
     <Panel
       title="Versions"
       aside={
-        <Action size="compact-md" variant="default" why={why} onAct={() => void refresh()}>
-          Look for new ones
-        </Action>
+        <Group gap="xs">
+          <ButtonLink to="/agents/$agentId/compare" params={{ agentId: agent }} variant="default" size="compact-md">
+            Compare two
+          </ButtonLink>
+          <Action size="compact-md" variant="default" why={why} onAct={() => void refresh()}>
+            Look for new ones
+          </Action>
+        </Group>
       }
     >
       <Asked question={versions} lines={6}>
@@ -49,7 +55,13 @@ export function Versions({ agent, onRollback }: { agent: string; onRollback: () 
                 current={version.version === found.current_version}
                 point={points.get(version.version)}
                 why={why}
-                onUpgrade={() => setChosen(version)}
+                onUpgrade={() =>
+                  void navigate({
+                    to: "/agents/$agentId/upgrade",
+                    params: { agentId: agent },
+                    search: { version: version.version },
+                  })
+                }
                 onRollback={onRollback}
               />
             ))}
@@ -60,14 +72,6 @@ export function Versions({ agent, onRollback }: { agent: string; onRollback: () 
           </Empty>
         )}
       </Asked>
-      {chosen && (
-        <UpgradeDialog
-          agent={agent}
-          version={chosen}
-          current={found?.current_version ?? ""}
-          onClose={() => setChosen(null)}
-        />
-      )}
     </Panel>
   );
 }

@@ -11,7 +11,7 @@ import { Traffic } from "../../components/traffic";
 import { isOver } from "../../lib/deployments";
 import { count, duration, stageName } from "../../lib/format";
 import { AuditList } from "../audit/audit-list";
-import { RollbackDialog } from "../rollback/rollback-dialog";
+import { RollbackDialog } from "../rollback/lazy";
 import { AgentsTable } from "./agents-table";
 
 const route = getRouteApi("/");

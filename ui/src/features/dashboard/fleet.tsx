@@ -5,7 +5,7 @@ import { api } from "../../api/client";
 import { usePolling } from "../../app/polling";
 import { useTitle } from "../../app/title";
 import { Asked, Empty, Panel } from "../../components/panel";
-import { RollbackDialog } from "../rollback/rollback-dialog";
+import { RollbackDialog } from "../rollback/lazy";
 import { AgentsTable } from "./agents-table";
 
 const route = getRouteApi("/agents");

@@ -6,7 +6,9 @@ import { api, type Schemas } from "../../api/client";
 import type { LiveEvent } from "../../api/live";
 import { useEvents } from "../../app/live";
 import { usePolling } from "../../app/polling";
+import { useMay } from "../../app/session";
 import { useTitle } from "../../app/title";
+import { Action } from "../../components/action";
 import { AnchorLink } from "../../components/links";
 import { Asked, Panel } from "../../components/panel";
 import { DeploymentStatus, Status } from "../../components/status";
@@ -19,6 +21,7 @@ import { Instances } from "../agent/overview";
 import { RollbackDialog } from "../rollback/rollback-dialog";
 import { Compared } from "./compared";
 import { Figures, type Side } from "./figures";
+import { ReportIssue } from "./report-issue";
 import { Verbs } from "./verbs";
 
 type Deployment = Schemas["DeploymentView"];
@@ -54,8 +57,11 @@ export function Monitor() {
 
 function Whole({ deployment, onRollback }: { deployment: Deployment; onRollback: () => void }) {
   const over = isOver(deployment.status);
+  const may = useMay("operator", deployment.agent_id);
+  const [reporting, setReporting] = useState(false);
   return (
     <Stack gap="lg">
+      {reporting && <ReportIssue deployment={deployment} onClose={() => setReporting(false)} />}
       <div className="sticky">
         <Group justify="space-between">
           <div>
@@ -72,7 +78,12 @@ function Whole({ deployment, onRollback }: { deployment: Deployment; onRollback:
               <DeploymentStatus status={deployment.status} />
             </Group>
           </div>
-          <Verbs deployment={deployment} over={over} onRollback={onRollback} />
+          <Group gap="sm">
+            <Action variant="subtle" why={may} onAct={() => setReporting(true)}>
+              Report issue
+            </Action>
+            <Verbs deployment={deployment} over={over} onRollback={onRollback} />
+          </Group>
         </Group>
       </div>
       <Facts deployment={deployment} over={over} />

@@ -1,0 +1,110 @@
+"""An upgrade asked for in five steps, with a staging run in it: what was answered is kept, what is missing is said, what is asked for is done."""
+
+import re
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from tests.browser.conftest import PATIENCE_MS, sign_in, watched
+from tests.browser.looks import accessible
+from tests.e2e.harness import Server, a_version, an_agent
+
+pytestmark = pytest.mark.timeout(600)
+
+TESTS = """
+[tests]
+[[tests.requests]]
+path = "/hello"
+"""
+STEPS = ("review", "strategy", "test", "schedule", "start")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def agent(server: Server) -> None:
+    """Two versions to go to: one whose staging run is good, one that never becomes healthy."""
+    source = an_agent(server, agent="Echo", instances=2, extra=TESTS)
+    a_version(source, "1.1.0")
+    a_version(source, "1.2.0", health=500)
+    server.post("/agents/Echo/versions/refresh", expect=200)
+
+
+def at(server: Server, step: str, version: str = "1.1.0") -> str:
+    return f"{server.info['api_url']}/agents/Echo/upgrade?version={version}&step={step}"
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_every_step_can_be_opened_by_its_address_and_is_accessible(page: Page, server: Server, step: str) -> None:
+    page.goto(at(server, step))
+    page.get_by_role("heading", name=re.compile(r"^\d\. ")).wait_for()
+    accessible(page, f"wizard, {step}")
+
+
+def test_a_step_says_what_is_missing_and_what_was_typed_outlives_a_reload(browser: Browser, server: Server) -> None:
+    with watched(browser, server) as page:
+        sign_in(page, server)
+        page.goto(at(server, "strategy"))
+        page.get_by_role("textbox", name="Shares in percent").fill("50, 20, 100")
+        expect(page.get_by_text("Shares grow and the last one is 100").first).to_be_visible()
+        page.get_by_role("button", name="Next").press("Enter")
+        expect(page).to_have_url(re.compile("step=strategy"))
+        page.get_by_role("textbox", name="Shares in percent").fill("50, 100")
+        page.reload()
+        expect(page.get_by_role("textbox", name="Shares in percent")).to_have_value("50, 100", timeout=PATIENCE_MS)
+        page.get_by_role("button", name="Next").click()
+        page.get_by_role("button", name="Next").click()
+        expect(page.get_by_role("heading", name="4. Schedule and safety")).to_be_focused()
+        expect(page.get_by_text("Say why")).to_be_visible()
+        page.get_by_role("textbox", name="Reason").fill("it's <b>time</b>")
+        expect(page.get_by_text("servicing upgrade Echo 1.1.0").first).to_contain_text("--steps 50,100")
+        page.go_back()
+        page.go_back()
+        expect(page.get_by_role("textbox", name="Shares in percent")).to_have_value("50, 100", timeout=PATIENCE_MS)
+
+
+def test_what_is_not_answered_yet_keeps_the_upgrade_from_being_started_and_is_named(browser: Browser, server: Server) -> None:
+    with watched(browser, server) as page:
+        sign_in(page, server)
+        page.goto(at(server, "start"))
+        page.get_by_role("button", name="Start deployment").hover()
+        expect(page.get_by_text("Not answered yet: Schedule and safety.")).to_be_visible(timeout=PATIENCE_MS)
+        page.get_by_role("button", name="Start deployment").press("Enter")
+    assert server.get("/agents/Echo")["current_version"] == "1.0.0"
+
+
+def test_a_version_that_does_not_exist_is_said_not_to(page: Page, server: Server) -> None:
+    page.goto(at(server, "review", "9.9.9"))
+    expect(page.get_by_text("Echo has no version 9.9.9")).to_be_visible(timeout=PATIENCE_MS)
+    accessible(page, "no such version")
+
+
+@pytest.mark.parametrize(("version", "verdict"), [("1.2.0", "Issues detected"), ("1.1.0", "Safe to deploy")])
+def test_a_staging_run_is_started_in_the_wizard_watched_there_and_has_a_report(
+    browser: Browser, server: Server, version: str, verdict: str
+) -> None:
+    with watched(browser, server) as page:
+        sign_in(page, server)
+        page.goto(at(server, "test", version))
+        page.get_by_role("button", name=re.compile("Test it now|Test again")).click()
+        expect(page.get_by_role("region", name="Recommendation")).to_contain_text(verdict, timeout=180_000)
+        page.get_by_role("link", name="The whole report").click()
+        page.get_by_role("heading", level=1, name=re.compile(f"Echo {version}")).wait_for()
+        expect(page.get_by_role("region", name="Recommendation")).to_contain_text(verdict)
+        accessible(page, "staging report")
+        page.goto(f"{server.info['api_url']}/agents/Echo?tab=staging")
+        expect(page.get_by_role("row", name=re.compile(version))).to_contain_text(verdict)
+
+
+def test_the_wizard_starts_the_upgrade_that_it_describes(browser: Browser, server: Server) -> None:
+    with watched(browser, server) as page:
+        sign_in(page, server)
+        page.goto(at(server, "strategy"))
+        page.get_by_role("radio", name=re.compile("Rolling")).check()
+        page.get_by_role("textbox", name="Watch between batches").fill("1")
+        page.get_by_role("link", name=re.compile("Schedule and safety")).click()
+        page.get_by_role("textbox", name="Reason").fill("by rolling")
+        page.get_by_role("button", name="Next").click()
+        page.get_by_role("button", name="Start deployment").click()
+        page.get_by_role("heading", name=re.compile("1.0.0 → 1.1.0")).wait_for()
+        name = page.url.split("?")[0].rsplit("/", 1)[1]
+        begun = server.deployment(name)
+        assert (begun["strategy"], begun["reason"]) == ("rolling", "by rolling")

@@ -1,0 +1,291 @@
+/** The next two weeks: what is planned, and the freezes and windows that it meets. Admins add and end those; whoever may, stops the line. */
+import { Button, Group, Select, SimpleGrid, Stack, Text, TextInput } from "@mantine/core";
+import { useState } from "react";
+import { api, http, type Schemas } from "../../api/client";
+import { usePolling } from "../../app/polling";
+import { useMay } from "../../app/session";
+import { Action } from "../../components/action";
+import { Dialog } from "../../components/dialog";
+import { AnchorLink } from "../../components/links";
+import { Asked, Empty, Failed, Panel } from "../../components/panel";
+import { Reason } from "../../components/reason";
+import { Status } from "../../components/status";
+import { Time } from "../../components/time";
+import { absolute } from "../../lib/format";
+
+type Rule = Schemas["agent_servicing__web__schemas__schedule__RuleView"];
+const DAYS = 14;
+
+export function Calendar() {
+  const refetchInterval = usePolling();
+  const upcoming = api.useQuery(
+    "get",
+    "/api/platform/schedule/upcoming",
+    { params: { query: { days: DAYS } } },
+    { refetchInterval },
+  );
+  return (
+    <SimpleGrid cols={{ base: 1, lg: 2 }}>
+      <Panel title={`The next ${DAYS} days`}>
+        <Asked question={upcoming}>
+          {upcoming.data?.deployments.length || upcoming.data?.spans.length ? (
+            <Agenda upcoming={upcoming.data} />
+          ) : (
+            <Empty title="Nothing is planned">The fourth step of an upgrade gives it a time.</Empty>
+          )}
+        </Asked>
+      </Panel>
+      <Rules />
+    </SimpleGrid>
+  );
+}
+
+function Agenda({ upcoming }: { upcoming: Schemas["UpcomingView"] }) {
+  const lines = [
+    ...upcoming.deployments.map((each) => ({
+      at: each.expected_start ?? each.scheduled_at ?? upcoming.starts_at,
+      key: each.upgrade_id,
+      line: (
+        <>
+          <AnchorLink
+            to="/agents/$agentId/deployments/$upgradeId"
+            params={{ agentId: each.agent_id, upgradeId: each.upgrade_id }}
+          >
+            {each.agent_id} to {each.to_version}
+          </AnchorLink>{" "}
+          <Text size="sm" c="dimmed">
+            {each.operator}
+            {each.expected_end ? `, until about ${absolute(each.expected_end)}` : ""}
+          </Text>
+          {each.conflicts.map((conflict) => (
+            <Text key={conflict} size="sm" className="tone-warn cut">
+              {conflict}
+            </Text>
+          ))}
+        </>
+      ),
+    })),
+    ...upcoming.spans.map((span) => ({
+      at: span.starts_at,
+      key: `${span.rule_id} ${span.starts_at}`,
+      line: (
+        <Text className="cut">
+          {span.kind === "freeze" ? "Freeze" : "Window"} “{span.name}” until {absolute(span.ends_at)},{" "}
+          {span.agents.length ? span.agents.join(", ") : "all agents"}
+        </Text>
+      ),
+    })),
+  ].sort((one, other) => one.at.localeCompare(other.at));
+  return (
+    <ul className="steps" aria-label="What is planned">
+      {lines.slice(0, 200).map(({ at, key, line }) => (
+        <li key={key} className="case">
+          <Text size="sm" fw={600} component="div">
+            {absolute(at)}, <Time at={at} />
+          </Text>
+          {line}
+        </li>
+      ))}
+    </ul>
+  );
+}
+
+export function Rules() {
+  const schedule = api.useQuery("get", "/api/platform/schedule", {});
+  const admin = useMay("admin");
+  const operator = useMay("operator");
+  const [asking, setAsking] = useState<"freeze" | "stop" | "resume" | Rule | null>(null);
+  const close = () => {
+    setAsking(null);
+    void schedule.refetch();
+  };
+  const stopped = schedule.data?.stopped;
+  return (
+    <Panel
+      title="Freezes and windows"
+      aside={
+        <Group gap="xs">
+          <Action size="compact-md" variant="default" why={admin} onAct={() => setAsking("freeze")}>
+            Add a freeze
+          </Action>
+          <Action
+            size="compact-md"
+            variant="default"
+            why={operator}
+            onAct={() => setAsking(stopped ? "resume" : "stop")}
+          >
+            {stopped ? "Let deployments begin" : "Stop the line"}
+          </Action>
+        </Group>
+      }
+    >
+      <Asked question={schedule}>
+        <Stack gap="sm">
+          {stopped && (
+            <div role="status">
+              <Status tone="bad">The line is stopped</Status>
+              <Text size="sm" className="cut">
+                {stopped.operator}: {stopped.reason}, <Time at={stopped.since} />. Nothing new begins.
+              </Text>
+            </div>
+          )}
+          {schedule.data && (
+            <Text size="sm" c="dimmed">
+              {schedule.data.limit.under_way} of at most {schedule.data.limit.max_concurrent_deployments} deployments at
+              once, {schedule.data.limit.waiting} wait.
+            </Text>
+          )}
+          {schedule.data?.rules.length ? (
+            <ul className="steps" aria-label="Freezes and windows">
+              {schedule.data.rules.map((rule) => (
+                <li key={rule.rule_id} className="case">
+                  <Group justify="space-between" gap="xs">
+                    <Text fw={600} className="cut">
+                      {rule.kind === "freeze" ? "Freeze" : "Window"}: {rule.name}
+                    </Text>
+                    <Group gap="sm">
+                      <Status tone={rule.active ? "warn" : "quiet"}>
+                        {rule.active ? "in force" : rule.over ? "over" : "to come"}
+                      </Status>
+                      <Action size="compact-sm" variant="default" why={admin} onAct={() => setAsking(rule)}>
+                        Remove
+                      </Action>
+                    </Group>
+                  </Group>
+                  <Text size="sm" c="dimmed" className="cut">
+                    {rule.agents.length ? rule.agents.join(", ") : "All agents"}
+                    {rule.cron ? `, ${rule.cron} (${rule.time_zone})` : ""}
+                    {rule.starts_at ? `, from ${absolute(rule.starts_at)}` : ""}
+                    {rule.ends_at ? ` until ${absolute(rule.ends_at)}` : ""}. {rule.operator}: {rule.reason}
+                  </Text>
+                </li>
+              ))}
+            </ul>
+          ) : (
+            <Text c="dimmed">There is none: deployments may begin at any time.</Text>
+          )}
+        </Stack>
+      </Asked>
+      {asking === "freeze" && <AddRule onClose={close} />}
+      {asking !== null && asking !== "freeze" && <Sure what={asking} onClose={close} />}
+    </Panel>
+  );
+}
+
+function AddRule({ onClose }: { onClose: () => void }) {
+  const [name, setName] = useState("");
+  const [kind, setKind] = useState<"freeze" | "window">("freeze");
+  const [from, setFrom] = useState("");
+  const [until, setUntil] = useState("");
+  const [reason, setReason] = useState("");
+  const [problem, setProblem] = useState<unknown>(null);
+  const missing = !name.trim() || !from || !until || !reason.trim();
+  const add = async () => {
+    const { error } = await http.POST("/api/platform/schedule/rules", {
+      body: {
+        kind,
+        name: name.trim(),
+        reason,
+        starts_at: new Date(from).toISOString(),
+        ends_at: new Date(until).toISOString(),
+        time_zone: Intl.DateTimeFormat().resolvedOptions().timeZone,
+      } as never,
+    });
+    if (error) setProblem(error);
+    else onClose();
+  };
+  return (
+    <Dialog title="Add a freeze or a window" onClose={onClose}>
+      <Stack gap="md">
+        <Text>
+          In a freeze nothing begins. Where there are windows, things begin only in one. What repeats is added by{" "}
+          <code>servicing freeze</code> and <code>servicing window</code>.
+        </Text>
+        <Group align="flex-start">
+          <Select
+            label="Kind"
+            allowDeselect={false}
+            data={[
+              { value: "freeze", label: "Freeze" },
+              { value: "window", label: "Window" },
+            ]}
+            value={kind}
+            onChange={(value) => setKind(value === "window" ? "window" : "freeze")}
+            w={140}
+          />
+          <TextInput
+            label="Name"
+            required
+            maxLength={100}
+            value={name}
+            onChange={(e) => setName(e.currentTarget.value)}
+          />
+          <TextInput
+            label="From"
+            required
+            type="datetime-local"
+            value={from}
+            onChange={(e) => setFrom(e.currentTarget.value)}
+          />
+          <TextInput
+            label="Until"
+            required
+            type="datetime-local"
+            value={until}
+            onChange={(e) => setUntil(e.currentTarget.value)}
+          />
+        </Group>
+        <Reason value={reason} onChange={setReason} reasons={["Holidays", "Launch", "Incident"]} />
+        {problem !== null && <Failed error={problem} />}
+        <Group justify="flex-end">
+          <Button variant="default" onClick={onClose}>
+            Not now
+          </Button>
+          <Button disabled={missing} onClick={() => void add()}>
+            Add it
+          </Button>
+        </Group>
+      </Stack>
+    </Dialog>
+  );
+}
+
+function Sure({ what, onClose }: { what: "stop" | "resume" | Rule; onClose: () => void }) {
+  const [reason, setReason] = useState("");
+  const [problem, setProblem] = useState<unknown>(null);
+  const [title, words, act] =
+    what === "stop"
+      ? ["Stop the line", "Nothing new begins until somebody lets it. What runs goes on.", "Stop it"]
+      : what === "resume"
+        ? ["Let deployments begin", "What waits begins, one after the other.", "Let them begin"]
+        : [`Remove “${what.name}”`, "Deployments that it holds back may begin.", "Remove it"];
+  const send = async () => {
+    const { error } =
+      what === "stop"
+        ? await http.POST("/api/platform/schedule/stop", { body: { reason } as never })
+        : what === "resume"
+          ? await http.POST("/api/platform/schedule/resume", { body: { reason } as never })
+          : await http.DELETE("/api/platform/schedule/rules/{rule_id}", {
+              params: { path: { rule_id: what.rule_id }, query: { reason } },
+            });
+    if (error) setProblem(error);
+    else onClose();
+  };
+  return (
+    <Dialog title={title} onClose={onClose}>
+      <Stack gap="md">
+        <Text>{words}</Text>
+        <Reason value={reason} onChange={setReason} reasons={["Incident", "Incident is over", "No longer needed"]} />
+        {problem !== null && <Failed error={problem} />}
+        <Group justify="flex-end">
+          <Button variant="default" onClick={onClose}>
+            Leave it as it is
+          </Button>
+          <Button color={what === "stop" ? "danger" : undefined} disabled={!reason.trim()} onClick={() => void send()}>
+            {act}
+          </Button>
+        </Group>
+      </Stack>
+    </Dialog>
+  );
+}

@@ -1,0 +1,9 @@
+import { expect, it } from "vitest";
+import { compared } from "./words";
+
+it.each([
+  [{ ratio: 0.8, low: 0.7, high: 0.9 }, "20 % faster (between −30 % and −10 %)."],
+  [{ ratio: 1.05, low: 1.0, high: 1.1 }, "5 % slower, within the 10 % that are tolerated (between ±0 % and +10 %)."],
+  [{ ratio: 1.4, low: 1.2, high: 1.6 }, "40 % slower, beyond the 10 % that are tolerated (between +20 % and +60 %)."],
+  [{ ratio: 1, low: 0.99, high: 1.01 }, "About the same (between −1 % and +1 %)."],
+])("%j reads %s", (row, words) => expect(compared(row, 10)).toBe(words));
