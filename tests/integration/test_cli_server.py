@@ -87,7 +87,7 @@ class Site:
 @pytest.fixture
 async def site(tmp_path: Path, anyio_backend: str) -> AsyncIterator[Site]:
     data = tmp_path / "servicing-data"
-    data.mkdir()
+    data.mkdir(mode=0o700)
     async with open_world(data) as world, answering(world) as url, turning(world):
         content = {"api_url": url, "router_url": "http://127.0.0.1:8800", "pid": os.getpid(), "version": "0.1.0"}
         (data / "server.json").write_text(json.dumps(content))

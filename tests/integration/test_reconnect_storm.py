@@ -53,7 +53,7 @@ class Subscriber:
         self.refused += not answer.startswith(b"HTTP/1.1 200")
 
     def _request(self, method: str, body: str = "") -> bytes:
-        head = f"{method} {PATH} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {self._token}\r\nContent-Type: application/json\r\n"
+        head = f"{method} {PATH} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {self._token}\r\nContent-Type: application/json\r\n"
         head += "Connection: close\r\n"
         return f"{head}Content-Length: {len(body)}\r\n\r\n{body}".encode()
 
