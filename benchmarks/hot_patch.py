@@ -82,7 +82,7 @@ class Subscriber:
         self.applied, self.prepared, self.acked_at, self.revision = None, None, 0.0, ""
 
     def request(self, method: str, body: str = "") -> bytes:
-        head = f"{method} {self.base} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {self.token}\r\nContent-Type: application/json\r\n"
+        head = f"{method} {self.base} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {self.token}\r\nContent-Type: application/json\r\n"
         return f"{head}Content-Length: {len(body)}\r\n\r\n{body}".encode()
 
     async def run(self) -> None:
@@ -122,7 +122,7 @@ class Subscriber:
 
 @contextlib.contextmanager
 def a_pretended_server(instances: int, bus: str) -> Iterator[tuple[subprocess.Popen[str], dict[str, Any]]]:
-    words = [sys.executable, str(Path(__file__).with_name("hot_patch_server.py")), str(instances), bus]
+    words = [sys.executable, str(Path(__file__).with_name("pretended_server.py")), str(instances), bus]
     with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         line = next(line for line in process.stdout if line.startswith("{"))
@@ -133,7 +133,7 @@ def a_pretended_server(instances: int, bus: str) -> Iterator[tuple[subprocess.Po
 async def patched(port: int, admin: str, agent: str, seconds: int) -> None:
     body = json.dumps({"config_updates": {"timeout_seconds": seconds}, "reason": "bench", "profile": "instant"})
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    head = f"PATCH /api/platform/agents/{agent}/config HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {admin}\r\nConnection: close\r\n"
+    head = f"PATCH /api/platform/agents/{agent}/config HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {admin}\r\nConnection: close\r\n"
     writer.write(f"{head}Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode())
     answer = (await reader.read()).decode()
     writer.close()

@@ -1,4 +1,5 @@
-"""A whole server whose instances are pretended: services, SQLite, engine, channel and API are real; used by hot_patch.py in a process of its own.
+"""A whole server whose instances are pretended: services, SQLite, engine, channel and API are real; used by hot_patch.py and api_reads.py
+in a process of its own: INSTANCES [BUS_URL [INSTANCES_OF_AN_AGENT]].
 
 Prints one JSON line with its address and the instances' tokens once all of them are ready, then serves until its input ends.
 """
@@ -36,8 +37,6 @@ from agent_servicing.testing.memory import MemoryClient, MemoryMetrics, MemoryRo
 from agent_servicing.testing.outward import MemorySender, MemoryTracker
 from agent_servicing.web.app import create_app
 from agent_servicing.web.server import uvicorn_config
-
-INSTANCES_OF_AN_AGENT = 100
 
 MANIFEST = """
 [agent]
@@ -79,7 +78,7 @@ class Source:
         return [SourceVersion(version="1.0.0", ref="1")]
 
 
-async def main(instances: int, bus_url: str, folder: Path) -> None:
+async def main(instances: int, bus_url: str, of_an_agent: int, folder: Path) -> None:
     clock, ids, redactor = SystemClock(), RandomIds(), Redactor()
     runtime, router = Runtime(clock), MemoryRouter()
     metrics, client, settings = MemoryMetrics(clock, router, runtime), MemoryClient(clock, runtime), Settings(data_dir=folder)
@@ -109,7 +108,7 @@ async def main(instances: int, bus_url: str, folder: Path) -> None:
             server = uvicorn.Server(uvicorn_config(app, host="127.0.0.1", port=0))
             tasks.start_soon(supervisor.run)
             tasks.start_soon(server.serve)
-            names = await installed(services, clock, instances)
+            names = await installed(services, clock, instances, of_an_agent)
             while not server.started:
                 await clock.sleep(0.01)
             tokens = {name: {i: runtime.token_of(name, i) for i in runtime.processes[name]} for name in names}
@@ -122,11 +121,11 @@ async def main(instances: int, bus_url: str, folder: Path) -> None:
             tasks.cancel_scope.cancel()
 
 
-async def installed(services, clock, instances: int) -> Mapping[str, object]:
-    """Agents of at most a hundred instances each, all ready."""
+async def installed(services, clock, instances: int, of_an_agent: int) -> Mapping[str, object]:
+    """Agents of at most so many instances each, all ready."""
     left, names = instances, []
     while left:
-        size = min(left, INSTANCES_OF_AN_AGENT)
+        size = min(left, of_an_agent)
         left -= size
         name = f"Agent{len(names)}"
         names.append(name)
@@ -145,4 +144,5 @@ async def installed(services, clock, instances: int) -> Mapping[str, object]:
 if __name__ == "__main__":
     sys.setswitchinterval(THREAD_SWITCH_SECONDS)  # as `serve` does
     with tempfile.TemporaryDirectory(prefix="servicing-bench-") as scratch:
-        anyio.run(main, int(sys.argv[1]), sys.argv[2] if len(sys.argv) > 2 else "", Path(scratch), backend_options=EVENT_LOOP)
+        count, bus, of_an_agent = [*sys.argv[1:], *("", "100")[len(sys.argv) - 2 :]][:3]
+        anyio.run(main, int(count), bus, int(of_an_agent), Path(scratch), backend_options=EVENT_LOOP)
