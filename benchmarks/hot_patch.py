@@ -82,7 +82,9 @@ class Subscriber:
         self.applied, self.prepared, self.acked_at, self.revision = None, None, 0.0, ""
 
     def request(self, method: str, body: str = "") -> bytes:
-        head = f"{method} {self.base} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {self.token}\r\nContent-Type: application/json\r\n"
+        head = (
+            f"{method} {self.base} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {self.token}\r\nContent-Type: application/json\r\n"
+        )
         return f"{head}Content-Length: {len(body)}\r\n\r\n{body}".encode()
 
     async def run(self) -> None:
@@ -133,7 +135,9 @@ def a_pretended_server(instances: int, bus: str) -> Iterator[tuple[subprocess.Po
 async def patched(port: int, admin: str, agent: str, seconds: int) -> None:
     body = json.dumps({"config_updates": {"timeout_seconds": seconds}, "reason": "bench", "profile": "instant"})
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    head = f"PATCH /api/platform/agents/{agent}/config HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {admin}\r\nConnection: close\r\n"
+    head = (
+        f"PATCH /api/platform/agents/{agent}/config HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {admin}\r\nConnection: close\r\n"
+    )
     writer.write(f"{head}Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode())
     answer = (await reader.read()).decode()
     writer.close()
