@@ -8,7 +8,7 @@ from agent_servicing.calendars import CALENDAR
 from agent_servicing.core.model import Deployment, DeploymentSpec
 from agent_servicing.core.queue import first_order, moved, position, queued
 from agent_servicing.core.schedule import Gate, Line, Places, Rule, RuleKind, Stop, gate, next_open, no_place
-from agent_servicing.core.status import DeploymentKind, DeploymentStatus
+from agent_servicing.core.status import DeploymentKind, DeploymentStatus, WaitingFor
 
 NOW = datetime(2026, 1, 2, 12, 0, tzinfo=UTC)
 FREEZE, WINDOW = RuleKind.FREEZE, RuleKind.WINDOW
@@ -62,7 +62,7 @@ def test_the_gate_is_closed_by_freezes_and_outside_windows(
 def test_a_stopped_line_counts_before_everything_and_nobody_knows_until_when() -> None:
     line = Line(rules=(SHORT, NOON), stop=Stop(actor="grace", reason="incident", since=NOW))
     found = gate(line, "Mine", NOW, CALENDAR)
-    assert found == Gate(open=False, reason="the line is stopped by grace since 2026-01-02 12:00 UTC: incident")
+    assert found == Gate(open=False, reason="the line is stopped by grace since 2026-01-02 12:00 UTC: incident", kind=WaitingFor.LINE)
     assert next_open(line, "Mine", NOW, CALENDAR) is None
 
 
