@@ -51,7 +51,7 @@ async def test_an_upgrade_tells_of_its_beginning_and_its_end_with_figures(api_wo
         assert "faster" in started["message"]
         assert ended["title"] == f"{AGENT} upgraded to v1.3.0"
         assert "downtime 0 s" in ended["message"]
-        assert ended["link"] == f"/deployments/{asked['upgrade_id']}"
+        assert ended["link"] == f"/agents/{AGENT}/deployments/{asked['upgrade_id']}"
         assert "version_available" in {one["kind"] for one in await listed(client)}
 
 

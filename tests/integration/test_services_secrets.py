@@ -1,7 +1,6 @@
 """Secrets over a real database and a real key: versions, owners, what is refused, what is remembered, and a key that does not fit."""
 
 import base64
-import os
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -88,7 +87,7 @@ async def test_the_same_value_again_is_no_new_version(world: World) -> None:
 async def test_the_database_holds_no_value(world: World, tmp_path: Path) -> None:
     await world.services.secrets.set("db", "S3ntinel-in-the-database", actor=ADA)
     await world.services.secrets.keep(AGENT, "key", "S3ntinel-in-the-database", actor=ADA)
-    files = [Path(folder, name) for folder, _, names in os.walk(tmp_path) for name in names]  # noqa: PTH
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert [file.name for file in files if b"S3ntinel" in file.read_bytes()] == []
     assert "test.db" in {file.name for file in files}
 

@@ -52,6 +52,7 @@ KINDS: Final[Mapping[str, Severity]] = {
     "version_available": Severity.INFO,
     "security_update": Severity.WARNING,
     "version_moved": Severity.WARNING,
+    "version_withdrawn": Severity.ERROR,
     "agent_unhealthy": Severity.ERROR,
     "schedule_missed": Severity.WARNING,
     "config_applied": Severity.INFO,
@@ -204,6 +205,16 @@ def _moved(event: Event) -> Notice:
     return _made(event, "version_moved", f"{event.agent} v{version} was changed at its source", _sentences(event.reason), same=version)
 
 
+def _withdrawn(event: Event) -> Notice | None:
+    """Of what runs: somebody has to decide where to go. Of any other version it is in the list."""
+    if event.data.get("running") is not True:
+        return None
+    version = _text(event, "version")
+    title = f"{event.agent} runs v{version}, which was withdrawn"
+    how = f"Go to another version: servicing versions {event.agent}"
+    return _made(event, "version_withdrawn", title, _sentences(event.reason, how), same=version)
+
+
 # --- instances ---
 
 
@@ -233,7 +244,7 @@ def _config(kind: str, words: str) -> Callable[[Event], Notice]:
         found = _made(
             event, kind, f"{event.agent}: {words}", _sentences(f"{revision}: {keys}" if keys else revision, by, said), same=revision
         )
-        return replace(found, good=kind == "config_applied", link=f"/agents/{event.agent}?tab=configuration")
+        return replace(found, good=kind == "config_applied", link=f"/agents/{event.agent}?tab=config")
 
     return teller
 
@@ -241,7 +252,7 @@ def _config(kind: str, words: str) -> Callable[[Event], Notice]:
 def _drifted(event: Event) -> Notice:
     title = f"{event.agent}: an instance had another configuration than the one in force"
     made = _made(event, "config_drifted", title, _sentences(event.reason, "It was given that again"))
-    return replace(made, same=f"config_drifted {event.agent}", link=f"/agents/{event.agent}?tab=configuration")
+    return replace(made, same=f"config_drifted {event.agent}", link=f"/agents/{event.agent}?tab=config")
 
 
 def _staged(event: Event) -> Notice:
@@ -252,7 +263,7 @@ def _staged(event: Event) -> Notice:
     why = [str(reason) for reason in reasons] if isinstance(reasons, list | tuple) else []
     words = _sentences(*(why or [_text(event, "message")]))
     made = _made(event, "staging_completed", f"{event.agent} v{version} in staging: {outcome}", words, same=run)
-    made = replace(made, link=f"/tests/{run}" if run else made.link, good=not bad)
+    made = replace(made, link=f"/agents/{event.agent}/staging/{run}" if run else made.link, good=not bad)
     return replace(made, severity=Severity.WARNING) if bad else made
 
 
@@ -269,7 +280,7 @@ def _secret_missing(event: Event) -> Notice:
 def _target_failed(event: Event) -> Notice:
     target = _text(event, "target")
     made = _made(event, TARGET_FAILED, f"Notifications do not reach {target}", _sentences(_text(event, "problem")), same=target)
-    return replace(made, link="/settings/notifications")
+    return replace(made, link="/settings?part=notifications")
 
 
 def _issue_failed(event: Event) -> Notice:
@@ -287,6 +298,7 @@ _TELLERS: Final[Mapping[str, Callable[[Event], Notice | None]]] = {
     events.SCHEDULE_MISSED: _missed,
     events.VERSION_AVAILABLE: _available,
     "version_moved": _moved,
+    "version_withdrawn": _withdrawn,
     events.INSTANCE_UNHEALTHY: _unhealthy,
     events.CRASH_LOOP: _looping,
     events.CONFIG_APPLIED: _config("config_applied", "configuration updated"),
@@ -303,7 +315,8 @@ _TELLERS: Final[Mapping[str, Callable[[Event], Notice | None]]] = {
 
 def _made(event: Event, kind: str, title: str, message: str, *, same: str | None = None) -> Notice:
     """Links lead to the deployment where there is one, else to the agent. Two deployments are never the same thing."""
-    link = f"/deployments/{event.deployment}" if event.deployment else f"/agents/{event.agent}" if event.agent else "/"
+    agent = f"/agents/{event.agent}"
+    link = f"{agent}/deployments/{event.deployment}" if event.deployment else agent if event.agent else "/"
     subject = same if same is not None else event.deployment or ""
     return Notice(kind=kind, severity=KINDS[kind], title=title, message=message, link=link, same=f"{kind} {event.agent} {subject}".strip())
 
