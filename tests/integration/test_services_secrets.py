@@ -84,10 +84,14 @@ async def test_the_same_value_again_is_no_new_version(world: World) -> None:
     assert await world.audit() == [("secret_set", "success")] * 3
 
 
+def files_in(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file()]
+
+
 async def test_the_database_holds_no_value(world: World, tmp_path: Path) -> None:
     await world.services.secrets.set("db", "S3ntinel-in-the-database", actor=ADA)
     await world.services.secrets.keep(AGENT, "key", "S3ntinel-in-the-database", actor=ADA)
-    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    files = files_in(tmp_path)
     assert [file.name for file in files if b"S3ntinel" in file.read_bytes()] == []
     assert "test.db" in {file.name for file in files}
 
