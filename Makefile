@@ -20,7 +20,7 @@ demo: page ## Run server, page, data plane and four sample agents under live tra
 
 test: page ## Run the whole test suite, in a browser too (ARGS goes to pytest)
 	@sh scripts/browser.sh
-	@$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest $(ARGS)
 
 page: $(STAMP) ## Build the web page into the package
 	@sh scripts/page.sh

@@ -48,8 +48,8 @@ export function Verbs({
     setUnder(verb);
     const { error } = await http.POST(`/api/platform/agents/{agent_id}/upgrades/{upgrade_id}/${verb}`, {
       params: { path: { agent_id: deployment.agent_id, upgrade_id: deployment.upgrade_id } },
-      // The state that was seen, not the revision, which a running deployment changes every second.
-      body: { ...(reason ? { reason } : {}), if_state: deployment.status } as never,
+      // The state that was seen, not the revision, which a running deployment changes every second. Taking back is meant in every state.
+      body: { ...(reason ? { reason } : {}), ...(verb === "cancel" ? {} : { if_state: deployment.status }) } as never,
     });
     await queries.invalidateQueries();
     setUnder(null);
