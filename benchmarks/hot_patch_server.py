@@ -1,5 +1,4 @@
-"""A whole server whose instances are pretended: services, SQLite, engine, channel and API are real; used by hot_patch.py and api_reads.py
-in a process of its own: INSTANCES [BUS_URL [INSTANCES_OF_AN_AGENT]].
+"""A whole server whose instances are pretended: services, SQLite, engine, channel and API are real; used by hot_patch.py in a process of its own.
 
 Prints one JSON line with its address and the instances' tokens once all of them are ready, then serves until its input ends.
 """
@@ -37,6 +36,8 @@ from agent_servicing.testing.memory import MemoryClient, MemoryMetrics, MemoryRo
 from agent_servicing.testing.outward import MemorySender, MemoryTracker
 from agent_servicing.web.app import create_app
 from agent_servicing.web.server import uvicorn_config
+
+INSTANCES_OF_AN_AGENT = 100
 
 MANIFEST = """
 [agent]
@@ -78,7 +79,7 @@ class Source:
         return [SourceVersion(version="1.0.0", ref="1")]
 
 
-async def main(instances: int, bus_url: str, of_an_agent: int, folder: Path) -> None:
+async def main(instances: int, bus_url: str, folder: Path) -> None:
     clock, ids, redactor = SystemClock(), RandomIds(), Redactor()
     runtime, router = Runtime(clock), MemoryRouter()
     metrics, client, settings = MemoryMetrics(clock, router, runtime), MemoryClient(clock, runtime), Settings(data_dir=folder)
@@ -108,7 +109,7 @@ async def main(instances: int, bus_url: str, of_an_agent: int, folder: Path) -> 
             server = uvicorn.Server(uvicorn_config(app, host="127.0.0.1", port=0))
             tasks.start_soon(supervisor.run)
             tasks.start_soon(server.serve)
-            names = await installed(services, clock, instances, of_an_agent)
+            names = await installed(services, clock, instances)
             while not server.started:
                 await clock.sleep(0.01)
             tokens = {name: {i: runtime.token_of(name, i) for i in runtime.processes[name]} for name in names}
@@ -121,11 +122,11 @@ async def main(instances: int, bus_url: str, of_an_agent: int, folder: Path) -> 
             tasks.cancel_scope.cancel()
 
 
-async def installed(services, clock, instances: int, of_an_agent: int) -> Mapping[str, object]:
-    """Agents of at most so many instances each, all ready."""
+async def installed(services, clock, instances: int) -> Mapping[str, object]:
+    """Agents of at most a hundred instances each, all ready."""
     left, names = instances, []
     while left:
-        size = min(left, of_an_agent)
+        size = min(left, INSTANCES_OF_AN_AGENT)
         left -= size
         name = f"Agent{len(names)}"
         names.append(name)
@@ -144,5 +145,4 @@ async def installed(services, clock, instances: int, of_an_agent: int) -> Mappin
 if __name__ == "__main__":
     sys.setswitchinterval(THREAD_SWITCH_SECONDS)  # as `serve` does
     with tempfile.TemporaryDirectory(prefix="servicing-bench-") as scratch:
-        count, bus, of_an_agent = [*sys.argv[1:], *("", "100")[len(sys.argv) - 2 :]][:3]
-        anyio.run(main, int(count), bus, int(of_an_agent), Path(scratch), backend_options=EVENT_LOOP)
+        anyio.run(main, int(sys.argv[1]), sys.argv[2] if len(sys.argv) > 2 else "", Path(scratch), backend_options=EVENT_LOOP)
