@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from tests.certificates import a_certificate
-from tests.e2e.harness import AGENT, Server, a_server, an_agent
+from tests.e2e.harness import AGENT, Server, a_server, an_agent, processes_of
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -71,7 +71,7 @@ def test_a_certificate_that_cannot_be_used_is_one_line(tmp_path: Path) -> None:
         command = server.command("serve", "--data-dir", str(tmp_path / "data"), "--port", "0", "--router-port", "0", *more)
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
         assert done.returncode == 1
-        server.close()  # the data plane may have begun before the certificate was looked at
+        assert processes_of(str(server.data_dir)) == []
         assert words in done.stderr
         assert "Traceback" not in done.stderr
 

@@ -69,11 +69,12 @@ class Flaky:
     target: str = "memory:"
     form: str = "servicing"
     down: bool = False
+    error: Exception = field(default_factory=lambda: TemporaryError("it is down"))
     got: list[int] = field(default_factory=list)
 
     async def deliver(self, entries: Sequence[StoredEvent]) -> None:
         if self.down:
-            raise TemporaryError("it is down")
+            raise self.error
         self.got += [entry.link.entry for entry in entries if entry.link]
 
 
@@ -109,8 +110,9 @@ async def test_one_that_is_down_says_so_waits_longer_each_time_and_catches_up(da
     assert (sink.got, status.behind, status.failures, status.problem, status.retry_at) == ([1, 2, 3], 0, 0, "", None)
 
 
-async def test_one_that_is_down_holds_up_neither_the_others_nor_the_loop(database: Database) -> None:
-    good, bad = Flaky(name="good"), Flaky(name="bad", down=True)
+@pytest.mark.parametrize("error", [TemporaryError("it is down"), UnicodeError("label too long")])
+async def test_one_that_fails_holds_up_neither_the_others_nor_the_loop(database: Database, error: Exception) -> None:
+    good, bad = Flaky(name="good"), Flaky(name="bad", down=True, error=error)
     await write(database, BATCH + 1)
     delivering = AuditSinks(database=database, clock=VirtualClock(), sinks=[bad, good])
     async with anyio.create_task_group() as tasks:

@@ -23,7 +23,7 @@ from agent_servicing.bootstrap.app import App, open_app
 from agent_servicing.core.errors import PermanentError, TemporaryError, Unavailable
 from agent_servicing.services.redaction import Redactor
 from agent_servicing.settings import Settings, listed
-from agent_servicing.web.server import Edge, uvicorn_config
+from agent_servicing.web.server import Edge, check_tls, uvicorn_config
 
 STOP_SECONDS = 15.0
 """How long `servicing stop` waits for a server to end."""
@@ -113,6 +113,7 @@ def _listening(settings: Settings) -> Iterator[list[_Door]]:
         tls_cert=settings.tls_cert,
         tls_key=settings.tls_key,
     )
+    check_tls(edge)
     doors = [_Door(listener=listen(settings.host, settings.port), edge=edge)]
     try:
         if settings.tls_cert is not None:

@@ -16,6 +16,7 @@ from agent_servicing.services.agent_queue import AgentQueue
 from agent_servicing.services.agent_upgrade import AgentUpgrade
 from agent_servicing.services.analysis import Analysis
 from agent_servicing.services.approvals import Approvals
+from agent_servicing.services.audit_exports import AuditExports
 from agent_servicing.services.audit_logger import AuditLogger
 from agent_servicing.services.audit_retention import AuditRetention
 from agent_servicing.services.audit_sinks import AuditSinks
@@ -62,6 +63,7 @@ class Services:
     schedule: Schedule
     preview: Preview
     audit: AuditLogger
+    audit_exports: AuditExports
     audit_sinks: AuditSinks
     audit_retention: AuditRetention
     access: Access
@@ -162,7 +164,8 @@ def _audit(
     common: dict[str, Any] = {"database": database, "clock": clock, "ids": ids, "settings": settings}
     delivering = AuditSinks(database=database, clock=clock, sinks=sinks)
     retention = AuditRetention(**common, sinks=delivering, archive=archive)
-    return {"audit": AuditLogger(**common), "audit_sinks": delivering, "audit_retention": retention}
+    reading = {"audit": AuditLogger(database=database), "audit_exports": AuditExports(**common)}
+    return {**reading, "audit_sinks": delivering, "audit_retention": retention}
 
 
 def _people(

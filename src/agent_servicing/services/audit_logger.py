@@ -12,11 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from agent_servicing.core.audit import Anchor, Around, Chain, Finding, what_broke, what_is_missing
 from agent_servicing.core.errors import Invalid
-from agent_servicing.core.events import Event
-from agent_servicing.ports import Clock, Ids
-from agent_servicing.services.transaction import record
 from agent_servicing.services.views import StoredEvent
-from agent_servicing.settings import Settings
 from agent_servicing.store import audit
 from agent_servicing.store.database import Database
 
@@ -80,12 +76,10 @@ class Verification:
 
 
 class AuditLogger:
-    """Reads; entries are written in the transactions they tell of. Only that it was exported it writes itself: whoever takes the history away
-    is part of it. `clock`, `ids` and `settings` are for that alone."""
+    """Reads only; entries are written in the transactions they tell of."""
 
-    def __init__(self, *, database: Database, clock: Clock | None = None, ids: Ids | None = None, settings: Settings | None = None) -> None:
+    def __init__(self, *, database: Database) -> None:
         self._database = database
-        self._clock, self._ids, self._settings = clock, ids, settings
         self._one_check = anyio.Lock()
 
     async def list(self, filters: AuditFilters) -> AuditPage:
@@ -104,17 +98,6 @@ class AuditLogger:
         page = found[: filters.limit]
         last = audit.Place(at=page[-1].event.at, seq=page[-1].seq) if len(found) > filters.limit else None
         return AuditPage(events=tuple(page), next_cursor=_cursor(last) if last else None)
-
-    async def exported(self, filters: AuditFilters, *, form: str, actor: str) -> None:
-        """Write down who takes what; before the export begins, so that one that is broken off is on record too."""
-        if self._clock is None or self._ids is None or self._settings is None:
-            raise AssertionError("this one only reads")
-        chosen = {name: getattr(filters, name) for name in ("agent", "type", "operator", "status", "says")}
-        times = {name: at.isoformat() for name, at in (("since", filters.since), ("until", filters.until)) if at is not None}
-        data = {"status": "success", "format": form, "filters": {name: value for name, value in chosen.items() if value} | times}
-        event = Event(type="audit_exported", at=self._clock.now(), actor=actor, audit=True, data=data)
-        async with self._database.write() as connection:
-            await record(connection, self._ids, self._settings, event)
 
     async def export(self, filters: AuditFilters, *, upto: int | None = None) -> AsyncIterator[Sequence[StoredEvent]]:
         """Everything up to number `upto` that meets the filters, newest first in the order of the chain, batch by batch as it is taken."""

@@ -87,8 +87,8 @@ class AuditSinks:
             return False
         try:
             await sink.deliver(entries)
-        except TemporaryError as error:
-            await self._failed(sink, row, str(error))
+        except Exception as error:  # noqa: BLE001 (what a sink did not foresee, a name that no resolver takes say, must not end the server)
+            await self._failed(sink, row, str(error) if isinstance(error, TemporaryError) else f"{type(error).__name__}: {error}")
             return False
         self._retry_at.pop(sink.name, None)
         last = entries[-1].link

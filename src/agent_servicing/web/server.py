@@ -50,6 +50,7 @@ def uvicorn_config(app: FastAPI, *, host: str, port: int, edge: Edge | None = No
     Raises Unavailable `tls_unusable` when certificate and key cannot be used.
     """
     edge = edge or Edge()
+    check_tls(edge)
     config = uvicorn.Config(
         HostCheck(app, allowed=(*edge.allowed_hosts, host)),
         host=host,
@@ -72,14 +73,21 @@ def uvicorn_config(app: FastAPI, *, host: str, port: int, edge: Edge | None = No
         ssl_certfile=edge.tls_cert,
         ssl_keyfile=edge.tls_key,
     )
-    try:
-        config.load()
-    except (OSError, ssl.SSLError) as error:
-        message = f"TLS cannot be used with {edge.tls_cert} and {edge.tls_key}: {error}"
-        raise Unavailable(message, hint="Both must be PEM files, readable, and belong together.", code="tls_unusable") from error
+    config.load()
     if config.ssl is not None:
         config.ssl.minimum_version = ssl.TLSVersion.TLSv1_2
     return config
+
+
+def check_tls(edge: Edge) -> None:
+    """Asked before anything is started, too: a server that cannot answer must not leave a data plane behind. Raises Unavailable `tls_unusable`."""
+    if edge.tls_cert is None:
+        return
+    try:
+        ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(edge.tls_cert, edge.tls_key)
+    except OSError as error:  # what is no certificate is one too
+        message = f"TLS cannot be used with {edge.tls_cert} and {edge.tls_key}: {error}"
+        raise Unavailable(message, hint="Both must be PEM files, readable, and belong together.", code="tls_unusable") from error
 
 
 def _connections_max() -> int:

@@ -55,7 +55,7 @@ async def export_audit(context: Context, caller: Caller, query: Annotated[Export
     filters = AuditFilters(**query.model_dump(exclude={"format"}))
     export, media_type = (csv_export, "text/csv") if query.format == "csv" else (json_export, "application/json")
     name = f'attachment; filename="audit.{query.format}"'
-    await context.services.audit.exported(filters, form=query.format, actor=caller.name)
+    await context.services.audit_exports.begin(filters, form=query.format, actor=caller.name)
     chunks = export(context.services.audit, filters)
     # The first chunk is read here, so that a failure is still an error answer and not a broken file.
     first = await anext(chunks)

@@ -4,6 +4,7 @@ import { useState } from "react";
 import { api, type Schemas } from "../../api/client";
 import { useMay } from "../../app/session";
 import { Action } from "../../components/action";
+import { Heads } from "../../components/heads";
 import { Asked, Empty, Panel } from "../../components/panel";
 import { Status } from "../../components/status";
 import { Time } from "../../components/time";
@@ -49,15 +50,7 @@ function Keys({ keys }: { keys: Schemas["ConfigModel"]["keys"] }) {
     return <Empty title="This agent has no configuration">A schema in its manifest makes it patchable.</Empty>;
   return (
     <Table aria-label="Configuration" miw={560}>
-      <Table.Thead>
-        <Table.Tr>
-          {["Key", "Value", "From", "Takes effect by"].map((head) => (
-            <Table.Th key={head} scope="col">
-              {head}
-            </Table.Th>
-          ))}
-        </Table.Tr>
-      </Table.Thead>
+      <Heads of={["Key", "Value", "From", "Takes effect by"]} />
       <Table.Tbody>
         {keys.map((key) => (
           <Table.Tr key={key.key}>

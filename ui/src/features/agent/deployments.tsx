@@ -2,6 +2,7 @@
 import { Table, Text } from "@mantine/core";
 import { api } from "../../api/client";
 import { usePolling } from "../../app/polling";
+import { Heads } from "../../components/heads";
 import { AnchorLink } from "../../components/links";
 import { Asked, Empty, Panel } from "../../components/panel";
 import { DeploymentStatus } from "../../components/status";
@@ -23,15 +24,7 @@ export function Deployments({ agent }: { agent: string }) {
       <Asked question={found}>
         {found.data?.upgrades.length ? (
           <Table aria-label="Deployments" miw={720}>
-            <Table.Thead>
-              <Table.Tr>
-                {HEADS.map((head) => (
-                  <Table.Th key={head} scope="col">
-                    {head}
-                  </Table.Th>
-                ))}
-              </Table.Tr>
-            </Table.Thead>
+            <Heads of={HEADS} />
             <Table.Tbody>
               {found.data.upgrades.map((each) => (
                 <Table.Tr key={each.upgrade_id}>

@@ -2,6 +2,7 @@
 import { SimpleGrid, Stack, Table, Text } from "@mantine/core";
 import { api, type Schemas } from "../../api/client";
 import { usePolling } from "../../app/polling";
+import { Heads } from "../../components/heads";
 import { Asked, Empty, Panel } from "../../components/panel";
 import { InstanceStatus } from "../../components/status";
 import { Time } from "../../components/time";
@@ -44,15 +45,7 @@ export function Instances({ instances }: { instances: Schemas["InstanceView"][] 
   if (!instances.length) return <Empty title="No instance runs" />;
   return (
     <Table aria-label="Instances" miw={640}>
-      <Table.Thead>
-        <Table.Tr>
-          {HEADS.map((head) => (
-            <Table.Th key={head} scope="col">
-              {head}
-            </Table.Th>
-          ))}
-        </Table.Tr>
-      </Table.Thead>
+      <Heads of={HEADS} />
       <Table.Tbody>
         {instances.map((instance) => (
           <Table.Tr key={instance.instance}>

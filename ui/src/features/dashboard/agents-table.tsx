@@ -4,6 +4,7 @@ import { useNavigate } from "@tanstack/react-router";
 import type { Schemas } from "../../api/client";
 import { useMay } from "../../app/session";
 import { Action } from "../../components/action";
+import { Heads } from "../../components/heads";
 import { AnchorLink } from "../../components/links";
 import { DeploymentStatus, Health } from "../../components/status";
 import { Time } from "../../components/time";
@@ -15,15 +16,7 @@ const HEADS = ["Agent", "Current", "Available", "Health", "Last updated", "Actio
 export function AgentsTable({ agents, onRollback }: { agents: Agent[]; onRollback: (agent: string) => void }) {
   return (
     <Table aria-label="Agents" miw={760}>
-      <Table.Thead>
-        <Table.Tr>
-          {HEADS.map((head) => (
-            <Table.Th key={head} scope="col">
-              {head}
-            </Table.Th>
-          ))}
-        </Table.Tr>
-      </Table.Thead>
+      <Heads of={HEADS} />
       <Table.Tbody>
         {agents.map((agent) => (
           <Row key={agent.agent_id} agent={agent} onRollback={onRollback} />

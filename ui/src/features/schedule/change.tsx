@@ -60,7 +60,7 @@ export function Change({
       body: {
         reason,
         ...(kind === "reschedule" ? { schedule: at ? new Date(at).toISOString() : null } : {}),
-        ...(kind === "reschedule" || kind === "cancel" ? { if_state: deployment.status } : {}),
+        ...(kind === "reschedule" ? { if_state: deployment.status } : {}),
       } as never,
     });
     setBusy(false);

@@ -9,11 +9,12 @@ import { DEPLOYMENT_STATES, type DeploymentState } from "../../app/search";
 import { useMay } from "../../app/session";
 import { useTitle } from "../../app/title";
 import { Action } from "../../components/action";
+import { Heads } from "../../components/heads";
 import { AnchorLink } from "../../components/links";
 import { Asked, Empty, Panel } from "../../components/panel";
 import { DeploymentStatus } from "../../components/status";
 import { Time } from "../../components/time";
-import { isOver } from "../../lib/deployments";
+import { isOver, stateOf } from "../../lib/deployments";
 import { duration } from "../../lib/format";
 import { Calendar } from "./calendar";
 import { Change, type Change as ChangeKind } from "./change";
@@ -29,12 +30,6 @@ const STATES: Record<DeploymentState, string> = {
   over: "Over",
 };
 const EACH = 50;
-
-export function stateOf(deployment: Pick<Deployment, "status" | "approval_wanted">): DeploymentState {
-  if (isOver(deployment.status)) return "over";
-  if (deployment.status === "scheduled") return "upcoming";
-  return deployment.status === "queued" || deployment.approval_wanted ? "waiting" : "running";
-}
 
 function useAll(wanted: string | undefined) {
   const refetchInterval = usePolling(30_000);
@@ -144,15 +139,7 @@ function List({
 }) {
   return (
     <Table aria-label="Deployments of all agents" miw={880}>
-      <Table.Thead>
-        <Table.Tr>
-          {HEADS.map((head) => (
-            <Table.Th key={head} scope="col">
-              {head}
-            </Table.Th>
-          ))}
-        </Table.Tr>
-      </Table.Thead>
+      <Heads of={HEADS} />
       <Table.Tbody>
         {deployments.slice(0, 500).map((each) => (
           <Row key={each.upgrade_id} deployment={each} onChange={(kind) => onChange(kind, each)} />
@@ -166,6 +153,7 @@ function Row({ deployment, onChange }: { deployment: Deployment; onChange: (kind
   const may = useMay("operator", deployment.agent_id);
   const over = isOver(deployment.status);
   const begun = Boolean(deployment.started_at);
+  const unapproved = deployment.waiting_for === "approval";
   return (
     <Table.Tr>
       <Table.Th scope="row">
@@ -184,7 +172,7 @@ function Row({ deployment, onChange }: { deployment: Deployment; onChange: (kind
       </Table.Td>
       <Table.Td>
         <DeploymentStatus status={deployment.status} />
-        {deployment.approval_wanted && (
+        {unapproved && (
           <Text size="sm" className="tone-warn">
             Waits for an approval
           </Text>
@@ -208,7 +196,7 @@ function Row({ deployment, onChange }: { deployment: Deployment; onChange: (kind
       <Table.Td>
         {!over && (
           <Group gap="xs" wrap="nowrap">
-            {deployment.approval_wanted && (
+            {unapproved && (
               <>
                 <Action size="compact-md" why={may} onAct={() => onChange("approve")}>
                   Approve

@@ -1,6 +1,7 @@
 /** A table as the settings have them: heads, rows, and a word when there is none. */
 import { Table } from "@mantine/core";
 import type { ReactNode } from "react";
+import { Heads } from "../../components/heads";
 import { Empty } from "../../components/panel";
 
 export function Grid({
@@ -17,15 +18,7 @@ export function Grid({
   if (!rows.length) return <Empty title={none} />;
   return (
     <Table aria-label={label} miw={720}>
-      <Table.Thead>
-        <Table.Tr>
-          {heads.map((head) => (
-            <Table.Th key={head} scope="col">
-              {head}
-            </Table.Th>
-          ))}
-        </Table.Tr>
-      </Table.Thead>
+      <Heads of={heads} />
       <Table.Tbody>
         {rows.map(({ key, cells: [first, ...others] }) => (
           <Table.Tr key={key}>

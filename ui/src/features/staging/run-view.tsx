@@ -1,6 +1,7 @@
 /** What a staging run found: each suite and case with its log, the comparison with what serves now, how much load it holds, and what follows from it. */
 import { Code, Group, Stack, Table, Text } from "@mantine/core";
 import type { Schemas } from "../../api/client";
+import { Heads } from "../../components/heads";
 import { Empty, Panel } from "../../components/panel";
 import { Status } from "../../components/status";
 import { count, duration, milliseconds, NONE, perSecond } from "../../lib/format";
@@ -209,15 +210,7 @@ function Load({ load }: { load: Schemas["LoadView"] }) {
         </Text>
       </Stack>
       <Table aria-label="Steps of load" miw={560}>
-        <Table.Thead>
-          <Table.Tr>
-            {["Sent", "Answered", "p50", "p95", "p99", "Errors"].map((head) => (
-              <Table.Th key={head} scope="col">
-                {head}
-              </Table.Th>
-            ))}
-          </Table.Tr>
-        </Table.Thead>
+        <Heads of={["Sent", "Answered", "p50", "p95", "p99", "Errors"]} />
         <Table.Tbody>
           {load.steps.map((step) => (
             <Table.Tr key={step.target_rps}>

@@ -2,6 +2,7 @@
 import { Table, Text } from "@mantine/core";
 import { api } from "../../api/client";
 import { usePolling } from "../../app/polling";
+import { Heads } from "../../components/heads";
 import { AnchorLink } from "../../components/links";
 import { Asked, Empty, Panel } from "../../components/panel";
 import { Time } from "../../components/time";
@@ -23,15 +24,7 @@ export function StagingRuns({ agent }: { agent: string }) {
       <Asked question={found}>
         {found.data?.runs.length ? (
           <Table aria-label="Staging runs" miw={640}>
-            <Table.Thead>
-              <Table.Tr>
-                {HEADS.map((head) => (
-                  <Table.Th key={head} scope="col">
-                    {head}
-                  </Table.Th>
-                ))}
-              </Table.Tr>
-            </Table.Thead>
+            <Heads of={HEADS} />
             <Table.Tbody>
               {found.data.runs.map((run) => (
                 <Table.Tr key={run.run_id}>
