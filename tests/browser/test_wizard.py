@@ -8,6 +8,7 @@ from playwright.sync_api import Browser, Page, expect
 from tests.browser.conftest import PATIENCE_MS, sign_in, watched
 from tests.browser.looks import accessible
 from tests.e2e.harness import Server, a_version, an_agent
+from tests.e2e.load import Load
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -108,3 +109,26 @@ def test_the_wizard_starts_the_upgrade_that_it_describes(browser: Browser, serve
         name = page.url.split("?")[0].rsplit("/", 1)[1]
         begun = server.deployment(name)
         assert (begun["strategy"], begun["reason"]) == ("rolling", "by rolling")
+
+
+def test_what_somebody_else_changed_meanwhile_is_shown_and_the_answers_are_kept(browser: Browser, server: Server) -> None:
+    source = an_agent(server, agent="Raced")
+    for version in ("1.1.0", "1.2.0"):
+        a_version(source, version)
+    server.post("/agents/Raced/versions/refresh", expect=200)
+    with browser.new_context() as context:  # not watched: an answer of 409 is an error in the console
+        page = context.new_page()
+        page.set_default_timeout(PATIENCE_MS)
+        sign_in(page, server)
+        page.goto(at(server, "schedule", "1.2.0").replace("Echo", "Raced"))
+        page.get_by_role("textbox", name="Reason").fill("mine")
+        page.get_by_role("button", name="Next").click()
+        page.get_by_text("Move Raced from 1.0.0 to 1.2.0").wait_for()
+        with Load(server.router_url, "Raced"):
+            assert server.outcome(server.upgrade("1.1.0", agent="Raced"), agent="Raced")["status"] == "completed"
+            page.get_by_role("button", name="Start deployment").click()
+            expect(page.get_by_text("Raced had 1.0.0 when you came here; now it has 1.1.0.")).to_be_visible()
+            expect(page.get_by_text("Reason: mine")).to_be_visible()
+            page.get_by_role("button", name="Go on from 1.1.0").click()
+            page.get_by_role("button", name="Start deployment").click()
+            page.get_by_role("heading", name=re.compile("1.1.0 → 1.2.0")).wait_for()

@@ -1,5 +1,6 @@
 /** Last step: everything in a sentence, the plan asked anew, and the start. What changed meanwhile is shown instead of being overrun. */
 import { Button, Group, Stack, Text } from "@mantine/core";
+import { useQueryClient } from "@tanstack/react-query";
 import { useNavigate } from "@tanstack/react-router";
 import { useState } from "react";
 import { http, type Problem, type Schemas } from "../../api/client";
@@ -18,7 +19,8 @@ interface Props extends StepProps {
 
 export function Start({ agent, version, current, draft, plan, unanswered, may, forget }: Props) {
   const navigate = useNavigate();
-  const [seen] = useState(current);
+  const [seen, setSeen] = useState(current);
+  const queries = useQueryClient();
   const [problem, setProblem] = useState<unknown>(null);
   const [busy, setBusy] = useState(false);
   const refused = plan.data?.refusals.length ?? 0;
@@ -36,6 +38,7 @@ export function Start({ agent, version, current, draft, plan, unanswered, may, f
     setBusy(false);
     if (error) {
       setProblem(error);
+      await queries.invalidateQueries();
       return;
     }
     forget();
@@ -68,10 +71,22 @@ export function Start({ agent, version, current, draft, plan, unanswered, may, f
       {problem !== null && (
         <Panel title={conflict ? "Something changed meanwhile" : "It was not started"}>
           {conflict && current !== seen && (
-            <Text>
-              {agent} had {seen ?? "nothing"} when you came here; now it has {current ?? "nothing"}. Your answers are
-              kept.
-            </Text>
+            <Stack gap="xs">
+              <Text>
+                {agent} had {seen ?? "nothing"} when you came here; now it has {current ?? "nothing"}. Your answers are
+                kept.
+              </Text>
+              <Button
+                variant="default"
+                w="fit-content"
+                onClick={() => {
+                  setSeen(current);
+                  setProblem(null);
+                }}
+              >
+                Go on from {current ?? "nothing"}
+              </Button>
+            </Stack>
           )}
           <Failed error={problem} again={() => void plan.refetch()} />
         </Panel>
