@@ -132,3 +132,32 @@ def test_what_somebody_else_changed_meanwhile_is_shown_and_the_answers_are_kept(
             page.get_by_role("button", name="Go on from 1.1.0").click()
             page.get_by_role("button", name="Start deployment").click()
             page.get_by_role("heading", name=re.compile("1.1.0 → 1.2.0")).wait_for()
+
+
+def test_a_session_that_ends_in_mid_wizard_costs_nothing_that_was_answered(browser: Browser, server: Server) -> None:
+    password = "correct horse battery"
+    a_version(an_agent(server, agent="Kept"), "1.2.0")
+    server.post("/agents/Kept/versions/refresh", expect=200)
+    server.post("/users", {"name": "wanda", "role": "operator", "password": password}, expect=201)
+    with browser.new_context() as context:  # not watched: an answer of 401 is an error in the console
+        page = context.new_page()
+        page.set_default_timeout(PATIENCE_MS)
+        page.goto(at(server, "schedule", "1.2.0").replace("Echo", "Kept"))
+        signed_in_by_password(page, "wanda", password)
+        page.get_by_role("textbox", name="Reason").fill("typed before")
+        page.get_by_role("button", name="Next").click()
+        page.get_by_text("Reason: typed before").wait_for()
+        context.clear_cookies()
+        page.get_by_role("button", name="Start deployment").click()
+        page.get_by_text("Your session is over.").wait_for()
+        signed_in_by_password(page, "wanda", password)
+        expect(page.get_by_text("Your session is over.")).to_have_count(0)
+        expect(page.get_by_text("Reason: typed before")).to_be_visible()
+        page.get_by_role("button", name="Start deployment").click()
+        page.get_by_role("heading", name=re.compile("1.0.0 → 1.2.0")).wait_for()
+
+
+def signed_in_by_password(page: Page, name: str, password: str) -> None:
+    page.get_by_role("textbox", name="Name").fill(name)
+    page.locator("input[name=password]").fill(password)
+    page.get_by_role("button", name="Sign in").click()
