@@ -188,7 +188,7 @@ async def test_a_target_that_stays_down_is_given_up_and_that_is_told_in_the_list
         (told,) = (await client.get(f"{PREFIX}/notifications", params={"kind": "notification_not_delivered"})).json()["notifications"]
         assert told["title"] == "Notifications do not reach ops"
         assert "1 notification given up: nobody is there" in told["message"]
-        assert told["link"] == "/settings/notifications"
+        assert told["link"] == "/settings?part=notifications"
         await deliver(api_world)
         assert [letter.title for name, _, letter in api_world.sender.sent if name == "team"][-1] == "Notifications do not reach ops"
         assert of((await client.get(PATH)).json(), "ops")["waiting"] == 0

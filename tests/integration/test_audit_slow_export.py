@@ -72,8 +72,7 @@ async def test_an_export_waits_for_a_client_that_stops_reading_and_stays_small(a
     for _ in range(ENTRIES // 1_000):
         async with api_world.database.write(durable=False) as connection:
             await append(connection, RandomIds(), [an_event("upgrade", audit=True, reason="x" * BYTES)] * 1_000, keep=100_000)
-    context = api_world.app.state.context
-    audit = Counting(database=api_world.database, clock=api_world.clock, ids=context.ids, settings=context.settings)
+    audit = Counting(database=api_world.database)
     async with serving(api_world, audit) as port:
         with socket.socket() as link:
             link.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 * 1024)
