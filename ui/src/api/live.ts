@@ -73,7 +73,9 @@ export class Live {
     this.socket = socket;
     socket.onopen = () => {
       this.heard();
-      socket.send(JSON.stringify({ action: "subscribe", ...(this.since === null ? {} : { since: this.since }) }));
+      socket.send(
+        JSON.stringify({ action: "subscribe", brief: true, ...(this.since === null ? {} : { since: this.since }) }),
+      );
     };
     socket.onmessage = (message) => {
       if (socket !== this.socket) return;

@@ -1,13 +1,13 @@
 /** One connection for the whole page. An event makes whatever it concerns be asked for again; while there is no connection, everything is asked for every few seconds. */
-import { useQueryClient } from "@tanstack/react-query";
+import { type Query, useQueryClient } from "@tanstack/react-query";
 import { createContext, type ReactNode, useContext, useEffect, useState, useSyncExternalStore } from "react";
 import { type LinkState, Live, type LiveEvent } from "../api/live";
+import { concerns, Settler } from "./settle";
 
 const LiveContext = createContext<Live | null>(null);
 
 /** Figures that come every second are drawn by whoever listens; nothing else has to be asked for because of them. */
 const TICKS = new Set(["metrics_update", "heartbeat", "pong"]);
-const SETTLE_MS = 150;
 
 export function useLive(): Live {
   const live = useContext(LiveContext);
@@ -35,18 +35,19 @@ export function LiveProvider({ children }: { children: ReactNode }) {
       new Live(`${window.location.protocol === "https:" ? "wss" : "ws"}://${window.location.host}/ws/agent-upgrades`),
   );
   useEffect(() => {
-    let timer: number | undefined;
-    // Several events come at one moment; asking once for all of them is enough.
+    const settler = new Settler((of) => {
+      const concerned = (query: Query) => concerns(query.queryKey, of);
+      const idle = (query: Query) => query.state.fetchStatus === "idle" && concerned(query);
+      const busy = queries.isFetching({ predicate: concerned }) > 0;
+      void queries.invalidateQueries({ predicate: idle });
+      return !busy;
+    });
     const stop = live.subscribe((event) => {
-      if (TICKS.has(event.event)) return;
-      window.clearTimeout(timer);
-      timer = window.setTimeout(() => {
-        void queries.invalidateQueries({ predicate: (query) => query.queryKey[0] !== "me" });
-      }, SETTLE_MS);
+      if (!TICKS.has(event.event)) settler.heard(event.agent_id);
     });
     live.start();
     return () => {
-      window.clearTimeout(timer);
+      settler.stop();
       stop();
       live.stop();
     };

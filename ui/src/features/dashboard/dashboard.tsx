@@ -8,7 +8,6 @@ import { ButtonLink } from "../../components/links";
 import { Asked, Empty, Panel } from "../../components/panel";
 import { DeploymentStatus, Status } from "../../components/status";
 import { Traffic } from "../../components/traffic";
-import { isOver } from "../../lib/deployments";
 import { count, duration, stageName } from "../../lib/format";
 import { AuditList } from "../audit/audit-list";
 import { RollbackDialog } from "../rollback/lazy";
@@ -16,6 +15,10 @@ import { AgentsTable } from "./agents-table";
 
 const route = getRouteApi("/");
 const RECENT = 8;
+/** What is shown of each here; the rest is a click away. */
+const AGENTS = 20;
+const URGENT = 6;
+const RUNNING = 6;
 
 export function Dashboard() {
   useTitle("Dashboard");
@@ -25,7 +28,19 @@ export function Dashboard() {
   const agents = api.useQuery(
     "get",
     "/api/platform/agents",
-    { params: { query: { limit: 200 } } },
+    { params: { query: { limit: AGENTS } } },
+    { refetchInterval },
+  );
+  const urgent = api.useQuery(
+    "get",
+    "/api/platform/agents",
+    { params: { query: { limit: URGENT, attention: true, sort: "health" } } },
+    { refetchInterval },
+  );
+  const open = api.useQuery(
+    "get",
+    "/api/platform/deployments",
+    { params: { query: { limit: RUNNING, state: "open" } } },
     { refetchInterval },
   );
   const fleet = api.useQuery("get", "/api/platform/fleet", {}, { refetchInterval });
@@ -35,9 +50,9 @@ export function Dashboard() {
     { params: { query: { limit: RECENT } } },
     { refetchInterval },
   );
-  const running = (agents.data?.agents ?? []).flatMap((agent) =>
-    agent.deployment && !isOver(agent.deployment.status) ? [agent.deployment] : [],
-  );
+  const running = open.data?.upgrades ?? [];
+  const openCount = open.data?.counts.open ?? 0;
+  const total = agents.data?.total ?? 0;
   const onRollback = (agent: string | undefined) => void navigate({ search: { rollback: agent } });
   return (
     <Stack gap="lg">
@@ -45,9 +60,18 @@ export function Dashboard() {
         <Title order={1}>Dashboard</Title>
         {fleet.data && <Totals fleet={fleet.data} />}
       </Group>
-      {fleet.data && <Attention fleet={fleet.data} agents={agents.data?.agents ?? []} />}
+      {urgent.data && <Attention agents={urgent.data.agents} total={urgent.data.total} />}
       {running.length > 0 && (
-        <Panel title="Running now">
+        <Panel
+          title="Running now"
+          aside={
+            openCount > running.length && (
+              <ButtonLink to="/deployments" variant="default" size="compact-md">
+                {`All ${count(openCount)}`}
+              </ButtonLink>
+            )
+          }
+        >
           <SimpleGrid cols={{ base: 1, md: 2 }}>
             {running.map((deployment) => (
               <RunningCard key={deployment.upgrade_id} deployment={deployment} />
@@ -55,7 +79,17 @@ export function Dashboard() {
           </SimpleGrid>
         </Panel>
       )}
-      <Panel title="Agents" flush>
+      <Panel
+        title="Agents"
+        aside={
+          total > AGENTS && (
+            <ButtonLink to="/agents" variant="default" size="compact-md">
+              {`All ${count(total)}`}
+            </ButtonLink>
+          )
+        }
+        flush
+      >
         <Asked question={agents} lines={6}>
           {agents.data?.agents.length ? (
             <AgentsTable agents={agents.data.agents} onRollback={onRollback} />
@@ -94,13 +128,26 @@ function Totals({ fleet }: { fleet: Schemas["FleetView"] }) {
 }
 
 /** Only when there is something. Each line says what, and leads to where it can be mended. */
-function Attention({ fleet, agents }: { fleet: Schemas["FleetView"]; agents: Schemas["AgentSummary"][] }) {
+function Attention({ agents, total }: { agents: Schemas["AgentSummary"][]; total: number }) {
   const ill = agents.filter((agent) => agent.health.status === "down" || agent.health.status === "degraded");
   const unsafe = agents.filter((agent) => agent.available_versions.some((each) => each.security || each.critical));
+  const withdrawn = agents.filter((agent) => agent.current_standing === "withdrawn");
   const paused = agents.filter((agent) => agent.deployment?.status === "paused");
-  if (!ill.length && !unsafe.length && !paused.length && !fleet.down) return null;
+  if (!agents.length) return null;
   return (
-    <Panel title="Needs attention">
+    <Panel
+      title="Needs attention"
+      aside={
+        total > agents.length && (
+          <ButtonLink
+            to="/agents"
+            search={{ attention: true, sort: "health" }}
+            variant="default"
+            size="compact-md"
+          >{`All ${count(total)}`}</ButtonLink>
+        )
+      }
+    >
       <Stack gap="sm">
         {ill.map((agent) => (
           <Line key={`ill-${agent.agent_id}`} agent={agent.agent_id} tone="bad" tab="overview" act="Look">
@@ -110,6 +157,11 @@ function Attention({ fleet, agents }: { fleet: Schemas["FleetView"]; agents: Sch
         {unsafe.map((agent) => (
           <Line key={`unsafe-${agent.agent_id}`} agent={agent.agent_id} tone="warn" tab="versions" act="Review">
             {`${agent.agent_id} has a security update: ${agent.available_versions.find((each) => each.security || each.critical)?.version}`}
+          </Line>
+        ))}
+        {withdrawn.map((agent) => (
+          <Line key={`withdrawn-${agent.agent_id}`} agent={agent.agent_id} tone="warn" tab="versions" act="Review">
+            {`${agent.agent_id} runs ${agent.current_version}, which was withdrawn`}
           </Line>
         ))}
         {paused.map((agent) => (
