@@ -11,7 +11,22 @@ from datetime import timedelta
 from typing import Any
 from unittest.mock import patch
 
-from agent_servicing.core import arrive, begin, conduct, decide, draft, goodbye, guards, intake, interpret, judging, keep, retreat, routing, traffic
+from agent_servicing.core import (
+    arrive,
+    begin,
+    conduct,
+    decide,
+    draft,
+    goodbye,
+    guards,
+    intake,
+    interpret,
+    judging,
+    keep,
+    retreat,
+    routing,
+    traffic,
+)
 from agent_servicing.core.model import Instance
 from agent_servicing.core.status import DeploymentStatus, InstanceStatus
 from agent_servicing.reconcile import observe, pulse
