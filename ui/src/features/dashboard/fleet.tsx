@@ -65,7 +65,7 @@ export function Fleet() {
           pb={8}
         />
       </Group>
-      <Panel title={`${count(total)} agents`} flush>
+      <Panel title={total === 1 ? "1 agent" : `${count(total)} agents`} flush>
         <Asked question={agents} lines={8}>
           {found.length ? (
             <AgentsTable agents={found} onRollback={onRollback} />
