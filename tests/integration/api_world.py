@@ -17,6 +17,7 @@ from agent_servicing.adapters.state.epochs import FolderEpochs
 from agent_servicing.adapters.state.snapshots import FolderSnapshots
 from agent_servicing.adapters.system import RandomIds
 from agent_servicing.adapters.vault import Vault
+from agent_servicing.core.errors import PermanentError
 from agent_servicing.core.events import Event
 from agent_servicing.core.limits import Limits
 from agent_servicing.core.manifest import Manifest
@@ -66,8 +67,11 @@ class MemorySource:
         self.names = ["1.2.4", "1.2.5"]
         self.schemas: dict[str, str] = {}
         self.manifest_text: str | None = None
+        self.problem = ""
 
     async def versions(self, manifest: Manifest) -> Sequence[SourceVersion]:
+        if self.problem:
+            raise PermanentError(self.problem)
         change = Change(kind="fixed", text="Workflow timeout handling")
         return [
             SourceVersion(

@@ -113,11 +113,11 @@ class HaproxyProcess:
 
     def lives(self) -> bool:
         """Whether a master and a worker of this folder exist, whether or not they answer."""
-        return len(self._pids()) > 1
+        return len(pids_in(self._folder)) > 1
 
     async def end(self) -> bool:
         """End whatever runs of it, at once; True when there was something."""
-        pids = await anyio.to_thread.run_sync(self._pids)
+        pids = await anyio.to_thread.run_sync(pids_in, self._folder)
         for pid in pids[:1]:
             _signal(pid, signal.SIGTERM)
         with anyio.move_on_after(STOP_SECONDS):
@@ -157,15 +157,16 @@ class HaproxyProcess:
         alerts = [line for line in text.splitlines() if "[ALERT]" in line]
         return " ".join(alerts or text.splitlines()[-5:]) or "it said nothing"
 
-    def _pids(self) -> list[int]:
-        """The master's pid and its children's, when the pid file names a HAProxy that was started in this folder."""
-        try:
-            master = psutil.Process(int((self._folder / PID_FILE).read_text().split()[0]))
-            if Path(master.cwd()).resolve() != self._folder.resolve() or master.status() == psutil.STATUS_ZOMBIE:
-                return []
-            return [master.pid, *(child.pid for child in master.children())]
-        except (OSError, ValueError, IndexError, psutil.Error):
+
+def pids_in(folder: Path) -> list[int]:
+    """The master's pid and its children's, when the pid file names a HAProxy that was started in this folder."""
+    try:
+        master = psutil.Process(int((folder / PID_FILE).read_text().split()[0]))
+        if Path(master.cwd()).resolve() != folder.resolve() or master.status() == psutil.STATUS_ZOMBIE:
             return []
+        return [master.pid, *(child.pid for child in master.children())]
+    except (OSError, ValueError, IndexError, psutil.Error):
+        return []
 
 
 def find_binary(configured: str | None) -> str:
