@@ -110,6 +110,10 @@ def test_a_second_demo_goes_on_with_what_is_there_and_survives_kill_9_until_its_
     first.until("Ctrl-C ends the demo.")
     assert "WowOrchestrator runs 1.3.0 already" in first.said
     assert "WowCache 1.8.2 → 2.0.0: rolled back" in first.said
+    assert "A freeze is planned" in first.said
+    assert "WowDomain 1.5.0 → 1.4.9: completed" in first.said
+    assert "WowMemory 0.4.3 was tried in staging" in first.said
+    assert "A quarter of the conversations go to it for an hour" in first.said
     for command in first.proposals:
         if any(word in command for word in TYPED):
             done = subprocess.run(["sh", "-c", command], cwd=folder, capture_output=True, text=True, timeout=COMMAND_SECONDS, check=False)
