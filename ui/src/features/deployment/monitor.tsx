@@ -15,7 +15,7 @@ import { DeploymentStatus, Status } from "../../components/status";
 import { Time } from "../../components/time";
 import { Traffic } from "../../components/traffic";
 import { isOver } from "../../lib/deployments";
-import { absolute, count, duration, percent, stageName } from "../../lib/format";
+import { absolute, count, duration, percent, stageName, took } from "../../lib/format";
 import type { Tone } from "../../theme/tokens";
 import { Instances } from "../agent/overview";
 import { RollbackDialog } from "../rollback/rollback-dialog";
@@ -124,7 +124,7 @@ function Facts({ deployment, over }: { deployment: Deployment; over: boolean }) 
       ) : deployment.scheduled_at ? (
         <>Begins {absolute(deployment.scheduled_at)}.</>
       ) : null}{" "}
-      {deployment.message}
+      {deployment.message === deployment.rollback?.reason ? "" : deployment.message}
     </Text>
   );
 }
@@ -228,7 +228,7 @@ function Stage({ stage }: { stage: Deployment["stages"][number] }) {
         )}
       </span>
       <Text size="sm" c="dimmed">
-        {word || duration(stage.duration_seconds)}
+        {word || took(stage.duration_seconds)}
       </Text>
     </li>
   );
@@ -241,7 +241,7 @@ function Impact({ deployment }: { deployment: Deployment }) {
     ["Answered by the new version", count(impact.candidate_requests)],
     ["Errors, now / new", `${count(impact.stable_errors)} / ${count(impact.candidate_errors)}`],
     ["Not served at all", count(impact.unserved)],
-    ["Downtime", impact.downtime_seconds == null ? "–" : duration(impact.downtime_seconds)],
+    ["Downtime", duration(impact.downtime_seconds)],
   ];
   return (
     <Panel title="What users noticed">

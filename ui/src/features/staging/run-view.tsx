@@ -4,7 +4,7 @@ import type { Schemas } from "../../api/client";
 import { Heads } from "../../components/heads";
 import { Empty, Panel } from "../../components/panel";
 import { Status } from "../../components/status";
-import { count, duration, milliseconds, NONE, perSecond } from "../../lib/format";
+import { count, milliseconds, perSecond, took } from "../../lib/format";
 import type { Tone } from "../../theme/tokens";
 import { compared, passedOf } from "./words";
 
@@ -107,7 +107,7 @@ function CaseRow({ found, onCase }: { found: Case; onCase?: (id: string) => void
         <Text className="cut">{found.name}</Text>
         <Group gap="sm">
           <Text size="sm" c="dimmed">
-            {duration(found.duration_seconds)}
+            {took(found.duration_seconds)}
           </Text>
           <Result status={found.status} />
           {onCase && (
@@ -205,8 +205,8 @@ function Load({ load }: { load: Schemas["LoadView"] }) {
       <Stack gap={4} p="md">
         <Text>{words}</Text>
         <Text size="sm" c="dimmed">
-          Wanted: {perSecond(load.target_rps)}. The version that serves bends at{" "}
-          {load.old_knee_rps == null ? NONE : perSecond(load.old_knee_rps)}.
+          Wanted: {perSecond(load.target_rps)}.
+          {load.old_knee_rps == null ? "" : ` The version that serves bends at ${perSecond(load.old_knee_rps)}.`}
         </Text>
       </Stack>
       <Table aria-label="Steps of load" miw={560}>
