@@ -11,8 +11,10 @@ export function Tested({ agent, results }: { agent: string; results: Record<stri
   return (
     <Text size="sm" component="div" className="cut">
       {recommendation && (
-        <Status tone={safe ? "good" : "bad"}>{`In staging: ${recommendation.replaceAll("_", " ")}`}</Status>
-      )}{" "}
+        <div>
+          <Status tone={safe ? "good" : "bad"}>{`In staging: ${recommendation.replaceAll("_", " ")}`}</Status>
+        </div>
+      )}
       {counts.join(", ")}
       {run && (
         <>

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { absolute, ago, counted, difference, duration, milliseconds, percent, stageName, took } from "./format";
+import { absolute, ago, clock, counted, difference, duration, milliseconds, percent, stageName, took } from "./format";
 
 describe("durations", () => {
   it.each([
@@ -26,6 +26,7 @@ describe("times", () => {
   it("are written by the clock of 24 hours, with their zone", () => {
     expect(absolute("2026-01-02T03:00:00Z")).toMatch(/^\w{3} \d, 2026, \d\d:00 \S+$/);
   });
+  it("on an axis have seconds", () => expect(clock(1767323045)).toMatch(/^\d\d:04:05$/));
   it.each([
     [0.004, "< 0.1 s"],
     [0.42, "0.4 s"],

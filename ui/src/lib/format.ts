@@ -10,6 +10,12 @@ const moment = new Intl.DateTimeFormat("en", {
   hourCycle: "h23",
   timeZoneName: "short",
 });
+const time = new Intl.DateTimeFormat("en", {
+  hour: "2-digit",
+  minute: "2-digit",
+  second: "2-digit",
+  hourCycle: "h23",
+});
 const day = new Intl.DateTimeFormat("en", { dateStyle: "medium" });
 
 export const NONE = "–";
@@ -67,6 +73,11 @@ export function counted(value: number, one: string): string {
 /** With the time zone: whoever reads it may sit elsewhere. */
 export function absolute(at: string): string {
   return moment.format(new Date(at));
+}
+
+/** Seconds since 1970 as a time of day, for the axis of a chart. */
+export function clock(seconds: number): string {
+  return time.format(seconds * 1000);
 }
 
 export function date(at: string): string {

@@ -95,11 +95,16 @@ function Available({ agent }: { agent: Agent }) {
   return (
     <Group gap={6} wrap="nowrap">
       <span className="mono">{newest.version}</span>
-      <Badge variant="outline" tt="none" c="var(--mantine-color-text)" style={{ borderColor: "var(--line)" }}>
+      <Badge
+        variant="outline"
+        tt="none"
+        c="var(--mantine-color-text)"
+        style={{ borderColor: "var(--line)", flex: "none" }}
+      >
         {newest.type}
       </Badge>
       {security && (
-        <Badge tt="none" variant="outline" c="var(--tone-bad)" style={{ borderColor: "var(--tone-bad)" }}>
+        <Badge tt="none" variant="outline" c="var(--tone-bad)" style={{ borderColor: "var(--tone-bad)", flex: "none" }}>
           security
         </Badge>
       )}

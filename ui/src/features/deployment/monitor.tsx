@@ -78,15 +78,15 @@ function Whole({ deployment, onRollback }: { deployment: Deployment; onRollback:
               <DeploymentStatus status={deployment.status} />
             </Group>
           </div>
-          <Group gap="sm">
-            <Action variant="subtle" why={may} onAct={() => setReporting(true)}>
-              Report issue
-            </Action>
-            <Verbs deployment={deployment} over={over} onRollback={onRollback} />
-          </Group>
+          <Verbs deployment={deployment} over={over} onRollback={onRollback} />
         </Group>
       </div>
-      <Facts deployment={deployment} over={over} />
+      <Group justify="space-between" gap="xs">
+        <Facts deployment={deployment} over={over} />
+        <Action size="compact-md" variant="default" why={may} onAct={() => setReporting(true)}>
+          Report issue
+        </Action>
+      </Group>
       {deployment.rollback && <Verdict deployment={deployment} />}
       {!over && deployment.judgement && <Judgement judgement={deployment.judgement} />}
       <Panel title="Traffic">

@@ -6,7 +6,7 @@ import { Empty, Panel } from "../../components/panel";
 import { Status } from "../../components/status";
 import { count, milliseconds, perSecond, took } from "../../lib/format";
 import type { Tone } from "../../theme/tokens";
-import { compared, passedOf } from "./words";
+import { caseName, compared, passedOf } from "./words";
 
 export type Run = Schemas["StagingRunView"];
 type Case = Schemas["CaseView"];
@@ -104,7 +104,9 @@ function CaseRow({ found, onCase }: { found: Case; onCase?: (id: string) => void
   return (
     <li className="case">
       <Group justify="space-between" gap="xs">
-        <Text className="cut">{found.name}</Text>
+        <Text className="cut" title={found.name}>
+          {caseName(found.name)}
+        </Text>
         <Group gap="sm">
           <Text size="sm" c="dimmed">
             {took(found.duration_seconds)}
