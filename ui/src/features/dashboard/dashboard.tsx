@@ -9,11 +9,12 @@ import { Asked, Empty, Panel } from "../../components/panel";
 import { DeploymentStatus, Status } from "../../components/status";
 import { Time, useNow } from "../../components/time";
 import { Traffic } from "../../components/traffic";
-import { isOver, wentWrong } from "../../lib/deployments";
+import { isOver } from "../../lib/deployments";
 import { count, duration, stageName } from "../../lib/format";
 import { AuditList } from "../audit/audit-list";
 import { RollbackDialog } from "../rollback/lazy";
 import { AgentsTable } from "./agents-table";
+import { wentWrong } from "./went-wrong";
 
 const route = getRouteApi("/");
 const RECENT = 8;
