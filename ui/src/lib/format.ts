@@ -36,6 +36,16 @@ export function count(value: number | null | undefined): string {
   return value == null ? NONE : number0.format(value);
 }
 
+const SIZES = ["B", "kB", "MB", "GB", "TB"];
+
+/** In steps of a thousand: 512 B, 1.4 kB, 105 MB. */
+export function bytes(value: number | null | undefined): string {
+  if (value == null) return NONE;
+  const step = Math.min(SIZES.length - 1, Math.floor(Math.log10(Math.max(1, value)) / 3));
+  const size = value / 1000 ** step;
+  return `${(size < 10 ? number1 : number0).format(size)} ${SIZES[step]}`;
+}
+
 /** 45 s, 3 min 5 s, 2 h 10 min, 4 d. */
 export function duration(seconds: number | null | undefined): string {
   if (seconds == null) return NONE;

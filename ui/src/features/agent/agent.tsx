@@ -17,6 +17,7 @@ import { StagingRuns } from "../staging/runs";
 import { Configuration } from "./configuration";
 import { Deployments } from "./deployments";
 import { Overview } from "./overview";
+import { State } from "./state";
 import { Versions } from "./versions";
 
 const route = getRouteApi("/agents/$agentId");
@@ -27,6 +28,7 @@ const TABS: Record<Tab, string> = {
   deployments: "Deployments",
   staging: "Staging",
   config: "Configuration",
+  state: "State",
   audit: "Audit",
 };
 
@@ -117,6 +119,9 @@ export function Agent() {
             </Tabs.Panel>
             <Tabs.Panel value="config">
               <Configuration agent={agentId} />
+            </Tabs.Panel>
+            <Tabs.Panel value="state">
+              <State agent={agentId} />
             </Tabs.Panel>
             <Tabs.Panel value="audit">
               <History agent={agentId} />
