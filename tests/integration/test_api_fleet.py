@@ -54,6 +54,13 @@ async def test_agents_are_searched_ordered_and_paged(api_world: ApiWorld) -> Non
         assert marked.status_code == 200, marked.text
         assert (await the_list(client, attention=True))[0] == ["Dog"]
         assert (await the_list(client, sort="update", limit=1))[0] == ["Dog"]
+        api_world.runtime.behaviour("1.3.0").crashes = True
+        api_world.source.names = ["1.2.4", "1.2.5", "1.3.0"]
+        await client.post(f"{PREFIX}/agents/Bee/versions/refresh")
+        await api_world.until(client, await an_upgrade(client, "Bee", target_version="1.3.0"), "rolled_back", "failed", agent="Bee")
+        assert (await the_list(client, attention=True))[0] == ["Bee", "Dog"]
+        api_world.clock.advance(24 * 3600 + 1)
+        assert (await the_list(client, attention=True))[0] == ["Dog"]
         assert (await the_list(client, health="healthy", q="dog"))[0] == ["Dog"]
         assert (await the_list(client, health="down"))[0] == []
         assert (await client.get(f"{PREFIX}/fleet/names")).json() == {"agents": list(NAMES), "complete": True}

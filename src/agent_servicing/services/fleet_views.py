@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any, Final, Literal
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -14,6 +15,9 @@ from agent_servicing.core.versions import available_updates
 from agent_servicing.services.views import AgentView, AvailableVersion, FleetTotals, HealthSummary, HealthWord
 from agent_servicing.store import queries
 from agent_servicing.store.queries import VersionFlags
+
+WENT_WRONG_FOR: Final = timedelta(days=1)
+"""How long a deployment that ended badly needs attention; the page's `went-wrong.ts` says the same."""
 
 AgentOrder = Literal["agent_id", "health", "update", "deployed"]
 
@@ -97,21 +101,30 @@ class AgentSearch:
     descending: bool = False
 
 
-def found(views: Iterable[AgentView], search: AgentSearch) -> list[AgentView]:
+def found(views: Iterable[AgentView], search: AgentSearch, now: datetime) -> list[AgentView]:
     """Those that the search lets through, in its order."""
     words = search.words.lower().split()
-    chosen = [view for view in views if _lets_through(view, search, words)]
+    chosen = [view for view in views if _lets_through(view, search, words, now)]
     return sorted(sorted(chosen, key=_name), key=_ORDERS[search.sort], reverse=search.descending)
 
 
-def needs_attention(view: AgentView) -> bool:
-    """Not whole, an update that should not wait, a version that nobody should run, or a deployment that somebody paused."""
-    paused = view.last_deployment is not None and view.last_deployment.status is DeploymentStatus.PAUSED
-    return paused or view.health.status in ("down", "degraded") or view.urgency in ("critical", "security", "withdrawn")
+def needs_attention(view: AgentView, now: datetime) -> bool:
+    """Not whole, an update that should not wait, a version that nobody should run, or a deployment that is paused or went wrong by itself."""
+    last = view.last_deployment
+    if last is not None and (last.status is DeploymentStatus.PAUSED or _went_wrong(last, now)):
+        return True
+    return view.health.status in ("down", "degraded") or view.urgency in ("critical", "security", "withdrawn")
 
 
-def _lets_through(view: AgentView, search: AgentSearch, words: Sequence[str]) -> bool:
-    if search.health not in (None, view.health.status) or (search.attention and not needs_attention(view)):
+def _went_wrong(deployment: Deployment, now: datetime) -> bool:
+    """Within the last day; what a person decided needs no attention any more."""
+    by_itself = deployment.trigger is not None and deployment.trigger.auto
+    wrong = deployment.status is DeploymentStatus.FAILED or (deployment.status is DeploymentStatus.ROLLED_BACK and by_itself)
+    return wrong and deployment.finished_at is not None and now - deployment.finished_at < WENT_WRONG_FOR
+
+
+def _lets_through(view: AgentView, search: AgentSearch, words: Sequence[str], now: datetime) -> bool:
+    if search.health not in (None, view.health.status) or (search.attention and not needs_attention(view, now)):
         return False
     agent = view.state.agent
     text = f"{agent.agent} {agent.manifest.description} {agent.manifest.owner}".lower()

@@ -2795,6 +2795,7 @@ export interface components {
          *           "impact": {
          *             "candidate_errors": 1,
          *             "candidate_requests": 375,
+         *             "conversations_touched": 42,
          *             "downtime_seconds": 0,
          *             "exposed_seconds": 15,
          *             "requests": 1500,
@@ -9808,7 +9809,7 @@ export interface operations {
                 /** @description Words that all stand in id, description or owner, in any case */
                 q?: string;
                 health?: ("healthy" | "degraded" | "down" | "starting" | "removing") | null;
-                /** @description Only what needs somebody: not whole, a pressing update, a withdrawn version, a paused deployment */
+                /** @description Only what needs somebody: not whole, a pressing update, a withdrawn version, a deployment paused or gone wrong */
                 attention?: boolean;
                 /** @description By id, worst health, most urgent update or newest deployment first */
                 sort?: "agent_id" | "health" | "update" | "deployed";

@@ -47,9 +47,9 @@ async def list_agents(context: Context, caller: Caller, query: Annotated[AgentsQ
     """
     search = AgentSearch(words=query.q, health=query.health, attention=query.attention, sort=query.sort, descending=query.descending)
     reached = [view for name, view in (await context.services.fleet.views()).items() if sees(caller, name)]
-    views = found(reached, search)
-    page, cursor = page_after(views, lambda view: view.state.agent.agent, query)
     now = context.clock.now()
+    views = found(reached, search, now)
+    page, cursor = page_after(views, lambda view: view.state.agent.agent, query)
     return AgentList(agents=[agent_summary(view, now=now) for view in page], next_cursor=cursor, total=len(views))
 
 

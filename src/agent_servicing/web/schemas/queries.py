@@ -29,7 +29,8 @@ class AgentsQuery(PageQuery):
     q: Text = Field(default="", description="Words that all stand in id, description or owner, in any case")
     health: HealthWord | None = None
     attention: bool = Field(
-        default=False, description="Only what needs somebody: not whole, a pressing update, a withdrawn version, a paused deployment"
+        default=False,
+        description="Only what needs somebody: not whole, a pressing update, a withdrawn version, a deployment paused or gone wrong",
     )
     sort: AgentOrder = Field(default="agent_id", description="By id, worst health, most urgent update or newest deployment first")
     descending: bool = Field(default=False, description="The other way round")
