@@ -117,6 +117,12 @@ def _trigger(before: Json, new: Json) -> Iterator[tuple[object, str]]:
         yield trigger.get("triggered_at"), f"{by}: {trigger.get('reason', '')}"
 
 
+def standing(view: Json) -> str:
+    """Its status, and while it waits what for."""
+    status, waits = str(view.get("status", "")).replace("_", " "), view.get("waiting_for")
+    return f"{status}, waits for: {waits}" if waits else status
+
+
 def _status(before: Json, new: Json) -> Iterator[tuple[object, str]]:
     status, waits = new.get("status"), new.get("message")
     if status in WAITING and waits and waits != before.get("message"):
@@ -153,6 +159,8 @@ def _impact(impact: Json) -> str:
     requests, errors = impact.get("candidate_requests"), impact.get("candidate_errors")
     if requests:
         parts.append(f"{errors or 0} of {requests} requests to the new version failed")
+    if impact.get("conversations_touched") is not None:
+        parts.append(f"{impact['conversations_touched']} conversations touched")
     if impact.get("downtime_seconds") is not None:
         parts.append(f"downtime {duration(impact['downtime_seconds'])}")
     if impact.get("unserved"):

@@ -10,12 +10,14 @@ import { Action } from "../../components/action";
 import { ButtonLink } from "../../components/links";
 import { Asked, Panel } from "../../components/panel";
 import { DeploymentStatus, Health } from "../../components/status";
+import { isOver } from "../../lib/deployments";
 import { AuditList } from "../audit/audit-list";
 import { RollbackDialog } from "../rollback/rollback-dialog";
 import { StagingRuns } from "../staging/runs";
 import { Configuration } from "./configuration";
 import { Deployments } from "./deployments";
 import { Overview } from "./overview";
+import { State } from "./state";
 import { Versions } from "./versions";
 
 const route = getRouteApi("/agents/$agentId");
@@ -26,6 +28,7 @@ const TABS: Record<Tab, string> = {
   deployments: "Deployments",
   staging: "Staging",
   config: "Configuration",
+  state: "State",
   audit: "Audit",
 };
 
@@ -60,7 +63,7 @@ export function Agent() {
           )}
         </div>
         <Group gap="sm">
-          {running && (
+          {running && !isOver(running.status) && (
             <ButtonLink
               to="/agents/$agentId/deployments/$upgradeId"
               params={{ agentId, upgradeId: running.upgrade_id }}
@@ -69,9 +72,23 @@ export function Agent() {
               <DeploymentStatus status={running.status} />
             </ButtonLink>
           )}
-          <Action variant="default" why={why} onAct={() => void navigate({ search: { ...search, rollback: "open" } })}>
-            Roll back
-          </Action>
+          {agent.data && (
+            <Action
+              variant="default"
+              why={why}
+              onAct={() => void navigate({ search: { ...search, rollback: "open" } })}
+            >
+              Roll back
+            </Action>
+          )}
+          {agent.data?.update_available && (
+            <Action
+              why={why}
+              onAct={() => void navigate({ to: "/agents/$agentId/upgrade", params: { agentId }, search: {} })}
+            >
+              Upgrade
+            </Action>
+          )}
         </Group>
       </Group>
       <Asked question={agent} lines={6}>
@@ -102,6 +119,9 @@ export function Agent() {
             </Tabs.Panel>
             <Tabs.Panel value="config">
               <Configuration agent={agentId} />
+            </Tabs.Panel>
+            <Tabs.Panel value="state">
+              <State agent={agentId} />
             </Tabs.Panel>
             <Tabs.Panel value="audit">
               <History agent={agentId} />
