@@ -3,6 +3,7 @@
 import re
 from datetime import timedelta
 
+import httpx
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
@@ -59,6 +60,36 @@ def test_the_state_is_copied_and_tried_and_put_back_only_by_who_types_the_name(b
         name = phone.url.split("?")[0].rsplit("/", 1)[1]
         assert server.outcome(name)["status"] == "completed"
         assert server.get("/agents/Echo/state")["epoch"] == 1
+
+
+def test_a_lock_of_somebody_else_is_seen_and_taken_over_by_an_admin_who_types_the_name(browser: Browser, server: Server) -> None:
+    token = server.post("/tokens", {"name": "night-watch", "role": "operator"}, expect=201)["token"]
+    locked = httpx.post(
+        f"{server.info['api_url']}/api/platform/agents/Echo/lock",
+        json={"reason": "by hand"},
+        headers={"Authorization": f"Bearer {token}"},
+        timeout=PATIENCE_MS / 1000,
+    )
+    assert locked.is_success, locked.text
+    with watched(browser, server) as page:
+        sign_in(page, server)
+        page.goto(f"{server.info['api_url']}/agents/Echo")
+        expect(page.get_by_text("Locked by night-watch")).to_be_visible(timeout=PATIENCE_MS)
+        page.get_by_role("button", name="More").click()
+        item = page.get_by_role("menuitem", name=re.compile("Remove the agent"))
+        expect(item).to_have_attribute("aria-disabled", "true")
+        expect(item).to_contain_text("night-watch has it locked")
+        page.keyboard.press("Escape")
+        page.get_by_role("button", name="Take it over").click()
+        page.get_by_text("Its holder cannot be reached", exact=True).click()
+        page.get_by_role("textbox", name="Type Echo to confirm").fill("Echo")
+        page.get_by_role("dialog").get_by_role("button", name="Take it over").click()
+        expect(page.get_by_text("Locked by you")).to_be_visible(timeout=PATIENCE_MS)
+        page.get_by_role("button", name="Unlock").click()
+        page.get_by_text("Done", exact=True).click()
+        page.get_by_role("button", name="Unlock it").click()
+        expect(page.get_by_role("region", name="Lock")).to_have_count(0, timeout=PATIENCE_MS)
+        assert server.get("/agents/Echo/lock")["lock"] is None
 
 
 def test_a_deployment_at_a_time_is_among_what_comes_gets_another_and_is_cancelled(browser: Browser, server: Server) -> None:
@@ -159,3 +190,18 @@ def test_a_target_of_notifications_that_nobody_answers_is_said_to_fail(browser: 
         page.get_by_role("button", name="Add it").click()
         page.get_by_role("button", name="Send a test to nobody").click(timeout=PATIENCE_MS)
         expect(page.get_by_text("Not delivered:")).to_be_visible(timeout=PATIENCE_MS)
+
+
+def test_an_agent_is_removed_by_who_types_its_name(browser: Browser, server: Server) -> None:
+    """The last of this file: nothing is left to look at."""
+    with watched(browser, server) as page:
+        sign_in(page, server)
+        page.goto(f"{server.info['api_url']}/agents/Echo")
+        page.get_by_role("button", name="More").click()
+        page.get_by_role("menuitem", name="Remove the agent").click()
+        page.get_by_text("Not needed any more", exact=True).click()
+        page.get_by_role("textbox", name="Type Echo to confirm").fill("Echo")
+        accessible(page, "removing an agent")
+        page.get_by_role("button", name="Remove it").click()
+        page.get_by_role("heading", name="Agents", exact=True, level=1).wait_for()
+        expect(page.get_by_text("No agent yet")).to_be_visible(timeout=PATIENCE_MS)
