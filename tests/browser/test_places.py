@@ -123,6 +123,10 @@ def test_a_freeze_is_added_shown_and_removed(browser: Browser, server: Server) -
         page.goto(f"{server.info['api_url']}/deployments")
         page.get_by_role("button", name="Add a freeze").click()
         page.get_by_role("textbox", name="Name").fill("quiet days")
+        page.get_by_text("Again and again").click()
+        page.get_by_label("Begins at").fill("23:30")
+        accessible(page, "what repeats")
+        page.get_by_text("Once", exact=True).click()
         page.get_by_label("From").fill(f"{SOON:%Y-%m-%dT%H:%M}")
         page.get_by_label("Until").fill(f"{SOON + timedelta(days=1):%Y-%m-%dT%H:%M}")
         page.get_by_role("textbox", name="Reason").fill("holidays")
@@ -130,9 +134,21 @@ def test_a_freeze_is_added_shown_and_removed(browser: Browser, server: Server) -
         rules = page.get_by_role("list", name="Freezes and windows")
         expect(rules).to_contain_text("quiet days", timeout=PATIENCE_MS)
         assert [rule["name"] for rule in server.get("/schedule")["rules"]] == ["quiet days"]
-        rules.get_by_role("button", name="Remove").click()
-        page.get_by_role("textbox", name="Reason").fill("over")
-        page.get_by_role("button", name="Remove it").click()
+        page.get_by_role("button", name="Add a freeze").click()
+        page.get_by_role("textbox", name="Name").fill("no nights")
+        page.get_by_label("Agents").fill("Echo,")
+        page.get_by_text("Again and again").click()
+        page.get_by_label("Begins at").fill("23:30")
+        page.get_by_text("Incident", exact=True).click()
+        page.get_by_role("button", name="Add it").click()
+        expect(rules).to_contain_text("30 23 * * *", timeout=PATIENCE_MS)
+        assert [(rule["cron"], rule["agents"]) for rule in server.get("/schedule")["rules"]][-1] == ("30 23 * * *", ["Echo"])
+        for _ in range(2):
+            before = rules.get_by_role("listitem").count()
+            rules.get_by_role("button", name="Remove").first.click()
+            page.get_by_role("textbox", name="Reason").fill("over")
+            page.get_by_role("button", name="Remove it").click()
+            expect(rules.get_by_role("listitem")).to_have_count(before - 1, timeout=PATIENCE_MS)
         expect(page.get_by_text("deployments may begin at any time")).to_be_visible(timeout=PATIENCE_MS)
         assert server.get("/schedule")["rules"] == []
 
@@ -165,6 +181,13 @@ def test_somebody_is_added_a_token_is_shown_once_and_both_are_taken_away(browser
         row = page.get_by_role("row", name=re.compile("night-shift"))
         row.get_by_role("button", name="One-time link").click()
         expect(page.get_by_text("/sign-in#")).to_be_visible(timeout=PATIENCE_MS)
+        page.get_by_role("button", name="Which agents night-shift reaches").click()
+        page.get_by_role("button", name="Add one").click()
+        page.get_by_role("textbox", name="Agent", exact=True).fill("Echo")
+        accessible(page, "roles for single agents")
+        page.get_by_role("button", name="Keep it so").click()
+        expect(row).to_contain_text("operator of Echo", timeout=PATIENCE_MS)
+        assert server.get("/users/night-shift")["grants"] == {"Echo": "operator"}
         row.get_by_role("button", name="Disable").click()
         page.get_by_role("dialog").get_by_role("button", name="Disable").click()
         expect(row).to_contain_text("Disabled", timeout=PATIENCE_MS)
@@ -190,6 +213,19 @@ def test_a_target_of_notifications_that_nobody_answers_is_said_to_fail(browser: 
         page.get_by_role("button", name="Add it").click()
         page.get_by_role("button", name="Send a test to nobody").click(timeout=PATIENCE_MS)
         expect(page.get_by_text("Not delivered:")).to_be_visible(timeout=PATIENCE_MS)
+        page.get_by_role("button", name="Add a rule").click()
+        page.get_by_role("textbox", name="Name").fill("echo-goes-back")
+        page.get_by_label("Agents").fill("Echo,")
+        page.get_by_label("Kinds").fill("deployment_rolled_back,")
+        page.get_by_label("Kinds").blur()
+        accessible(page, "a rule of notifications")
+        page.get_by_role("button", name="Add it").click()
+        expect(page.get_by_role("row", name=re.compile("echo-goes-back"))).to_be_visible(timeout=PATIENCE_MS)
+        rules = server.get("/settings/notifications")["rules"]
+        assert [(rule["name"], rule["agents"], rule["kinds"], rule["targets"]) for rule in rules] == [
+            ("nobody", None, None, ["nobody"]),
+            ("echo-goes-back", ["Echo"], ["deployment_rolled_back"], ["nobody"]),
+        ]
 
 
 def test_an_agent_is_removed_by_who_types_its_name(browser: Browser, server: Server) -> None:
