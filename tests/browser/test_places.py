@@ -228,8 +228,34 @@ def test_a_target_of_notifications_that_nobody_answers_is_said_to_fail(browser: 
         ]
 
 
+def test_several_agents_are_upgraded_one_after_the_other_and_the_rest_is_left_out_after_a_failure(browser: Browser, server: Server) -> None:
+    source = an_agent(server, agent="Zebra", instances=1)
+    a_version(source, "1.1.0")
+    server.post("/agents/Zebra/versions/refresh", expect=200)
+    a_version(server.folder / "source-Echo", "1.2.0", health=500)
+    server.post("/agents/Echo/versions/refresh", expect=200)
+    with watched(browser, server) as page:
+        sign_in(page, server)
+        page.goto(f"{server.info['api_url']}/agents")
+        page.get_by_role("button", name="Choose the 2 with an update").click()
+        page.get_by_role("button", name="Upgrade them").click()
+        page.get_by_text("The newest of each").click()
+        table = page.get_by_role("table", name="What each gets")
+        expect(table.get_by_role("row", name=re.compile("Echo.*1.2.0"))).to_be_visible(timeout=PATIENCE_MS)
+        accessible(page, "upgrading several")
+        page.get_by_text("Planned", exact=True).click()
+        page.get_by_role("textbox", name="Type 2 agents to confirm").fill("2 agents")
+        page.get_by_role("button", name="Upgrade 2 agents").click()
+        expect(page.get_by_text("1 failed, 1 left out")).to_be_visible(timeout=2 * PATIENCE_MS)
+        accessible(page, "several upgrades")
+        page.get_by_role("button", name="Put away").click()
+    assert server.get("/agents/Zebra")["current_version"] == "1.0.0"
+    assert server.get("/agents/Zebra/upgrades")["upgrades"][0]["to_version"] == "1.0.0"
+    assert server.get("/agents/Echo/upgrades")["upgrades"][0]["status"] in ("rolled_back", "failed", "cancelled")
+
+
 def test_an_agent_is_removed_by_who_types_its_name(browser: Browser, server: Server) -> None:
-    """The last of this file: nothing is left to look at."""
+    """The last of this file: the others need it."""
     with watched(browser, server) as page:
         sign_in(page, server)
         page.goto(f"{server.info['api_url']}/agents/Echo")
@@ -240,4 +266,4 @@ def test_an_agent_is_removed_by_who_types_its_name(browser: Browser, server: Ser
         accessible(page, "removing an agent")
         page.get_by_role("button", name="Remove it").click()
         page.get_by_role("heading", name="Agents", exact=True, level=1).wait_for()
-        expect(page.get_by_text("No agent yet")).to_be_visible(timeout=PATIENCE_MS)
+        expect(page.get_by_role("row", name=re.compile("Echo"))).to_have_count(0, timeout=PATIENCE_MS)
