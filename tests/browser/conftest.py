@@ -22,13 +22,18 @@ WATCH_POLICY = (
 PATIENCE_MS = 60_000
 
 
+def chromium() -> str:
+    """Where the browser is; `scripts/screenshots.py` asks too."""
+    path = os.environ.get("CHROMIUM_PATH") or shutil.which("chromium")
+    assert path, "no Chromium: `make test` installs one where it may, else name one in CHROMIUM_PATH"
+    return path
+
+
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """No longer than a module: Playwright's event loop runs in this thread, and no test that needs one of its own can begin meanwhile."""
-    path = os.environ.get("CHROMIUM_PATH") or shutil.which("chromium")
-    assert path, "no Chromium: `make test` installs one where it may, else name one in CHROMIUM_PATH"
     with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=path, args=FLAGS.split())
+        opened = playwright.chromium.launch(executable_path=chromium(), args=FLAGS.split())
         yield opened
         opened.close()
 

@@ -122,7 +122,8 @@ def routing(*generations: GenerationRoute, agent: str = AGENT, key: Conversation
 
 
 def settings_in(folder: Path, **fields: object) -> Settings:
-    return Settings(data_dir=folder / "data", router_port=0, agent_slots=2, instance_slots=3, **fields)  # type: ignore[arg-type]
+    given = {"router_port": 0, "agent_slots": 2, "instance_slots": 3, **fields}
+    return Settings(data_dir=folder / "data", **given)  # type: ignore[arg-type]
 
 
 @asynccontextmanager

@@ -1,7 +1,21 @@
 /** The only place that turns numbers and times into text. */
 const number1 = new Intl.NumberFormat("en", { maximumFractionDigits: 1 });
 const number0 = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
-const moment = new Intl.DateTimeFormat("en", { dateStyle: "medium", timeStyle: "short" });
+const moment = new Intl.DateTimeFormat("en", {
+  year: "numeric",
+  month: "short",
+  day: "numeric",
+  hour: "2-digit",
+  minute: "2-digit",
+  hourCycle: "h23",
+  timeZoneName: "short",
+});
+const time = new Intl.DateTimeFormat("en", {
+  hour: "2-digit",
+  minute: "2-digit",
+  second: "2-digit",
+  hourCycle: "h23",
+});
 const day = new Intl.DateTimeFormat("en", { dateStyle: "medium" });
 
 export const NONE = "–";
@@ -44,13 +58,36 @@ export function duration(seconds: number | null | undefined): string {
   return `${Math.floor(hours / 24)} d`;
 }
 
+/** In the largest unit only: nobody reads the seconds of something hours ago, and a list whose every line changes all the time cannot be read. */
 export function ago(at: string, now: number): string {
   const seconds = (now - Date.parse(at)) / 1000;
-  return seconds < 0 ? `in ${duration(-seconds)}` : seconds < 5 ? "just now" : `${duration(seconds)} ago`;
+  return seconds < 0 ? `in ${about(-seconds)}` : seconds < 5 ? "just now" : `${about(seconds)} ago`;
 }
 
+function about(seconds: number): string {
+  const unit = [3600, 60, 1].find((each) => seconds >= each) ?? 1;
+  return duration(Math.floor(seconds / unit) * unit);
+}
+
+/** How long something short took; what is over in no time has taken some all the same. */
+export function took(seconds: number | null | undefined): string {
+  if (seconds == null || seconds >= 10) return duration(seconds);
+  return seconds < 0.1 ? "< 0.1 s" : `${number1.format(seconds)} s`;
+}
+
+/** 1 request, 2 requests. */
+export function counted(value: number, one: string): string {
+  return `${count(value)} ${one}${value === 1 ? "" : "s"}`;
+}
+
+/** With the time zone: whoever reads it may sit elsewhere. */
 export function absolute(at: string): string {
   return moment.format(new Date(at));
+}
+
+/** Seconds since 1970 as a time of day, for the axis of a chart. */
+export function clock(seconds: number): string {
+  return time.format(seconds * 1000);
 }
 
 export function date(at: string): string {

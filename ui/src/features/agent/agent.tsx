@@ -10,6 +10,7 @@ import { Action } from "../../components/action";
 import { ButtonLink } from "../../components/links";
 import { Asked, Panel } from "../../components/panel";
 import { DeploymentStatus, Health } from "../../components/status";
+import { isOver } from "../../lib/deployments";
 import { AuditList } from "../audit/audit-list";
 import { RollbackDialog } from "../rollback/rollback-dialog";
 import { StagingRuns } from "../staging/runs";
@@ -66,7 +67,7 @@ export function Agent() {
           )}
         </div>
         <Group gap="sm">
-          {running && (
+          {running && !isOver(running.status) && (
             <ButtonLink
               to="/agents/$agentId/deployments/$upgradeId"
               params={{ agentId, upgradeId: running.upgrade_id }}
@@ -75,9 +76,23 @@ export function Agent() {
               <DeploymentStatus status={running.status} />
             </ButtonLink>
           )}
-          <Action variant="default" why={why} onAct={() => void navigate({ search: { ...search, rollback: "open" } })}>
-            Roll back
-          </Action>
+          {agent.data && (
+            <Action
+              variant="default"
+              why={why}
+              onAct={() => void navigate({ search: { ...search, rollback: "open" } })}
+            >
+              Roll back
+            </Action>
+          )}
+          {agent.data?.update_available && (
+            <Action
+              why={why}
+              onAct={() => void navigate({ to: "/agents/$agentId/upgrade", params: { agentId }, search: {} })}
+            >
+              Upgrade
+            </Action>
+          )}
           {agent.data && <More agent={agent.data} lock={lock} />}
         </Group>
       </Group>

@@ -20,7 +20,7 @@ describe("what is said of an instance", () => {
   });
 
   it("is busy with what is known, and a dash when nothing is", () => {
-    expect(busy({ in_flight: 3, active_streams: 1, open_conversations: 0 })).toBe("3 requests, 1 streams");
+    expect(busy({ in_flight: 3, active_streams: 1, open_conversations: 0 })).toBe("3 requests, 1 stream");
     expect(busy({ in_flight: null, active_streams: null, open_conversations: null })).toBe("–");
   });
 });

@@ -1,5 +1,6 @@
 /** What is said of an instance. */
 import type { Schemas } from "../../api/client";
+import { counted } from "../../lib/format";
 
 type Instance = Schemas["InstanceView"];
 
@@ -21,9 +22,9 @@ export function uptime(instance: Pick<Instance, "started_at" | "status">, now: n
 
 export function busy(instance: Pick<Instance, "in_flight" | "active_streams" | "open_conversations">): string {
   const parts = [
-    instance.in_flight == null ? "" : `${instance.in_flight} requests`,
-    instance.active_streams ? `${instance.active_streams} streams` : "",
-    instance.open_conversations ? `${instance.open_conversations} conversations` : "",
+    instance.in_flight == null ? "" : counted(instance.in_flight, "request"),
+    instance.active_streams ? counted(instance.active_streams, "stream") : "",
+    instance.open_conversations ? counted(instance.open_conversations, "conversation") : "",
   ].filter(Boolean);
   return parts.join(", ") || "–";
 }

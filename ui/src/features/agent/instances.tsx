@@ -3,6 +3,7 @@ import { Code, Group, Stack, Table, Text } from "@mantine/core";
 import type { ReactNode } from "react";
 import { api, type Schemas } from "../../api/client";
 import { usePolling } from "../../app/polling";
+import { Command } from "../../components/command";
 import { Dialog } from "../../components/dialog";
 import { Heads } from "../../components/heads";
 import { Asked, Empty, Panel } from "../../components/panel";
@@ -195,7 +196,7 @@ function Log({ agent, name }: { agent: string; name: string }) {
         )}
       </Asked>
       <Text size="sm" c="dimmed" className="cut">
-        As a command: <code>{`servicing logs ${agent} --instance ${name}`}</code>
+        As a command: <Command>{`servicing logs ${agent} --instance ${name}`}</Command>
       </Text>
     </section>
   );

@@ -25,11 +25,7 @@ export function Overview({ agent }: { agent: Schemas["AgentDetail"] }) {
       <SimpleGrid cols={{ base: 1, sm: 2, lg: 4 }}>
         <Tile title="Instances ready" big={`${agent.health.ready} of ${agent.health.desired}`} />
         <Tile title="Traffic" big={shares(agent.traffic)} />
-        <Tile
-          title="Update"
-          big={agent.available_versions[0]?.version ?? "none"}
-          words={agent.available_versions[0]?.type}
-        />
+        <Tile title="Update" big={agent.available_versions[0]?.version ?? "none"} words={kinds(agent)} />
         <Tile
           title="Rollback points"
           big={count(agent.rollback_points.length)}
@@ -138,6 +134,14 @@ export function Instances({ instances }: { instances: Schemas["InstanceView"][] 
       </Table.Tbody>
     </Table>
   );
+}
+
+/** What the newest version is, and that one of those there are closes a hole. */
+function kinds(agent: Schemas["AgentDetail"]): string | undefined {
+  const type = agent.available_versions[0]?.type;
+  return agent.available_versions.some((each) => each.security || each.critical)
+    ? `${type}, with a security fix`
+    : type;
 }
 
 function shares(traffic: Record<string, number>): string {

@@ -8,6 +8,7 @@ import { useMay } from "../../app/session";
 import { Action } from "../../components/action";
 import { ButtonLink } from "../../components/links";
 import { Asked, Empty, Panel } from "../../components/panel";
+import { Tested } from "../../components/tested";
 import { Time } from "../../components/time";
 import { percent } from "../../lib/format";
 
@@ -51,6 +52,7 @@ export function Versions({ agent, onRollback }: { agent: string; onRollback: () 
             {found.versions.map((version) => (
               <Node
                 key={version.version}
+                agent={agent}
                 version={version}
                 current={version.version === found.current_version}
                 point={points.get(version.version)}
@@ -77,6 +79,7 @@ export function Versions({ agent, onRollback }: { agent: string; onRollback: () 
 }
 
 interface NodeProps {
+  agent: string;
   version: Version;
   current: boolean;
   point?: Schemas["RollbackPointView"];
@@ -85,7 +88,7 @@ interface NodeProps {
   onRollback: () => void;
 }
 
-function Node({ version, current, point, why, onUpgrade, onRollback }: NodeProps) {
+function Node({ agent, version, current, point, why, onUpgrade, onRollback }: NodeProps) {
   const mark = current ? "current" : version.upgradable ? "available" : "past";
   return (
     <li data-mark={mark}>
@@ -121,6 +124,7 @@ function Node({ version, current, point, why, onUpgrade, onRollback }: NodeProps
               {version.compatibility}
             </Text>
           )}
+          <Tested agent={agent} results={version.test_results} />
         </Stack>
         {!current && (
           <Group gap="xs">

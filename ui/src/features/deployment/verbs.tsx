@@ -64,7 +64,7 @@ export function Verbs({
   };
   const whyNot = may || (over ? "It is over." : back ? "It is being taken back." : "");
   return (
-    <Group gap="sm" role="group" aria-label="Steer this deployment">
+    <Group gap="sm" className="verbs" role="group" aria-label="Steer this deployment">
       {paused ? (
         <Action why={whyNot} loading={under === "resume"} variant="default" onAct={() => void at_once("resume")}>
           Resume
