@@ -18,9 +18,9 @@ $(STAMP): requirements/dev.txt requirements/uv.txt pyproject.toml scripts/bootst
 demo: page ## Run server, page, data plane and four sample agents under live traffic (ARGS=--quick for short stages)
 	@$(BIN)/servicing demo $(ARGS)
 
-test: page ## Run the whole test suite, in a browser too (ARGS goes to pytest)
+test: page ## Run the whole test suite, in a browser too (ARGS goes to pytest; JOBS processes, 0 for none)
 	@sh scripts/browser.sh
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n $(or $(JOBS),3) --dist loadfile $(ARGS)
 
 page: $(STAMP) ## Build the web page into the package
 	@sh scripts/page.sh

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from agent_servicing.web.page import STATIC
 from tests.e2e.harness import Server, a_server
@@ -20,6 +20,7 @@ WATCH_POLICY = (
     "document.addEventListener('securitypolicyviolation', e => console.error('policy: ' + e.violatedDirective + ' ' + e.blockedURI))"
 )
 PATIENCE_MS = 60_000
+expect.set_options(timeout=PATIENCE_MS)
 
 
 def chromium() -> str:
@@ -67,9 +68,9 @@ def sign_in(page: Page, server: Server) -> None:
     page.get_by_role("heading", name="Dashboard").wait_for()
 
 
-@pytest.fixture(params=["light", "dark"])
-def page(request: pytest.FixtureRequest, browser: Browser, server: Server) -> Iterator[Page]:
-    """Signed in, in both schemes of colours."""
-    with watched(browser, server, scheme=request.param) as opened:
+@pytest.fixture
+def page(browser: Browser, server: Server) -> Iterator[Page]:
+    """Signed in."""
+    with watched(browser, server) as opened:
         sign_in(opened, server)
         yield opened

@@ -24,7 +24,7 @@ from agent_servicing.settings import Settings
 
 AGENT = "WowMemory"
 KEY = ConversationKey(kind="header", name="X-Conversation-Id")
-PATIENCE_SECONDS = 20
+PATIENCE_SECONDS = 120
 
 
 @dataclass

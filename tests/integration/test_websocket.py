@@ -24,7 +24,7 @@ from tests.integration.api_world import AGENT, MANIFEST, ApiWorld
 
 pytestmark = pytest.mark.anyio
 
-PATIENCE_SECONDS = 30
+PATIENCE_SECONDS = 120
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 

@@ -21,6 +21,8 @@ const RECENT = 8;
 const AGENTS = 20;
 const URGENT = 6;
 const RUNNING = 6;
+/** More are asked for than are shown, because those who came and went are left to the audit. */
+const ASKED = 40;
 
 export function Dashboard() {
   useTitle("Dashboard");
@@ -49,12 +51,13 @@ export function Dashboard() {
   const recent = api.useQuery(
     "get",
     "/api/platform/audit",
-    { params: { query: { limit: RECENT } } },
+    { params: { query: { limit: ASKED } } },
     { refetchInterval },
   );
   const running = open.data?.upgrades ?? [];
   const openCount = open.data?.counts.open ?? 0;
   const total = agents.data?.total ?? 0;
+  const done = (recent.data?.events ?? []).filter((event) => !event.type.startsWith("sign"));
   const onRollback = (agent: string | undefined) => void navigate({ search: { rollback: agent } });
   return (
     <Stack gap="lg">
@@ -112,7 +115,7 @@ export function Dashboard() {
         flush
       >
         <Asked question={recent}>
-          <AuditList events={recent.data?.events ?? []} />
+          <AuditList events={done.slice(0, RECENT)} />
         </Asked>
       </Panel>
       {search.rollback && <RollbackDialog agent={search.rollback} onClose={() => onRollback(undefined)} />}

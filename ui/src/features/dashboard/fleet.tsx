@@ -11,6 +11,7 @@ import { useTitle } from "../../app/title";
 import { Pages } from "../../components/pages";
 import { Asked, Empty, Panel } from "../../components/panel";
 import { count } from "../../lib/format";
+import { Bulk, Choose } from "../bulk/bulk";
 import { RollbackDialog } from "../rollback/lazy";
 import { AgentsTable } from "./agents-table";
 
@@ -42,6 +43,8 @@ export function Fleet() {
     void navigate({ search: (before) => ({ ...before, after: undefined, ...change }), replace: true });
   const onRollback = (agent: string | undefined) =>
     void navigate({ search: (before) => ({ ...before, rollback: agent }) });
+  const [chosen, setChosen] = useState<ReadonlySet<string>>(new Set());
+  const outdated = found.filter((agent) => agent.update_available).map((agent) => agent.agent_id);
   return (
     <Stack gap="lg">
       <Title order={1}>Agents</Title>
@@ -65,10 +68,15 @@ export function Fleet() {
           pb={8}
         />
       </Group>
+      <Bulk chosen={chosen} onChosen={setChosen} outdated={outdated} />
       <Panel title={total === 1 ? "1 agent" : `${count(total)} agents`} flush>
         <Asked question={agents} lines={8}>
           {found.length ? (
-            <AgentsTable agents={found} onRollback={onRollback} />
+            <AgentsTable
+              agents={found}
+              onRollback={onRollback}
+              lead={(agent) => <Choose agent={agent} {...{ chosen, setChosen }} />}
+            />
           ) : (
             <Empty title={q ? `No agent matches “${q}”` : attention ? "No agent needs attention" : "No agent yet"} />
           )}
