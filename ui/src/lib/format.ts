@@ -2,6 +2,7 @@
 const number1 = new Intl.NumberFormat("en", { maximumFractionDigits: 1 });
 const number0 = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
 const moment = new Intl.DateTimeFormat("en", { dateStyle: "medium", timeStyle: "short" });
+const timeOfDay = new Intl.DateTimeFormat("en", { timeStyle: "medium" });
 const day = new Intl.DateTimeFormat("en", { dateStyle: "medium" });
 
 export const NONE = "–";
@@ -41,6 +42,11 @@ export function ago(at: string, now: number): string {
 
 export function absolute(at: string): string {
   return moment.format(new Date(at));
+}
+
+/** The time of day, of seconds since 1970. */
+export function clock(seconds: number): string {
+  return timeOfDay.format(new Date(1000 * seconds));
 }
 
 export function date(at: string): string {
