@@ -88,6 +88,10 @@ class MemorySource:
         return None
 
 
+TALK_SECONDS = 5
+"""How long each of the world's `conversations` lasts; then another one begins in its place."""
+
+
 @dataclass(kw_only=True)
 class ApiWorld:
     services: Services
@@ -107,6 +111,7 @@ class ApiWorld:
     sender: MemorySender = field(default_factory=MemorySender)
     tracker: MemoryTracker = field(default_factory=MemoryTracker)
     requests_per_second: int = 100
+    conversations: int = 0
     tokens: dict[str, str] = field(default_factory=dict)
 
     async def token(self, role: str, agents: Sequence[str] | None = None, name: str | None = None) -> str:
@@ -127,6 +132,8 @@ class ApiWorld:
         """One turn of the engine for every agent that is due, a second of traffic, a hint to the live views."""
         for lease in await self.store.claim(self.clock.now(), lease_seconds=30, limit=10):
             self.metrics.send(lease.agent, self.requests_per_second)
+            for number in range(self.conversations):
+                self.metrics.converse(lease.agent, f"conversation-{number}-{int(self.clock.monotonic()) // TALK_SECONDS}")
             await self.engine.turn(lease)
         self.clock.advance(1)
         await self.bus.publish("events")

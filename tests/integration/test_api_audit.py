@@ -12,7 +12,7 @@ from agent_servicing.core.audit import Anchor
 from agent_servicing.store.append_only import unguarded
 from agent_servicing.web.app import PREFIX
 from agent_servicing.web.export import cell
-from tests.integration.api_world import AGENT, ApiWorld
+from tests.integration.api_world import AGENT, MANIFEST, ApiWorld
 
 pytestmark = pytest.mark.anyio
 
@@ -165,15 +165,20 @@ async def test_without_sinks_there_are_none_to_show(api_world: ApiWorld) -> None
 
 
 async def test_the_closing_entry_says_what_stood_before_and_after_and_whom_it_touched(api_world: ApiWorld) -> None:
+    api_world.conversations, api_world.source.manifest_text = 8, f'{MANIFEST}\n[routing]\nconversation_key = "header:X-Talk"\n'
     upgrade = await upgraded(api_world)
     async with api_world.client(await api_world.token("viewer")) as client:
         found = (await client.get(f"{PREFIX}/audit", params={"limit": 200, "type": "upgrade"})).json()["events"]
+        view = (await client.get(f"{PREFIX}/agents/{AGENT}/upgrades/{upgrade}")).json()
     (entry,) = [each for each in found if each["upgrade_id"] == upgrade]
     stood = {"config_version": None, "instances": 2, "traffic_percent": 100.0, "state_epoch": 0, "state_schema": None}
     assert entry["before"] == {"version": "1.2.5", "generation": 1, **stood}
     assert entry["after"] == {"version": "1.3.0", "generation": 2, **stood}
     assert entry["impact"]["candidate_requests"] > 0
     assert 0 < entry["impact"]["exposed_seconds"] <= entry["duration_seconds"]
+    assert entry["impact"] == view["impact"]
+    with_the_new = [talk for talk, generation in api_world.metrics.pins.items() if generation == 2]
+    assert 0 < entry["impact"]["conversations_touched"] == len(with_the_new) < len(api_world.metrics.pins)
 
 
 async def test_a_bad_version_is_charged_with_its_share_of_the_time_and_leaves_what_stood_before(api_world: ApiWorld) -> None:
@@ -189,5 +194,6 @@ async def test_a_bad_version_is_charged_with_its_share_of_the_time_and_leaves_wh
     assert (entry["status"], entry["source"]["kind"], entry["before"]) == ("rolled_back", "engine", entry["after"])
     assert impact["candidate_errors"] > 0
     assert impact["exposed_seconds"] < 0.5 * entry["duration_seconds"], "it had a tenth of the requests, and not all the time"
+    assert impact["conversations_touched"] is None, "without a key for them nobody knows of conversations"
     average = impact["requests"] / entry["duration_seconds"]
     assert abs(impact["exposed_seconds"] * average - impact["candidate_requests"]) < 0.5 * impact["candidate_requests"]

@@ -31,6 +31,11 @@ async def split_with_pins(world: World) -> tuple[Routing, list[str]]:
     return wanted, pins
 
 
+async def touched(world: World) -> dict[int, int]:
+    counters = await world.counters()
+    return {number: counters.generation(number).total.conversations for number in (1, 2)}
+
+
 async def pins_are_on_disk(world: World) -> bool:
     saved = world.settings.data_dir / "router" / "saved-pins.map"
     return len(saved.read_text().splitlines()) >= len(CONVERSATIONS)
@@ -55,10 +60,13 @@ async def test_conversations_are_counted_for_each_generation_and_still_are_after
         await until(lambda: another_master(world, pid))
         await until(lambda: tried(lambda: answered(world)))
         assert await world.router.conversations(AGENT) == counted, "those that were silent since are known, too"
+        await world.crowd(CONVERSATIONS)
+        assert await touched(world) == {1: 0, 2: 0}, "who comes back after the restart comes to nobody new"
         await world.router.apply(replace(wanted, stable=2, candidate=None, share=0.0, redirects={1: 2}))
         assert await world.router.conversations(AGENT) == counted, "they move at their next request"
         assert {pin[:5] for pin in await world.crowd(CONVERSATIONS)} == {"2.0.0"}
         assert await world.router.conversations(AGENT) == {1: 0, 2: len(CONVERSATIONS)}
+        assert await touched(world) == {1: 0, 2: counted[1]}
 
 
 @pytest.mark.parametrize("victim", ["worker", "master"])

@@ -11,7 +11,22 @@ from datetime import timedelta
 from typing import Any
 from unittest.mock import patch
 
-from agent_servicing.core import arrive, begin, conduct, decide, draft, goodbye, guards, intake, interpret, keep, retreat, routing, traffic
+from agent_servicing.core import (
+    arrive,
+    begin,
+    conduct,
+    decide,
+    draft,
+    goodbye,
+    guards,
+    intake,
+    interpret,
+    judging,
+    keep,
+    retreat,
+    routing,
+    traffic,
+)
 from agent_servicing.core.model import Instance
 from agent_servicing.core.status import DeploymentStatus, InstanceStatus
 from agent_servicing.reconcile import observe, pulse
@@ -64,6 +79,7 @@ _aim = interpret._aim
 _resume = intake._resume
 _fill = keep._fill
 _close = conduct._close
+_touched = judging._touched
 _read = observe.Observer._read
 
 
@@ -88,6 +104,10 @@ def _retired_at_once(*_: Any) -> interpret.Progress:
 
 def _moved_at_once(draft_: Any, generation: Any) -> None:
     keep._move_conversations(draft_, generation.number)
+
+
+def _touched_again(draft_: Any, before: Any, candidate: Any) -> int | None:
+    return _touched(draft_, before, candidate) and (2 * (before.conversations_touched or 0) + candidate.conversations)
 
 
 def _closed_silently(draft_: Any, deployment: Any, status: Any) -> None:
@@ -162,6 +182,7 @@ MUTATIONS: Mapping[str, Mutation] = {
     "a drain drops pins at once": _bug(
         keep, "_fill", lambda d, g: (_moved_at_once(d, g) if g.draining_since else None, _fill(d, g)), "a_pin_holds"
     ),
+    "whoever is touched is counted again at each reading": _bug(judging, "_touched", _touched_again, "who_was_touched_was_answered"),
     "an end without a closing entry": _bug(conduct, "_close", _closed_silently, "every_end_has_one_closing_entry"),
     "requests before the first health check": _bug(traffic, "_backend", _starting_in_service, "only_proven_instances_get_traffic"),
     "unreadable means nothing there": _bug(

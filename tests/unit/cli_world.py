@@ -145,7 +145,7 @@ def deployment(status: str = "in_progress", **more: Any) -> Json:
         "metrics": {"blue": side("1.2.5", 75), "green": side("1.3.0", 25)},
         "judgement": {"verdict": "passing", "sentence": "0 errors in 375 requests"},
         "rollback": None,
-        "impact": {"candidate_requests": 375, "candidate_errors": 1, "unserved": 0, "downtime_seconds": 0.0},
+        "impact": {"candidate_requests": 375, "candidate_errors": 1, "conversations_touched": 42, "unserved": 0, "downtime_seconds": 0.0},
         "revision": 7,
         "queue_position": None,
         "started_at": "2026-01-02T01:00:00Z",

@@ -352,6 +352,16 @@ def test_audit_says_when_it_shows_only_some(world: World) -> None:
     assert len(world.server.requests) == 2
 
 
+def test_audit_shows_whom_a_deployment_touched(world: World) -> None:
+    impact = {"candidate_requests": 375, "candidate_errors": 2, "conversations_touched": 42}
+    untold = {**impact, "conversations_touched": None}
+    events = [{**EVENTS[0], "impact": impact}, {**EVENTS[1], "impact": untold}, {**EVENTS[2], "type": "login"}]
+    world.server.on("GET", "audit", {"events": events, "next_cursor": None})
+    rows = world.run("audit").stdout
+    assert rows.count("375 requests, 2 failed, 42 conversations") == 1
+    assert rows.count("375 requests, 2 failed") == 2
+
+
 def test_audit_as_csv_is_quoted_and_runs_no_formula(world: World) -> None:
     world.server.on("GET", "audit", pages)
     found = world.run("audit", "list", "--format", "csv", "--all").stdout.splitlines()

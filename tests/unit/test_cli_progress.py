@@ -59,7 +59,8 @@ def test_exit_codes_follow_the_outcome(status: str, code: ExitCode) -> None:
 
 def test_the_summary_of_a_completed_upgrade_has_its_duration_and_impact() -> None:
     text = summary(deployment("completed", finished_at="2026-01-02T01:03:20Z"))
-    assert text == "WowMemory 1.2.5 → 1.3.0: completed after 3 min 20 s. 1 of 375 requests to the new version failed, downtime 0 s."
+    figures = "1 of 375 requests to the new version failed, 42 conversations touched, downtime 0 s"
+    assert text == f"WowMemory 1.2.5 → 1.3.0: completed after 3 min 20 s. {figures}."
 
 
 def test_the_summary_of_a_rollback_says_why_and_what_serves_now() -> None:

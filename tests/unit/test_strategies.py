@@ -149,6 +149,25 @@ async def test_an_agent_scaled_up_in_the_middle_of_a_rolling_update_ends_with_al
     await world.run(lambda: watch.seen[-1][1] == 8)
 
 
+async def test_conversations_that_a_version_had_count_as_touched_also_when_it_was_taken_back() -> None:
+    world, watch = await a_world(4, conversations=True)
+    had: set[str] = set()
+
+    def talk(_: World) -> None:
+        watch(world)
+        for number in range(20):
+            name = f"talk-{number}-{int(world.clock.monotonic()) // 5}"
+            world.metrics.converse(AGENT, name)
+            if world.metrics.pins.get((AGENT, name)) == 2:
+                had.add(name)
+
+    world.after_step = talk
+    deployment = await upgraded(world, "canary", percent=25.0, confirm_seconds=30.0)
+    assert deployment.status is DeploymentStatus.ROLLED_BACK
+    assert deployment.impact.conversations_touched == len(had) > 0
+    assert any(world.metrics.pins[AGENT, name] == 1 for name in had), "some of them asked again, and were answered by the old version"
+
+
 async def test_a_promoted_canary_goes_on_without_waiting_and_a_full_promote_takes_all_at_once() -> None:
     world, watch = await a_world(10)
     name = world.request(DeploymentKind.UPGRADE, "1.1.0", strategy="canary", monitor_seconds=3_600.0)

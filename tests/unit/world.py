@@ -24,10 +24,9 @@ from agent_servicing.testing.memory import (
     MemoryReports,
     MemoryRouter,
     MemoryRuntime,
-    MemorySnapshots,
     MemoryVerifier,
 )
-from agent_servicing.testing.restores import MemoryRestores
+from agent_servicing.testing.restores import MemoryRestores, MemorySnapshots
 
 AGENT = "WowTest"
 

@@ -206,9 +206,19 @@ def _table(events: list[Json]) -> Any:
             " → ".join(str(v) for v in (e.get("from_version"), e.get("to_version")) if v),
             e.get("status"),
             duration(e.get("duration_seconds")),
+            _touched(e.get("impact")),
             e.get("operator"),
             e.get("reason"),
         )
         for e in events
     ]
-    return table(("time", "type", "agent", "versions", "status", "took", "operator", "reason"), rows)
+    return table(("time", "type", "agent", "versions", "status", "took", "touched", "operator", "reason"), rows)
+
+
+def _touched(impact: object) -> str | None:
+    """Whom the new version of a deployment reached; None for whatever is no deployment, or reached nobody."""
+    if not isinstance(impact, dict) or not impact.get("candidate_requests"):
+        return None
+    conversations = impact.get("conversations_touched")
+    parts = [f"{impact['candidate_requests']} requests", f"{impact.get('candidate_errors', 0)} failed"]
+    return ", ".join([*parts, f"{conversations} conversations"] if conversations is not None else parts)

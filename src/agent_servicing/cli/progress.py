@@ -153,6 +153,8 @@ def _impact(impact: Json) -> str:
     requests, errors = impact.get("candidate_requests"), impact.get("candidate_errors")
     if requests:
         parts.append(f"{errors or 0} of {requests} requests to the new version failed")
+    if impact.get("conversations_touched") is not None:
+        parts.append(f"{impact['conversations_touched']} conversations touched")
     if impact.get("downtime_seconds") is not None:
         parts.append(f"downtime {duration(impact['downtime_seconds'])}")
     if impact.get("unserved"):

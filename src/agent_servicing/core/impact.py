@@ -12,6 +12,8 @@ class Impact:
 
     `unserved` are our own 503s; `downtime_seconds` is the time in which any occurred. `candidate_errors` are errors of the newcomer.
     `exposed_seconds` is the newcomer's share of the requests times how long it had it: a tenth of them for a minute are 6 s.
+    `conversations_touched` began with the newcomer or were moved to it, whether or not they were moved back; None where the agent has no
+    conversation key, or nothing was measured: then nobody knows.
     """
 
     requests: int = 0
@@ -21,6 +23,7 @@ class Impact:
     unserved: int = 0
     downtime_seconds: float = 0.0
     exposed_seconds: float = 0.0
+    conversations_touched: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +50,7 @@ def impact_view(impact: Impact) -> dict[str, object]:
         "unserved": impact.unserved,
         "downtime_seconds": impact.downtime_seconds,
         "exposed_seconds": impact.exposed_seconds,
+        "conversations_touched": impact.conversations_touched,
     }
 
 

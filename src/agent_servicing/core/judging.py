@@ -58,7 +58,7 @@ def measure(draft: Draft, deployment: Deployment) -> Deployment:
     if 0 <= seconds < SAMPLE_SLACK * SAMPLE_SECONDS:
         return deployment
     delta = counters.since(latest)
-    changed = replace(deployment, latest=counters, impact=_impact(deployment, delta, max(0.0, seconds)))
+    changed = replace(deployment, latest=counters, impact=_impact(draft, deployment, delta, max(0.0, seconds)))
     if seconds > UNSEEN_SECONDS:
         stages = tuple(_unseen(draft, record, seconds) for record in deployment.stages)
         changed = replace(changed, stages=stages)
@@ -197,7 +197,7 @@ def _side(counts: Counts, seconds: float) -> dict[str, object]:
     }
 
 
-def _impact(deployment: Deployment, delta: Counters, seconds: float) -> Impact:
+def _impact(draft: Draft, deployment: Deployment, delta: Counters, seconds: float) -> Impact:
     candidate = delta.generation(deployment.candidate).total
     before, requests = deployment.impact, sum(g.total.answered for g in delta.generations.values())
     share = candidate.answered / requests if requests else 0.0
@@ -209,4 +209,12 @@ def _impact(deployment: Deployment, delta: Counters, seconds: float) -> Impact:
         unserved=before.unserved + delta.unserved,
         downtime_seconds=round(before.downtime_seconds + (seconds if delta.unserved else 0.0), 3),
         exposed_seconds=round(before.exposed_seconds + seconds * share, 3),
+        conversations_touched=_touched(draft, before, candidate),
     )
+
+
+def _touched(draft: Draft, before: Impact, candidate: Counts) -> int | None:
+    """Without a key the data plane knows no conversations, which is not the same as none."""
+    if draft.agent.manifest.conversation_key is None:
+        return before.conversations_touched
+    return (before.conversations_touched or 0) + candidate.conversations

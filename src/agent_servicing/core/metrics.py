@@ -13,11 +13,14 @@ class Counts:
     """Requests of one kind. `routed` is counted when a request is assigned, everything else when it is answered.
 
     `errors` are 5xx, refused connections and timeouts; 4xx and client aborts are not. `histogram` holds the successful ones.
+    `conversations` came to this generation with one of these requests, new or from another one, counted as they are assigned: one that
+    stays counts once, one that left and comes back counts again.
     """
 
     routed: int = 0
     answered: int = 0
     errors: int = 0
+    conversations: int = 0
     histogram: tuple[int, ...] = latency.EMPTY
 
     def __add__(self, other: "Counts") -> "Counts":
@@ -25,6 +28,7 @@ class Counts:
             routed=self.routed + other.routed,
             answered=self.answered + other.answered,
             errors=self.errors + other.errors,
+            conversations=self.conversations + other.conversations,
             histogram=tuple(map(add, self.histogram, other.histogram)),
         )
 
@@ -33,10 +37,13 @@ class Counts:
         if self.routed < earlier.routed or self.answered < earlier.answered:
             return self
         buckets = tuple(map(sub, self.histogram, earlier.histogram))
+        routed = self.routed - earlier.routed
         return Counts(
-            routed=self.routed - earlier.routed,
+            routed=routed,
             answered=self.answered - earlier.answered,
             errors=max(0, self.errors - earlier.errors),
+            # Each came with a request: more than there were of those is a counter that was begun anew.
+            conversations=min(routed, max(0, self.conversations - earlier.conversations)),
             histogram=tuple(max(0, count) for count in buckets) if min(buckets) < 0 else buckets,
         )
 

@@ -158,6 +158,8 @@ def _figures(event: Event) -> str:
         parts.append(f"downtime {downtime:g} s")
     if impact.get("candidate_requests"):
         parts.append(f"{impact['candidate_requests']} requests reached the new version, {impact.get('candidate_errors', 0)} of them failed")
+        if impact.get("conversations_touched") is not None:
+            parts.append(f"{impact['conversations_touched']} conversations were touched")
     text = "; ".join(parts)
     return text[:1].upper() + text[1:]
 

@@ -4,6 +4,7 @@
 go wrong is set on the objects: versions that cannot be installed, never become healthy or crash, and what share of requests they fail.
 """
 
+import zlib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -17,7 +18,6 @@ from agent_servicing.core.model import Preparation, Probe, Process, Release, Ver
 from agent_servicing.core.reports import Limit
 from agent_servicing.core.resources import Resources
 from agent_servicing.core.routing import RateLimit, Routing, RoutingView
-from agent_servicing.core.state import Saving, SavingStatus
 from agent_servicing.core.status import PreparationStatus, VerificationStatus
 from agent_servicing.ports import Clock
 
@@ -173,26 +173,6 @@ class MemoryClient:
 
 
 @dataclass(slots=True)
-class MemorySnapshots:
-    """Implements the engine's part of `Snapshots`; a copy takes `seconds` of virtual time, and fails with `problem` when there is one."""
-
-    clock: Clock
-    seconds: float = 2.0
-    problem: str = ""
-    begun: dict[str, tuple[str, datetime]] = field(default_factory=dict)
-
-    async def begin(self, release: Release, *, key: str, **_more: object) -> None:
-        self.begun.setdefault(key, (release.version, self.clock.now()))
-
-    async def outcome(self, agent: str, key: str) -> Saving:  # noqa: ARG002  (there is one agent)
-        if key not in self.begun:
-            return Saving(status=SavingStatus.ABSENT)
-        if (self.clock.now() - self.begun[key][1]).total_seconds() < self.seconds:
-            return Saving(status=SavingStatus.RUNNING)
-        return Saving(status=SavingStatus.FAILED if self.problem else SavingStatus.DONE, detail=self.problem or "3 files")
-
-
-@dataclass(slots=True)
 class MemoryVerifier:
     """Implements `Verifier` by the behaviour of the version; it takes `verify_seconds` of virtual time."""
 
@@ -300,7 +280,7 @@ class MemoryRouter:
 
 @dataclass(slots=True)
 class MemoryMetrics:
-    """Implements `Metrics`. `send` routes requests exactly by the routing in force: no luck involved.
+    """Implements `Metrics`. `send` routes requests exactly by the routing in force: no luck involved. `converse` is one request of a conversation.
 
     `pinned_share` of all requests (0–1) belong to conversations that the stable generation began; `bad_instances` fail the share of
     requests given for them.
@@ -320,6 +300,8 @@ class MemoryMetrics:
     limited: dict[str, int] = field(default_factory=dict)
     buckets: dict[str, tuple[float, float]] = field(default_factory=dict)
     """By agent, what was left in the bucket of its rate limit, and when (monotonic)."""
+    pins: dict[tuple[str, str], int] = field(default_factory=dict)
+    """By agent and conversation, the generation that it was with."""
 
     async def counters(self, agent: str) -> Counters:
         if not self.reachable:
@@ -348,6 +330,24 @@ class MemoryMetrics:
             self.carried[agent, generation] = exact - whole
             self._answer(agent, routing, generation, whole)
 
+    def converse(self, agent: str, conversation: str) -> None:
+        """One request of this conversation arrives now; it stays where it is pinned, as `Routing` says."""
+        routing = self.router.routings.get(agent)
+        if routing is None:
+            return
+        if routing.conversation_key is None:
+            self.send(agent, 1)
+            return
+        pin = self.pins.get((agent, conversation))
+        target = routing.redirects.get(pin, pin) if pin is not None else None
+        pinned = routing.generation(target) is not None
+        if not pinned:
+            below = zlib.crc32(conversation.encode()) % 10_000 < routing.share * 100
+            target = routing.candidate if routing.candidate is not None and below else routing.stable
+        if target is not None:
+            self._answer(agent, routing, target, 1, pinned=pinned, came=int(target != pin))
+            self.pins[agent, conversation] = target
+
     def _refused(self, agent: str, limit: RateLimit | None, requests: int) -> int:
         """How many of them are beyond the agent's limit."""
         if limit is None:
@@ -361,7 +361,7 @@ class MemoryMetrics:
         self.limited[agent] = self.limited.get(agent, 0) + requests - passed
         return requests - passed
 
-    def _answer(self, agent: str, routing: Routing, number: int, requests: int, *, pinned: bool = False) -> None:
+    def _answer(self, agent: str, routing: Routing, number: int, requests: int, *, pinned: bool = False, came: int = 0) -> None:
         route = routing.generation(number)
         if route is None or not route.backends:
             self.unserved[agent] = self.unserved.get(agent, 0) + requests
@@ -375,7 +375,7 @@ class MemoryMetrics:
         self._count_instances(names, requests, errors)
         bucket = next((i for i, edge in enumerate(latency.EDGES_MS) if behaviour.latency_ms <= edge), latency.BUCKETS - 1)
         histogram = tuple(requests - errors if i == bucket else 0 for i in range(latency.BUCKETS))
-        new = Counts(routed=requests, answered=requests, errors=errors, histogram=histogram)
+        new = Counts(routed=requests, answered=requests, errors=errors, conversations=came, histogram=histogram)
         counted = self.counted.setdefault(agent, {})
         before = counted.get(number, GenerationCounters())
         counted[number] = replace(before, pinned=before.pinned + new) if pinned else replace(before, new=before.new + new)

@@ -1,10 +1,12 @@
-"""`Restores` in memory, for tests of the engine and for the simulator: what was asked of the state, and how it went."""
+"""`Restores` and `Snapshots` in memory, for tests of the engine and for the simulator: what was asked of the state, and how it went."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from agent_servicing.core.model import Process, Release
 from agent_servicing.core.state import Saving, SavingStatus
+from agent_servicing.ports import Clock
 
 Timer = Callable[[float, Callable[[], None]], None]
 
@@ -67,3 +69,23 @@ class MemoryRestores:
 
     def _outcome(self, act: str, agent: str, key: str) -> Saving:
         return self.runs.get((act, agent, key), Saving(status=SavingStatus.ABSENT))
+
+
+@dataclass(slots=True)
+class MemorySnapshots:
+    """Implements the engine's part of `Snapshots`; a copy takes `seconds` of virtual time, and fails with `problem` when there is one."""
+
+    clock: Clock
+    seconds: float = 2.0
+    problem: str = ""
+    begun: dict[str, tuple[str, datetime]] = field(default_factory=dict)
+
+    async def begin(self, release: Release, *, key: str, **_more: object) -> None:
+        self.begun.setdefault(key, (release.version, self.clock.now()))
+
+    async def outcome(self, agent: str, key: str) -> Saving:  # noqa: ARG002  (there is one agent)
+        if key not in self.begun:
+            return Saving(status=SavingStatus.ABSENT)
+        if (self.clock.now() - self.begun[key][1]).total_seconds() < self.seconds:
+            return Saving(status=SavingStatus.RUNNING)
+        return Saving(status=SavingStatus.FAILED if self.problem else SavingStatus.DONE, detail=self.problem or "3 files")

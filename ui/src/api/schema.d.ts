@@ -3949,6 +3949,7 @@ export interface components {
          *           "impact": {
          *             "candidate_errors": 1,
          *             "candidate_requests": 375,
+         *             "conversations_touched": 42,
          *             "downtime_seconds": 0,
          *             "exposed_seconds": 15,
          *             "requests": 1500,
@@ -4031,6 +4032,7 @@ export interface components {
          *       "impact": {
          *         "candidate_errors": 1,
          *         "candidate_requests": 375,
+         *         "conversations_touched": 42,
          *         "downtime_seconds": 0,
          *         "exposed_seconds": 15,
          *         "requests": 1500,
@@ -4560,6 +4562,11 @@ export interface components {
             candidate_errors: number;
             /** Candidate Requests */
             candidate_requests: number;
+            /**
+             * Conversations Touched
+             * @description Conversations that began with the new version or were moved to it, also when they were moved back; null without a key for them
+             */
+            conversations_touched: number | null;
             /** Downtime Seconds */
             downtime_seconds: number;
             /** Exposed Seconds */

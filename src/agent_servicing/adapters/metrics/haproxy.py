@@ -116,6 +116,7 @@ def _counts(reading: Reading, number: int) -> Counts:
         routed=entry.get("conn_cnt", 0),
         answered=sum(buckets) + errors + refused,
         errors=errors,
+        conversations=entry.get("gpc2", 0),
         histogram=buckets[: latency.BUCKETS],
     )
 

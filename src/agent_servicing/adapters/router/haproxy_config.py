@@ -185,7 +185,7 @@ def _tables(structure: Structure) -> list[str]:
         "backend pins",
         f"  stick-table type string len 24 size {PINS_MAX} expire {PINS_HOURS}h store gpt0",
         "backend tallies",
-        f"  stick-table type integer size {size} store conn_cnt,gpc(2)",
+        f"  stick-table type integer size {size} store conn_cnt,gpc(3)",
         "backend latencies",
         f"  stick-table type integer size {size} store conn_cnt",
         "backend limits",

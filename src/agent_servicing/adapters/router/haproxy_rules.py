@@ -196,11 +196,15 @@ def _in_conversation(maps: Maps) -> list[str]:
 
 
 def _count() -> list[str]:
-    """One more request for the generation, and the conversation is pinned to it."""
+    """One more request for the generation, and the conversation is pinned to it; one that was not there before is counted as having come.
+
+    The pin it is compared with may be one from before a restart, so that nobody comes twice because of that.
+    """
     return [
         "http-request set-var(txn.id) var(txn.id),add(1) if kept fine",
         "http-request track-sc1 var(txn.id) table tallies if fine",
         "http-request set-var(req.tally) var(req.to),field(2,:),div(2) if talk",
+        "http-request sc-inc-gpc(2,1) if talk fine !{ var(req.pin),sub(req.tally) eq 0 }",
         "http-request sc-set-gpt0(0) var(req.tally) if talk fine !{ sc_get_gpt0(0),sub(req.tally) eq 0 }",
     ]
 

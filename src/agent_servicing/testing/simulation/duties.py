@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from agent_servicing.core.model import AgentState
 from agent_servicing.core.routing import Routing
 from agent_servicing.core.status import DeploymentKind, DeploymentStatus, GenerationStatus, InstanceStatus
+from agent_servicing.testing.simulation.moments import Committed
 from agent_servicing.testing.simulation.site import Site
 from agent_servicing.testing.store import Row
 
@@ -65,6 +66,19 @@ def a_retreat_takes_the_traffic_away(world: "World", site: Site, state: AgentSta
     return None
 
 
+def who_was_touched_was_answered(_world: "World", site: Site, moment: Committed) -> str | None:
+    """A conversation touches a version with a request; where there are no conversations, none is counted, not even zero."""
+    for deployment in moment.state.deployments:
+        touched = deployment.impact.conversations_touched
+        if touched is None:
+            continue
+        if site.manifest.conversation_key is None:
+            return f"{deployment.deployment} touched {touched} conversations of an agent that has none"
+        if touched > deployment.impact.candidate_requests:
+            return f"{deployment.deployment} touched {touched} conversations with {deployment.impact.candidate_requests} requests"
+    return None
+
+
 def everything_ends(world: "World", site: Site, row: Row | None) -> str | None:
     """In peace every deployment comes to its end, with one closing entry."""
     if row is not None and (left := world.store.deployments(site.agent)):
@@ -114,4 +128,5 @@ def who_serves_does_not_think_that_it_leaves(world: "World", site: Site, row: Ro
 
 
 ON_STEP = (a_rollback_begins_soon, a_retreat_takes_the_traffic_away)
+ON_COMMIT = (who_was_touched_was_answered,)
 ON_SETTLED = (everything_ends, one_generation_is_left, who_serves_does_not_think_that_it_leaves)

@@ -220,13 +220,15 @@ class Tally:
     routed: int = 0
     answered: int = 0
     errors: int = 0
+    conversations: int = 0
     buckets: dict[int, int] = field(default_factory=dict)
     read: Counts | None = None
 
-    def add(self, requests: int, errors: int, bucket: int) -> None:
+    def add(self, requests: int, errors: int, bucket: int, *, came: bool) -> None:
         self.routed += requests
         self.answered += requests
         self.errors += errors
+        self.conversations += came
         self.buckets[bucket] = self.buckets.get(bucket, 0) + requests - errors
         self.read = None
 
@@ -238,7 +240,13 @@ class Tally:
         histogram = list(latency.EMPTY)
         for bucket, count in self.buckets.items():
             histogram[bucket] = count
-        self.read = Counts(routed=self.routed, answered=self.answered, errors=self.errors, histogram=tuple(histogram))
+        self.read = Counts(
+            routed=self.routed,
+            answered=self.answered,
+            errors=self.errors,
+            conversations=self.conversations,
+            histogram=tuple(histogram),
+        )
         return self.read
 
 

@@ -80,7 +80,7 @@ class Users:
             target = routing.candidate if routing.candidate is not None and self.dice.random() * 100 < routing.share else routing.stable
         by = self._serving(routing, target)
         self.on_served(Served(conversation=place, pin=pin, by=by, routing=routing))
-        self._answer(routing, by, 1, pinned=kept and by == target)
+        self._answer(routing, by, 1, pinned=kept and by == target, came=by != pin)
         if by is not None:
             self.pins[place] = by
 
@@ -97,7 +97,7 @@ class Users:
                 return other
         return None
 
-    def _answer(self, routing: Routing, number: int | None, requests: int, *, pinned: bool) -> None:
+    def _answer(self, routing: Routing, number: int | None, requests: int, *, pinned: bool, came: bool = False) -> None:
         route = routing.generation(number)
         if number is None or route is None:
             self.unserved += requests
@@ -114,7 +114,7 @@ class Users:
             tally = side.get(number)
             if tally is None:
                 tally = side[number] = Tally()
-            tally.add(requests, errors, bucket)
+            tally.add(requests, errors, bucket, came=came)
         self.answered_at[number] = self.runtime.clock.monotonic()
 
 

@@ -28,7 +28,7 @@ RECENT_SECONDS = 30.0
 DUTIES = (*duties.ON_STEP, *plans.ON_STEP)
 """Each is about a deployment that has not ended."""
 
-ON_COMMIT = (*invariants.ON_COMMIT, *plans.ON_COMMIT, *folders.ON_COMMIT, *configs.ON_COMMIT)
+ON_COMMIT = (*invariants.ON_COMMIT, *duties.ON_COMMIT, *plans.ON_COMMIT, *folders.ON_COMMIT, *configs.ON_COMMIT)
 
 ON_SETTLED = (*duties.ON_SETTLED, *configs.ON_SETTLED)
 

@@ -130,6 +130,9 @@ class ImpactView(View):
     unserved: int
     downtime_seconds: float
     exposed_seconds: float
+    conversations_touched: int | None = Field(
+        description="Conversations that began with the new version or were moved to it, also when they were moved back; null without a key for them"
+    )
 
 
 _STAGE = {"stage": "route_traffic_25", "status": "in_progress", "started_at": "2026-01-02T02:01:30Z", "completed_at": None}
@@ -168,6 +171,7 @@ _EXAMPLE = example(
         "unserved": 0,
         "downtime_seconds": 0,
         "exposed_seconds": 15.0,
+        "conversations_touched": 42,
     },
     revision=7,
     reason="Upgrade for performance improvements",

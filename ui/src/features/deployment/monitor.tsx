@@ -242,6 +242,7 @@ function Impact({ deployment }: { deployment: Deployment }) {
     ["Requests", count(impact.requests)],
     ["Answered by the new version", count(impact.candidate_requests)],
     ["Errors, now / new", `${count(impact.stable_errors)} / ${count(impact.candidate_errors)}`],
+    ["Conversations it touched", impact.conversations_touched == null ? "–" : count(impact.conversations_touched)],
     ["Not served at all", count(impact.unserved)],
     ["Downtime", impact.downtime_seconds == null ? "–" : duration(impact.downtime_seconds)],
   ];
