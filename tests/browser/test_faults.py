@@ -220,14 +220,15 @@ def viewer(browser: Browser, server: Server) -> Iterator[Page]:
 def test_who_may_only_look_sees_every_act_with_why_it_is_not_theirs(viewer: Page, server: Server) -> None:
     expect(viewer.get_by_text("Read only", exact=True)).to_be_visible(timeout=PATIENCE_MS)
     expect(viewer.get_by_role("heading", level=1, name="Echo")).to_be_visible(timeout=PATIENCE_MS)  # the address from before signing in
-    for verb in ("Roll back", "Upgrade to this"):
+    accessible(viewer, "read only")
+    for verb in ("Upgrade to this", "Roll back"):
         button = viewer.get_by_role("button", name=verb, exact=True).first
         expect(button).to_have_attribute("aria-disabled", "true")
-        button.focus()
-        expect(viewer.get_by_text("Needs the role operator for Echo; you are viewer.").first).to_be_visible(timeout=PATIENCE_MS)
         button.press("Enter")
+    viewer.keyboard.press("Shift+Tab")
+    viewer.keyboard.press("Tab")
+    expect(viewer.get_by_text("Needs the role operator for Echo; you are viewer.").first).to_be_visible(timeout=PATIENCE_MS)
     expect(viewer.get_by_role("dialog")).to_have_count(0)
-    accessible(viewer, "read only")
     viewer.goto(at(server, "/settings?part=users"))
     expect(viewer.get_by_text("Needs the role admin; you are viewer.")).to_be_visible(timeout=PATIENCE_MS)
     token = viewer.evaluate("fetch('/api/platform/me').then(answer => answer.json()).then(me => me.csrf_token)")

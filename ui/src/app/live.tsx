@@ -2,6 +2,7 @@
 import { type Query, useQueryClient } from "@tanstack/react-query";
 import { createContext, type ReactNode, useContext, useEffect, useState, useSyncExternalStore } from "react";
 import { type LinkState, Live, type LiveEvent } from "../api/live";
+import { others, refresher } from "./refresh";
 import { useSession } from "./session";
 import { lookForNewer } from "./version";
 
@@ -11,8 +12,6 @@ const LiveContext = createContext<Live | null>(null);
 const TICKS = new Set(["metrics_update", "heartbeat", "pong"]);
 const SETTLE_MS = 150;
 const AWAY_MS = 5000;
-/** Who one is does not change by events. */
-const others = (query: Query) => query.queryKey[0] !== "me";
 
 export function useLive(): Live {
   const live = useContext(LiveContext);
@@ -41,14 +40,13 @@ export function LiveProvider({ children }: { children: ReactNode }) {
   );
   useEffect(() => {
     let timer: number | undefined;
+    const shown = refresher(queries);
     // Several events come at one moment; asking once for all of them is enough.
     const stop = live.subscribe((event) => {
       if (TICKS.has(event.event)) return;
       if (event.back) void lookForNewer();
       window.clearTimeout(timer);
-      timer = window.setTimeout(() => {
-        void queries.invalidateQueries({ predicate: others });
-      }, SETTLE_MS);
+      timer = window.setTimeout(shown.refresh, SETTLE_MS);
     });
     live.start();
     window.addEventListener("online", live.retry);
@@ -56,6 +54,7 @@ export function LiveProvider({ children }: { children: ReactNode }) {
       window.removeEventListener("online", live.retry);
       window.clearTimeout(timer);
       stop();
+      shown.stop();
       live.stop();
     };
   }, [live, queries]);
