@@ -4,10 +4,10 @@ SHELL := /bin/sh
 BIN := .venv/bin
 STAMP := .venv/.installed
 export PYTHON
-.PHONY: help setup demo test page page-api page-check unit sim check format bench wheel lock audit clean
+.PHONY: help setup demo test page page-api page-check unit sim check format bench wheel lock audit screenshots clean
 
 help: ## Show what can be made
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(STAMP) ## Install everything into .venv (every other target does it by itself)
 
@@ -18,9 +18,9 @@ $(STAMP): requirements/dev.txt requirements/uv.txt pyproject.toml scripts/bootst
 demo: page ## Run server, page, data plane and four sample agents under live traffic (ARGS=--quick for short stages)
 	@$(BIN)/servicing demo $(ARGS)
 
-test: page ## Run the whole test suite, in a browser too (ARGS goes to pytest)
+test: page ## Run the whole test suite, in a browser too (ARGS goes to pytest; JOBS processes, 0 for none)
 	@sh scripts/browser.sh
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n $(or $(JOBS),3) --dist loadfile $(ARGS)
 
 page: $(STAMP) ## Build the web page into the package
 	@sh scripts/page.sh
@@ -59,6 +59,10 @@ lock: $(STAMP) ## Resolve pyproject.toml again into requirements/*.txt (hashes f
 
 audit: $(STAMP) ## Look for known weaknesses of the locked dependencies (asks a public database, so it needs the network)
 	@$(BIN)/uv tool run pip-audit --strict --disable-pip --require-hashes --requirement requirements/base.txt $(ARGS)
+
+screenshots: page ## Take the pictures in docs/images/ anew, from a demo of its own
+	@sh scripts/browser.sh
+	@$(BIN)/python -m scripts.screenshots
 
 clean: ## Delete everything that make produced, the environment included; data directories stay
 	rm -rf .venv .venv-uv build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage .coverage.* htmlcov

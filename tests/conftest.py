@@ -1,15 +1,23 @@
 """Fixtures every suite shares."""
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import pytest
 from hypothesis import settings
 
 from tests.postgres_server import TEMPLATE, PostgresServer, a_postgres_server, make_template
+from tests.room import room
 
 # A deadline for each example would be a timing assertion.
 settings.register_profile("servicing", deadline=None)
 settings.load_profile("servicing")
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """First of all, so that a test's time limit does not run while it waits."""
+    with room(alone=item.get_closest_marker("alone") is not None):
+        return (yield)
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from agent_servicing.web.page import STATIC
 from tests.e2e.harness import Server, a_server
@@ -23,15 +23,21 @@ WATCH_POLICY = (
 PATIENCE_MS = 60_000
 GONE = r"Failed to load resource: net::ERR|WebSocket connection to"
 """What the console says of a server that a test took away."""
+expect.set_options(timeout=PATIENCE_MS)
+
+
+def chromium() -> str:
+    """Where the browser is; `scripts/screenshots.py` asks too."""
+    path = os.environ.get("CHROMIUM_PATH") or shutil.which("chromium")
+    assert path, "no Chromium: `make test` installs one where it may, else name one in CHROMIUM_PATH"
+    return path
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """No longer than a module: Playwright's event loop runs in this thread, and no test that needs one of its own can begin meanwhile."""
-    path = os.environ.get("CHROMIUM_PATH") or shutil.which("chromium")
-    assert path, "no Chromium: `make test` installs one where it may, else name one in CHROMIUM_PATH"
     with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=path, args=FLAGS.split())
+        opened = playwright.chromium.launch(executable_path=chromium(), args=FLAGS.split())
         yield opened
         opened.close()
 
@@ -66,9 +72,9 @@ def sign_in(page: Page, server: Server) -> None:
     page.get_by_role("heading", name="Dashboard").wait_for()
 
 
-@pytest.fixture(params=["light", "dark"])
-def page(request: pytest.FixtureRequest, browser: Browser, server: Server) -> Iterator[Page]:
-    """Signed in, in both schemes of colours."""
-    with watched(browser, server, scheme=request.param) as opened:
+@pytest.fixture
+def page(browser: Browser, server: Server) -> Iterator[Page]:
+    """Signed in."""
+    with watched(browser, server) as opened:
         sign_in(opened, server)
         yield opened

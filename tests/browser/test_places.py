@@ -14,12 +14,13 @@ from tests.e2e.harness import Server, a_version, an_agent
 pytestmark = pytest.mark.timeout(600)
 
 SOON = SystemClock().now() + timedelta(days=30)
+KEEPS = '[state]\ndirectory = "state"\nwrites = 1\nreads = [1]\n'
 PARTS = ("mine", "users", "tokens", "notifications", "freezes", "gates", "integrations", "secrets")
 
 
 @pytest.fixture(scope="module", autouse=True)
 def agent(server: Server) -> None:
-    source = an_agent(server, agent="Echo", instances=1)
+    source = an_agent(server, agent="Echo", instances=1, extra=KEEPS)
     a_version(source, "1.1.0")
     server.post("/agents/Echo/versions/refresh", expect=200)
 
@@ -30,6 +31,34 @@ def test_every_part_of_the_settings_has_an_address_and_is_accessible(page: Page,
     page.get_by_role("heading", name="Settings").wait_for()
     expect(page.get_by_role("tab", selected=True)).to_be_visible()
     accessible(page, f"settings, {part}")
+
+
+def test_the_state_is_copied_and_tried_and_put_back_only_by_who_types_the_name(browser: Browser, server: Server) -> None:
+    with watched(browser, server) as page, watched(browser, server, scheme="dark", width=390) as phone:
+        sign_in(page, server)
+        page.goto(f"{server.info['api_url']}/agents/Echo/state")
+        page.get_by_role("button", name="Take one now").click()
+        page.get_by_role("textbox", name="Reason").fill("before something")
+        page.get_by_role("button", name="Take it").click()
+        page.get_by_role("button", name="Try it").click(timeout=PATIENCE_MS)
+        expect(page.get_by_text("Can be restored")).to_be_visible(timeout=PATIENCE_MS)
+        accessible(page, "state")
+        sign_in(phone, server)
+        phone.goto(f"{server.info['api_url']}/agents/Echo?tab=state")
+        phone.get_by_role("button", name="Put it back").click()
+        expect(phone.get_by_role("button", name="Leave it as it is")).to_be_focused(timeout=PATIENCE_MS)
+        expect(phone.get_by_text("Written since: 0 records")).to_be_visible(timeout=PATIENCE_MS)
+        accessible(phone, "what wants the name typed")
+        act = phone.get_by_role("dialog").get_by_role("button", name="Put it back")
+        phone.get_by_role("textbox", name="Reason").fill("wrong answers")
+        phone.get_by_role("textbox", name="Type Echo to confirm").fill("echo")
+        expect(act).to_be_disabled()
+        phone.get_by_role("textbox", name="Type Echo to confirm").fill("Echo")
+        act.click()
+        phone.get_by_role("heading", name=re.compile("1.0.0 → 1.0.0")).wait_for()
+        name = phone.url.split("?")[0].rsplit("/", 1)[1]
+        assert server.outcome(name)["status"] == "completed"
+        assert server.get("/agents/Echo/state")["epoch"] == 1
 
 
 def test_a_deployment_at_a_time_is_among_what_comes_gets_another_and_is_cancelled(browser: Browser, server: Server) -> None:

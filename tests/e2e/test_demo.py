@@ -15,6 +15,9 @@ from agent_servicing.cli.discovery import read_server_file
 from tests.e2e.harness import wait_for
 
 COMMAND_SECONDS = 120
+PLAYED_SECONDS = 280
+"""For both acts and what happens beside them, on a machine that is busy with other tests."""
+
 DATA = "demo-data"
 TYPED = ("curl", "upgrade", "rollback", "audit")
 """Which of the proposed commands a test can type: the others need a terminal, a browser, or end what it still needs."""
@@ -52,7 +55,7 @@ class Demo:
         return self._out.read_text()
 
     def until(self, text: str) -> None:
-        wait_for(repr(text), lambda: text in self.said or self.process.poll() is not None)
+        wait_for(repr(text), lambda: text in self.said or self.process.poll() is not None, seconds=PLAYED_SECONDS)
         assert text in self.said, self.said
 
     def end(self, by: signal.Signals) -> int:
@@ -90,7 +93,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 def test_a_first_demo_shows_a_good_and_a_bad_upgrade_loses_nothing_and_leaves_nothing_running(folder: Path) -> None:
     demo = Demo(folder, "--once")
-    assert demo.process.wait(280) == 0, demo.said
+    assert demo.process.wait(PLAYED_SECONDS) == 0, demo.said
     said = " ".join(demo.said.split())
     assert "WowOrchestrator 1.2.5 → 1.3.0: completed" in said
     assert "WowCache 1.8.2 → 2.0.0: rolled back" in said
@@ -110,6 +113,10 @@ def test_a_second_demo_goes_on_with_what_is_there_and_survives_kill_9_until_its_
     first.until("Ctrl-C ends the demo.")
     assert "WowOrchestrator runs 1.3.0 already" in first.said
     assert "WowCache 1.8.2 → 2.0.0: rolled back" in first.said
+    assert "A freeze is planned" in first.said
+    assert "WowDomain 1.5.0 → 1.4.9: completed" in first.said
+    assert "WowMemory 0.4.3 was tried in staging" in first.said
+    assert "A quarter of the conversations go to it for an hour" in first.said
     for command in first.proposals:
         if any(word in command for word in TYPED):
             done = subprocess.run(["sh", "-c", command], cwd=folder, capture_output=True, text=True, timeout=COMMAND_SECONDS, check=False)

@@ -113,6 +113,7 @@ def test_a_server_killed_in_a_rolling_update_finishes_it_after_its_restart(serve
     assert server.share(agent="Killed") == {"1.1.0"}
 
 
+@pytest.mark.alone
 def test_a_haproxy_killed_in_a_canary_comes_back_with_its_share_and_its_pinned_conversations(server: Server) -> None:
     with_versions(server, "Proxy", 3)
     canary = {"percent": 40, "monitor_seconds": 600}

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import httpx
 from fastapi import FastAPI
@@ -13,10 +13,11 @@ from fastapi import FastAPI
 from agent_servicing.adapters.events.local import LocalEventBus
 from agent_servicing.adapters.passwords import Argon2Passwords
 from agent_servicing.adapters.sources.uploads import FolderUploads, WithUploads
-from agent_servicing.adapters.state.epochs import FolderEpochs
-from agent_servicing.adapters.state.snapshots import FolderSnapshots
+from agent_servicing.adapters.state.epochs import FolderEpochs, Hooks
+from agent_servicing.adapters.state.snapshots import Exports, FolderSnapshots
 from agent_servicing.adapters.system import RandomIds
 from agent_servicing.adapters.vault import Vault
+from agent_servicing.core.errors import PermanentError
 from agent_servicing.core.events import Event
 from agent_servicing.core.limits import Limits
 from agent_servicing.core.manifest import Manifest
@@ -59,6 +60,10 @@ ENOUGH_TURNS = 600
 """A condition that has not come true after so many turns of the engine never will."""
 
 
+class StateHooks(Hooks, Exports, Protocol):
+    """What instances with the SDK do about their state."""
+
+
 class MemorySource:
     """Implements `VersionSource` with versions the test names."""
 
@@ -66,8 +71,11 @@ class MemorySource:
         self.names = ["1.2.4", "1.2.5"]
         self.schemas: dict[str, str] = {}
         self.manifest_text: str | None = None
+        self.problem = ""
 
     async def versions(self, manifest: Manifest) -> Sequence[SourceVersion]:
+        if self.problem:
+            raise PermanentError(self.problem)
         change = Change(kind="fixed", text="Workflow timeout handling")
         return [
             SourceVersion(
@@ -171,7 +179,10 @@ class ApiWorld:
 
 
 @asynccontextmanager
-async def open_world(folder: Path, *, sender: Sender | None = None, **chosen: Any) -> AsyncIterator[ApiWorld]:
+async def open_world(
+    folder: Path, *, sender: Sender | None = None, hooks: StateHooks | None = None, **chosen: Any
+) -> AsyncIterator[ApiWorld]:
+    """With `hooks` agents are asked to export their state and to take records in."""
     clock, ids, bus, redactor = VirtualClock(), RandomIds(), LocalEventBus(), Redactor()
     settings = Settings(data_dir=folder, **chosen)
     runtime, router = MemoryRuntime(clock), MemoryRouter()
@@ -182,8 +193,8 @@ async def open_world(folder: Path, *, sender: Sender | None = None, **chosen: An
     memory, tracker = MemorySender(), MemoryTracker()
     async with (
         Database.open(f"sqlite:///{folder / 'test.db'}") as database,
-        FolderSnapshots(data_dir=folder, clock=clock) as snapshots,
-        FolderEpochs(snapshots=snapshots, hooks=None, clock=clock) as epochs,
+        FolderSnapshots(data_dir=folder, clock=clock, hooks=hooks) as snapshots,
+        FolderEpochs(snapshots=snapshots, hooks=hooks, clock=clock) as epochs,
     ):
         services = build_services(
             database=database,

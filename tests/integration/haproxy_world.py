@@ -24,7 +24,7 @@ from agent_servicing.settings import Settings
 
 AGENT = "WowMemory"
 KEY = ConversationKey(kind="header", name="X-Conversation-Id")
-PATIENCE_SECONDS = 20
+PATIENCE_SECONDS = 120
 
 
 @dataclass
@@ -122,7 +122,8 @@ def routing(*generations: GenerationRoute, agent: str = AGENT, key: Conversation
 
 
 def settings_in(folder: Path, **fields: object) -> Settings:
-    return Settings(data_dir=folder / "data", router_port=0, agent_slots=2, instance_slots=3, **fields)  # type: ignore[arg-type]
+    given = {"router_port": 0, "agent_slots": 2, "instance_slots": 3, **fields}
+    return Settings(data_dir=folder / "data", **given)  # type: ignore[arg-type]
 
 
 @asynccontextmanager

@@ -21,7 +21,7 @@ from agent_servicing.core.versions import SourceVersion
 from agent_servicing.settings import Settings
 
 AGENT = "Tiny"
-PATIENCE_SECONDS = 30
+PATIENCE_SECONDS = 120
 
 AGENT_SCRIPT = """
 import http.server, json, os, signal, subprocess, sys

@@ -1,6 +1,6 @@
 """Upgrades of chosen agents wait for a second person; rollbacks wait for nobody."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +8,7 @@ import pytest
 
 from agent_servicing.web.app import PREFIX
 from tests.integration.access_world import a_browser, a_user, told
-from tests.integration.api_world import AGENT, ApiWorld, open_world
+from tests.integration.api_world import AGENT, MANIFEST, ApiWorld, open_world
 
 pytestmark = pytest.mark.anyio
 
@@ -98,6 +98,17 @@ async def test_what_nobody_approves_in_time_is_cancelled_and_told(tmp_path: Path
             assert (await admin.get(BASE)).json()["current_version"] == "1.2.5"
         (notice,) = await notices(world, "deployment_cancelled")
         assert "nobody other than admin approved it until" in notice["message"]
+
+
+@pytest.mark.parametrize(("own", "seconds"), [("120", 120), ("0", None), (None, 600)])
+async def test_the_version_that_serves_says_how_long_an_upgrade_waits_before_the_server_does(
+    tmp_path: Path, own: str | None, seconds: float | None
+) -> None:
+    async with open_world(tmp_path, approval_deadline_seconds=600) as world:
+        world.source.manifest_text = MANIFEST + (f"\n[upgrade]\napproval_deadline_seconds = {own}\n" if own else "")
+        upgrade = await guarded(world)
+        asked, until = (datetime.fromisoformat(upgrade[name]) if upgrade[name] else None for name in ("requested_at", "approve_by"))
+        assert (until - asked if until and asked else None) == (timedelta(seconds=seconds) if seconds else None)
 
 
 async def test_what_is_approved_in_time_is_not_cancelled_afterwards(tmp_path: Path) -> None:

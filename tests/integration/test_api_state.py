@@ -38,15 +38,16 @@ async def test_a_snapshot_is_taken_listed_rehearsed_and_removed_and_the_audit_ha
         assert (copy["snapshot"], copy["files"], copy["pinned"], copy["rehearsal"]) == (name, 1, True, None)
         tried = await client.post(f"{PATH}/snapshots/{name}/rehearse")
         assert (tried.status_code, tried.json()["rehearsal"]["passed"]) == (200, True)
-        folder = Path((await client.post(f"{PATH}/snapshots/{name}/unpack")).json()["folder"])
+        folder = Path((await client.post(f"{PATH}/snapshots/{name}/unpack", params={"reason": "to look"})).json()["folder"])
         assert (folder / "notes").read_text() == "remember"
         again = await client.post(f"{PATH}/snapshots/{name}/unpack")
         assert (again.status_code, again.json()["code"]) == (409, "not_unpacked")
-        assert (await client.delete(f"{PATH}/snapshots/{name}")).status_code == 204
+        assert (await client.delete(f"{PATH}/snapshots/{name}", params={"reason": "looked"})).status_code == 204
         gone = await client.post(f"{PATH}/snapshots/{name}/rehearse")
         assert (gone.status_code, gone.json()["code"]) == (404, "unknown_snapshot")
         audit = (await client.get(f"{PREFIX}/audit", params={"limit": 4})).json()["events"]
         assert [event["type"] for event in audit] == ["snapshot_removed", "snapshot_unpacked", "snapshot_rehearsed", "snapshot_requested"]
+        assert [event["reason"] for event in audit] == ["looked", "to look", "", "before the import"]
 
 
 async def test_an_upgrade_begins_with_a_copy_that_is_listed_under_its_name(api_world: ApiWorld) -> None:

@@ -3,9 +3,10 @@
 import io
 import json
 import tarfile
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, Final
 
 import anyio
@@ -13,12 +14,16 @@ import anyio.lowlevel
 import httpx
 import pytest
 
+from agent_servicing.adapters.state.hooks import Converted, TakenIn
 from agent_servicing.adapters.system import SystemClock
+from agent_servicing.core.errors import PermanentError
+from agent_servicing.core.manifest import Manifest
+from agent_servicing.core.model import Process
 from agent_servicing.core.staging.model import CaseResult, CaseStatus, RunStatus, SuiteResult
 from agent_servicing.store import audit
 from agent_servicing.store.staging import SqlStagingRuns
 from tests.integration.access_world import PASSWORD, a_browser, a_user, told
-from tests.integration.api_world import AGENT, MANIFEST, UPGRADE, ApiWorld
+from tests.integration.api_world import AGENT, MANIFEST, UPGRADE, ApiWorld, open_world
 
 pytestmark = pytest.mark.anyio
 
@@ -30,8 +35,6 @@ UPGRADE_OF: Final = OF + "/upgrades/{upgrade_id}"
 STATE: Final = OF + "/state"
 
 EXCEPTIONS: Final = {
-    ("POST", f"{PREFIX}{STATE}/set-aside/{{epoch}}/offer"): "needs a version that takes records in: tests/e2e/test_state.py",
-    ("POST", f"{PREFIX}{STATE}/snapshots/{{snapshot}}/bring"): "needs a version that takes records in: tests/e2e/test_state.py",
     ("POST", f"{PREFIX}{OF}/config/validate"): "only asks; nothing is kept",
     ("POST", f"{PREFIX}{UPGRADE_OF}/analysis"): "only computes what other limits would have said",
     ("POST", "/ofrep/v1/evaluate/flags"): "only reads flags, by POST as that protocol has it",
@@ -51,8 +54,30 @@ defaults = { limit = 10 }
 reload = "sdk"
 [state]
 directory = "state"
+[[state.stores]]
+kind = "directory"
+path = "kept"
+[[state.stores]]
+kind = "http"
 """
 SCHEMA: Final = {"type": "object", "additionalProperties": False, "properties": {"limit": {"type": "integer"}}}
+
+
+class Memories:
+    """Implements `StateHooks` as a version does that exports one record and takes all of them in, once it was told to."""
+
+    taking = False
+
+    async def export(self, agent: str, process: Process, target: Path) -> None:  # noqa: ARG002  (there is one agent)
+        await anyio.Path(target).write_text('{"id": "only the agent knows"}\n')
+
+    async def convert(self, manifest: Manifest, processes: Sequence[Process], schema: int) -> Converted:  # noqa: ARG002  (nothing to convert)
+        return Converted(converted=0, failed=0)
+
+    async def take_in(self, agent: str, process: Process, lines: Sequence[bytes]) -> TakenIn:  # noqa: ARG002  (there is one agent)
+        if not self.taking:
+            raise PermanentError("this version takes nothing in")
+        return TakenIn(imported=len(lines))
 
 
 @dataclass
@@ -60,6 +85,7 @@ class Walk:
     """Asks, and looks for the entry of each answer that was a success."""
 
     world: ApiWorld
+    memories: Memories
     silent: list[tuple[str, str]] = field(default_factory=list)
     done: set[tuple[str, str]] = field(default_factory=set)
 
@@ -232,6 +258,10 @@ async def remembering(walk: Walk, client: httpx.AsyncClient) -> None:
             await SystemClock().sleep(0.01)
     await walk.does(client, "POST", f"{STATE}/snapshots/{{snapshot}}/rehearse", snapshot=name)
     await walk.does(client, "POST", f"{STATE}/snapshots/{{snapshot}}/unpack", snapshot=name)
+    walk.memories.taking = True
+    brought = await walk.does(client, "POST", f"{STATE}/snapshots/{{snapshot}}/bring", {"reason": "the agent's own"}, snapshot=name)
+    assert (brought["taken"], brought["refused"]) == (1, 0)
+    walk.memories.taking = False
     await walk.does(client, "DELETE", f"{STATE}/snapshots/{{snapshot}}", snapshot=name)
     asked = await client.post(f"{PREFIX}/agents/{AGENT}/upgrade", json={**UPGRADE, "target_version": "1.5.0"})
     upgrade = asked.json()["upgrade_id"]
@@ -240,12 +270,15 @@ async def remembering(walk: Walk, client: httpx.AsyncClient) -> None:
     back = await client.post(f"{PREFIX}/agents/{AGENT}/rollback", json={"state": "restore", "reason": "it forgets"})
     assert back.status_code == 202, back.text
     await walk.world.until(client, back.json()["upgrade_id"], "completed")
+    walk.memories.taking = True
+    offered = await walk.does(client, "POST", f"{STATE}/set-aside/{{epoch}}/offer", epoch="0")
+    assert (offered["kept"], offered["set_aside"]) == (1, 0), "what was refused before is taken in now"
     given = {"json": {"reason": "seen"}}
     await walk.does(client, "DELETE", f"{STATE}/set-aside/{{epoch}}", epoch="0", given=given)
 
 
 def keep(world: ApiWorld, text: str) -> None:
-    folder = world.app.state.context.settings.data_dir / "agents" / AGENT / "state"
+    folder = world.app.state.context.settings.data_dir / "agents" / AGENT / "state" / "kept"
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "notes").write_text(text)
 
@@ -274,13 +307,19 @@ async def one_agent(walk: Walk, client: httpx.AsyncClient) -> None:
 
 
 async def test_every_operation_that_changes_something_leaves_an_entry_that_says_who_from_where_and_how_it_ended(
-    api_world: ApiWorld,
+    tmp_path: Path, anyio_backend: str
 ) -> None:
+    memories = Memories()
+    async with open_world(tmp_path, hooks=memories) as api_world:
+        await walked(api_world, memories)
+
+
+async def walked(api_world: ApiWorld, memories: Memories) -> None:
     api_world.source.manifest_text = MANIFEST + CONFIG
     api_world.source.schemas = {name: json.dumps(SCHEMA) for name in ("1.2.4", "1.2.5", "1.3.0", "1.4.0", "1.5.0")}
     keep(api_world, "remember")
     async with api_world.client(api_world.admin_token) as client:
-        walk = Walk(api_world)
+        walk = Walk(api_world, memories)
         added = await walk.does(client, "POST", "/agents", {"manifest": MANIFEST + CONFIG, "version": "1.2.5"})
         await api_world.until(client, added["upgrade_id"], "completed")
         for part in (signing_in, the_server, deploying, approving, versions, configuring, remembering, staging, one_agent):

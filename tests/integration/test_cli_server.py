@@ -6,10 +6,11 @@ import json
 import os
 import pty
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,9 +20,11 @@ import anyio.to_thread
 import pytest
 import uvicorn
 from anyio.abc import Process
+from sqlalchemy import text
 
 from agent_servicing.adapters.system import SystemClock
 from agent_servicing.cli.surroundings import WebSocket
+from agent_servicing.store.append_only import unguarded
 from agent_servicing.web.server import uvicorn_config
 from tests.integration.api_world import AGENT, MANIFEST, ApiWorld, open_world
 
@@ -65,7 +68,7 @@ class Site:
     world: ApiWorld
     driver: Process
 
-    async def run(self, *words: str, expect: int = 0) -> Done:
+    async def run(self, *words: str, expect: int | None = 0) -> Done:
         assert self.driver.stdin is not None
         assert self.driver.stdout is not None
         answer = b""
@@ -74,7 +77,7 @@ class Site:
             while not answer.endswith(b"\n"):
                 answer += await self.driver.stdout.receive()
         code, out, err = json.loads(answer)
-        assert code == expect, (words, code, out, err)
+        assert expect is None or code == expect, (words, code, out, err)
         return Done(code=code, out=out, err=err)
 
     async def add(self) -> None:
@@ -88,8 +91,9 @@ class Site:
 async def site(tmp_path: Path, anyio_backend: str) -> AsyncIterator[Site]:
     data = tmp_path / "servicing-data"
     data.mkdir(mode=0o700)
-    async with open_world(data) as world, answering(world) as url, turning(world):
-        content = {"api_url": url, "router_url": "http://127.0.0.1:8800", "pid": os.getpid(), "version": "0.1.0"}
+    async with open_world(data) as world, answering(world) as url, turning(world), AsyncExitStack() as stack:
+        router = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+        content = {"api_url": url, "router_url": f"http://127.0.0.1:{router.getsockname()[1]}", "pid": os.getpid(), "version": "0.1.0"}
         (data / "server.json").write_text(json.dumps(content))
         async with await anyio.open_process([sys.executable, "-c", DRIVER], cwd=tmp_path, env=environ(), stderr=None) as driver:
             yield Site(folder=tmp_path, world=world, driver=driver)
@@ -326,6 +330,31 @@ async def test_the_doctor_looks_at_the_running_server(site: Site) -> None:
     assert by_subject["server"]["level"] == "ok"
     assert by_subject[f"agent {AGENT}"]["level"] == "ok"
     assert by_subject["haproxy"]["detail"].startswith("2.8")
+    ports = [check for subject, check in by_subject.items() if "port" in subject]
+    assert [check["detail"] for check in ports] == ["in use by this server"] * 2, "whatever ports it was given"
+    assert not {"port 8700", "router port 8800"} & set(by_subject)
+
+
+async def test_the_doctor_finds_what_became_of_a_version_its_source_a_deployment_and_the_history(site: Site) -> None:
+    await site.add()
+    # Its clock shows the past, so that whatever is held began long ago.
+    started = await site.run("upgrade", AGENT, "1.3.0", "--steps", "50,100", "--monitor-seconds", "600", "--reason", "a test", "--json")
+    upgrade = started.json["upgrade_id"]
+    await until(lambda: AGENT in site.world.router.routings and site.world.router.routings[AGENT].share == 50)
+    await site.run("pause", upgrade, "--reason", "a test")
+    await site.run("version", "withdraw", AGENT, "1.2.5", "--reason", "a test")
+    site.world.source.problem = "the repository is gone"
+    await site.run("versions", AGENT, "--refresh", expect=None)
+    async with site.world.database.write() as connection:
+        for statement in unguarded("sqlite"):
+            await connection.execute(text(statement))
+        await connection.execute(text("UPDATE events SET reason = 'nothing happened' WHERE type = 'agent_added'"))
+    found = (await site.run("doctor", "--json", expect=1)).json
+    by_subject = {check["subject"]: check for check in found["checks"] if check["level"] != "ok"}
+    assert by_subject[f"version {AGENT}"]["detail"] == "1.2.5 was withdrawn"
+    assert "the repository is gone" in by_subject[f"source {AGENT}"]["detail"]
+    assert f"{upgrade} is paused" in by_subject[f"deployment {AGENT}"]["detail"]
+    assert by_subject["history"]["level"] == "fail"
 
 
 async def test_scaling_restarting_and_removing_an_agent(site: Site) -> None:

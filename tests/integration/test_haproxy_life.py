@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from agent_servicing.adapters.router.haproxy import HaproxyRouter
+from agent_servicing.adapters.router.haproxy_process import claimed, free_port, is_free
 from agent_servicing.adapters.router.haproxy_state import PREVIOUS, STATE
 from agent_servicing.core.errors import PermanentError, TemporaryError
 from agent_servicing.core.manifest import ConversationKey
@@ -67,6 +68,47 @@ async def test_conversations_are_counted_for_each_generation_and_still_are_after
         assert {pin[:5] for pin in await world.crowd(CONVERSATIONS)} == {"2.0.0"}
         assert await world.router.conversations(AGENT) == {1: 0, 2: len(CONVERSATIONS)}
         assert await touched(world) == {1: 0, 2: counted[1]}
+
+
+async def test_two_servers_on_any_free_port_never_share_a_data_plane(tmp_path: Path) -> None:
+    async with open_world(tmp_path / "a") as one, open_world(tmp_path / "b") as two:
+        assert one.router.port != two.router.port
+        assert one.router.pid != two.router.pid
+        answering = await one.agent("one")
+        await one.router.apply(routing(generation(1, "1.0.0", answering.backend())))
+        assert (await two.router.observe(AGENT)).routing is None
+        assert (await two.get("/")).status_code == 404
+        await two.router.shutdown()
+        assert (await one.get("/")).status_code == 200
+
+
+async def test_any_free_port_is_another_one_when_somebody_has_taken_the_one_it_had(tmp_path: Path) -> None:
+    async with open_world(tmp_path) as world:
+        had, settings = world.router.port, world.settings
+    async with open_world(tmp_path) as world:
+        assert world.router.port == had, "kept, for those who know it"
+    async with open_world(tmp_path / "other", router_port=had) as other:
+        async with HaproxyRouter.open(settings, other.clock) as back:
+            assert back.port != had
+            assert back.pid != other.router.pid
+        await HaproxyRouter.stop(settings, other.clock)
+        with pytest.raises(PermanentError, match=rf"cannot listen on 127\.0\.0\.1:{had}: .* by haproxy"):
+            async with HaproxyRouter.open(settings.model_copy(update={"router_port": had}), other.clock):
+                pass
+
+
+async def test_while_haproxy_is_started_on_a_port_nobody_else_can_be() -> None:
+    port = free_port("127.0.0.1")
+    with claimed("127.0.0.1", port):
+        assert not is_free("127.0.0.1", port), "a second server that looks now"
+        with pytest.raises(PermanentError), claimed("127.0.0.1", port):
+            pass
+        with socket.socket() as haproxy:
+            for option in (socket.SO_REUSEADDR, socket.SO_REUSEPORT):
+                haproxy.setsockopt(socket.SOL_SOCKET, option, 1)
+            haproxy.bind(("127.0.0.1", port))
+            haproxy.listen()
+    assert is_free("127.0.0.1", port)
 
 
 @pytest.mark.parametrize("victim", ["worker", "master"])

@@ -102,3 +102,16 @@ async def test_without_a_built_page_its_addresses_do_not_exist(api_world: ApiWor
     async with api_world.client(None) as client:
         assert (await client.get("/agents")).status_code == 404
         assert (await client.get("/favicon.svg")).status_code == 404
+
+
+async def test_a_person_at_an_address_that_is_not_there_gets_the_page_which_says_so_and_a_program_a_problem(built: ApiWorld) -> None:
+    async with built.client(built.admin_token) as client:
+        person = await client.get("/nowhere", headers={"Accept": "text/html,*/*"})
+        assert (person.status_code, person.text.startswith("<!doctype html>")) == (404, True)
+        for address, accepts in (
+            ("/nowhere", "application/json"),
+            ("/api/platform/nowhere", "text/html"),
+            ("/assets/nowhere.js", "text/html"),
+        ):
+            program = await client.get(address, headers={"Accept": accepts})
+            assert (program.status_code, program.headers["Content-Type"]) == (404, "application/problem+json")

@@ -104,6 +104,7 @@ def throttled(groups: ControlGroups) -> int:
     return int(dict(line.split() for line in text.splitlines())["nr_throttled"])
 
 
+@pytest.mark.alone
 async def test_a_part_of_the_processors_is_for_all_processes_of_an_instance_together_and_is_changed_while_they_run(
     runtime: ProcessRuntime, groups: ControlGroups
 ) -> None:

@@ -16,7 +16,7 @@ from agent_servicing.adapters.state.snapshots import FolderSnapshots
 from agent_servicing.adapters.system import RandomIds, SystemClock
 from agent_servicing.core.errors import PermanentError, TemporaryError
 from agent_servicing.core.manifest import Manifest, Run, Source, StateSpec, TestRequest
-from agent_servicing.core.model import Process, Release
+from agent_servicing.core.model import Preparation, Process, Release
 from agent_servicing.core.staging.compare import Pairs
 from agent_servicing.core.staging.model import (
     CaseResult,
@@ -28,6 +28,7 @@ from agent_servicing.core.staging.model import (
     Suite,
     SuiteResult,
 )
+from agent_servicing.core.status import AgentStatus, PreparationStatus
 from agent_servicing.ports.staging import Address
 from agent_servicing.reconcile.staging.bench import Means
 from agent_servicing.reconcile.staging.reconciler import StagingReconciler
@@ -289,6 +290,39 @@ async def test_a_removed_agent_takes_its_runs_along_and_the_one_under_way_ends_q
     gone = replace(await trials.get(await trials.ask()), run="stg-unknown", agent="Nobody")
     await trials.reconciler.runs.save(gone)  # as after a removal: there is no such row, and nothing is written
     assert await trials.reconciler.runs.agent(gone) is None
+
+
+@pytest.mark.parametrize("keep_seconds", [0, 60])
+async def test_what_was_installed_for_a_run_goes_when_its_agent_was_removed_meanwhile(trials: Trials, keep_seconds: float) -> None:
+    trials.suites.hold = anyio.Event()
+    await trials.ask(replace(SMOKE, keep_seconds=keep_seconds))
+
+    async def asked() -> bool:
+        return trials.suites.running == 1
+
+    async def kept() -> bool:
+        return trials.suites.running == 0 and bool(trials.reconciler._kept)
+
+    async def swept() -> bool:
+        return not trials.runtime.installed and not trials.instances
+
+    await trials.until(asked)
+    assert set(trials.runtime.installed) == {(AGENT, "1.1.0")}
+    # The engine has deleted by now what nobody held; the run holds its version.
+    await trials.world.engine(lambda state: replace(state, agent=replace(state.agent, status=AgentStatus.REMOVED)))
+    assert await trials.reconciler.runs.removed(AGENT)
+    trials.suites.hold.set()
+    if keep_seconds:
+        await trials.until(kept)
+        assert trials.runtime.installed, "it stands for tests by hand"
+        trials.world.clock.advance(keep_seconds + 1)
+    await trials.until(swept)
+
+
+async def test_a_run_takes_nothing_of_a_living_agent_along(trials: Trials) -> None:
+    trials.runtime.installed[AGENT, "1.0.0"] = Preparation(status=PreparationStatus.READY, at=trials.world.clock.now())
+    await trials.ended(await trials.ask())
+    assert (AGENT, "1.0.0") in trials.runtime.installed, "a rollback may want it"
 
 
 async def test_copies_need_room_beside_what_live_agents_need(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from tests.integration.api_world import AGENT, MANIFEST, ApiWorld
 
 pytestmark = pytest.mark.anyio
 
-PATIENCE_SECONDS = 30
+PATIENCE_SECONDS = 120
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 
@@ -267,6 +267,35 @@ async def test_a_connection_holds_a_bounded_number_of_subscriptions(api_world: A
             assert (await client.ask(action="subscribe", agent_id=agent))["event"] == "snapshot"
         assert (await client.ask(action="subscribe"))["code"] == "too_many_subscriptions"
         assert (await client.ask(action="subscribe", agent_id=agents[0]))["event"] == "snapshot"
+
+
+async def test_who_or_what_a_deployment_waits_for_is_in_the_snapshot_and_in_what_follows(api_world: ApiWorld, address: str) -> None:
+    await fleet(api_world)
+    async with api_world.client(api_world.admin_token) as admin, api_world.client(await api_world.token("operator")) as other:
+        await admin.put(f"{PREFIX}/agents/{AGENT}/approval", json={"required": True, "reason": "customers' memories"})
+        async with connected(address, await api_world.token("viewer")) as client:
+            await client.ask(action="subscribe", agent_id=AGENT)
+            upgrade = (await api_world.upgrade(admin))["upgrade_id"]
+            assert (await client.until("approval_wanted"))[-1]["waiting_for"] == "approval"
+            first = await client.ask(action="subscribe", upgrade_id=upgrade)
+            assert first["upgrade"]["waiting_for"] == "approval"
+            await admin.post(f"{PREFIX}/schedule/stop", json={"reason": "incident"})
+            await other.post(f"{PREFIX}/agents/{AGENT}/upgrades/{upgrade}/approve", json={"reason": "read it"})
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(some_turns, api_world)
+                held = (await client.until("held"))[-1]
+            assert (held["upgrade_id"], held["waiting_for"], "incident" in held["reason"]) == (upgrade, "line", True)
+            await client.say(action="subscribe", agent_id=AGENT, since=held["seq"])
+            agent = (await client.until("snapshot"))[-1]
+            assert [each["waiting_for"] for each in agent["upgrades"]] == ["line"]
+            await admin.post(f"{PREFIX}/schedule/resume", json={"reason": "over"})
+            await api_world.until(admin, upgrade, "in_progress")
+            assert (await client.until("started"))[-1]["upgrade_id"] == upgrade
+
+
+async def some_turns(world: ApiWorld) -> None:
+    for _ in range(20):
+        await world.turn()
 
 
 async def test_a_token_for_some_agents_hears_of_no_other(api_world: ApiWorld, address: str) -> None:

@@ -19,7 +19,7 @@ AGENT = "Tiny"
 VERSION = "1.0.0"
 CLOCK = SystemClock()
 LOOKS = 600
-PATIENCE_SECONDS = 30
+PATIENCE_SECONDS = 120
 
 
 def release(*, smoke: Sequence[str] | None = None, requests: Sequence[TestRequest] = (), env: Mapping[str, str] | None = None) -> Release:

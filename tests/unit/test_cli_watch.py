@@ -1,5 +1,6 @@
 """Following a deployment: WebSocket, polling, a server that goes away, Ctrl-C."""
 
+import io
 import json
 from pathlib import Path
 
@@ -48,6 +49,36 @@ def test_an_upgrade_is_followed_to_its_end_over_the_websocket(world: World) -> N
     assert world.connections == [("ws://servicing.test/ws/agent-upgrades", {"Authorization": "Bearer secret"})]
     assert socket.sent == [{"action": "subscribe", "agent_id": "WowMemory"}]
     assert socket.closed
+
+
+def test_who_or_what_a_deployment_waits_for_is_told_as_it_changes_over_the_websocket(world: World) -> None:
+    approval = {"waiting_for": "approval", "message": "waits for the approval of somebody other than ada"}
+    freeze = {"waiting_for": "freeze", "message": "freeze 'holidays' until 2026-01-03 00:00 UTC"}
+    views = (deployment("queued", stages=[], **approval), deployment("queued", stages=[], **freeze), deployment(), completed())
+    world.server.on("GET", PATH, *views)
+    events = [event(2, "approval_wanted", waiting_for="approval"), event(3, "held", waiting_for="freeze"), event(4, "started")]
+    world.sockets = [FakeSocket([event(1, "snapshot", upgrade={}), *events], clock=world.clock)]
+    told = upgrade(world).stdout
+    places = [told.index(f"waits: {each['message']}") for each in (approval, freeze)]
+    assert places == sorted(places)
+    assert max(places) < told.index("route_traffic_25 started")
+
+
+def test_a_deployment_that_waits_says_for_what_in_every_view(world: World) -> None:
+    view = deployment("queued", waiting_for="approval", message="waits for the approval of somebody other than ada")
+    console = Console(width=120, record=True, file=io.StringIO())
+    console.print(draw(Frame(view=view, now=world.clock.now())))
+    assert "queued, waits for: approval" in console.export_text()
+    world.server.on("GET", "agents/WowMemory", agent())
+    world.server.on("GET", "agents/WowMemory/upgrades", {"upgrades": [view, completed()]})
+    world.server.on("GET", "agents/WowMemory/generations", {"generations": []})
+    rows = world.run("status", "WowMemory").stdout
+    assert "queued, waits for: approval" in rows
+    assert rows.count("waits for") == 1
+    world.server.on("POST", "agents/WowMemory/upgrade", httpx.Response(202, json=view))
+    assert "waits for the approval of somebody other than ada" in world.run("upgrade", "WowMemory", "1.3.0", "-r", "why").output
+    world.server.on("GET", PATH, view)
+    assert json.loads(world.run("status", ID, "--json").stdout)["waiting_for"] == "approval"
 
 
 @pytest.mark.parametrize(("status", "code"), [("completed", 0), ("rolled_back", 3), ("failed", 1), ("cancelled", 1)])

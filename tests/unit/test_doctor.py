@@ -191,11 +191,15 @@ def test_a_healthy_fleet_has_nothing_to_be_told(world: World) -> None:
 
 
 @pytest.mark.parametrize(
-    ("flag", "level", "words"),
-    [("withdrawn", "fail", "withdrawn"), ("deprecated", "warn", "deprecated"), ("moved", "warn", "changed at its source")],
+    ("field", "level", "words"),
+    [
+        ({"standing": "withdrawn", "standing_reason": "it leaks"}, "fail", "withdrawn"),
+        ({"standing": "deprecated"}, "warn", "deprecated"),
+        ({"moved": True}, "warn", "changed at its source"),
+    ],
 )
-def test_an_agent_on_a_version_that_was_taken_back_is_found(world: World, flag: str, level: str, words: str) -> None:
-    listed = {"current_version": "1.2.5", "versions": [{"version": "1.3.0"}, {"version": "1.2.5", flag: True}]}
+def test_an_agent_on_a_version_that_was_taken_back_is_found(world: World, field: dict[str, Any], level: str, words: str) -> None:
+    listed = {"current_version": "1.2.5", "versions": [{"version": "1.3.0"}, {"version": "1.2.5", **field}]}
     world.server.on("GET", "agents/WowMemory/versions", listed)
     found = doctored(world, "version WowMemory", expect=1 if level == "fail" else 0)
     assert (found["level"], words in found["detail"]) == (level, True)

@@ -1,10 +1,11 @@
 """What `servicing doctor` looks at, one function per subject. Each answers with findings and never raises: an impossible look is a finding."""
 
-import os
+import errno
 import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -98,24 +99,26 @@ def tool(name: str, *, level: Level, needed_for: str) -> Finding:
     return Finding(subject=name, level="ok", detail=said.splitlines()[0] if said else str(path))
 
 
-def port(name: str, host: str, number: int, *, ours: bool) -> Finding:
-    """Whether `serve` could listen there; `ours` when our own server does already."""
+def port(name: str, host: str, number: int) -> Finding:
+    """Whether `serve` could listen there."""
     subject = f"{name} {number}"
-    if ours:
-        return Finding(subject=subject, level="ok", detail="in use by this server")
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, number))
         except OSError as e:
-            fix = "Stop what listens there, or use --port."
-            if name == ROUTER_PORT:
-                fix = "Fine when it is the data plane of an earlier server: the next one adopts it. Else stop it, or use --router-port."
-            return Finding(subject=subject, level="warn", detail=f"not free on {host}: {e.strerror}{_listener(number)}", fix=fix)
+            option = "--router-port" if name == ROUTER_PORT else "--port"
+            return Finding(
+                subject=subject,
+                level="warn",
+                detail=f"not free on {host}: {e.strerror}{listener(number)}",
+                why="A server that is to listen there would not start.",
+                fix=f"Stop what listens there, or use {option}.",
+            )
     return Finding(subject=subject, level="ok", detail=f"free on {host}")
 
 
-def _listener(number: int) -> str:
+def listener(number: int) -> str:
     """Who listens there, as far as this user may see it."""
     import psutil  # noqa: PLC0415  only when a port is taken
 
@@ -130,16 +133,28 @@ def data_dir(path: Path) -> Iterator[Finding]:
     """Can be written, and has room."""
     existing = next(p for p in (path, *path.absolute().parents) if p.exists())
     subject = "data directory"
-    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
-        yield Finding(
-            subject=subject, level="fail", detail=f"{existing} cannot be written", fix="Use another with --data-dir, or run as its owner."
-        )
+    if problem := _unwritable(existing):
+        why, fix = "Nothing could be kept: no deployment, no version, no log.", "Use another with --data-dir, or run as its owner."
+        yield Finding(subject=subject, level="fail", detail=f"{existing} cannot be written: {problem}", why=why, fix=fix)
         return
     yield Finding(subject=subject, level="ok", detail=f"{path}{'' if path.exists() else ' (will be made)'}")
     free_mb = shutil.disk_usage(existing).free // 1_000_000
     level: Level = "fail" if free_mb < DISK_FAIL_MB else "warn" if free_mb < DISK_WARN_MB else "ok"
+    why = "" if level == "ok" else "Versions cannot be installed, states not be copied, and at last nothing is written any more."
     fix = "" if level == "ok" else "Free some space: every installed version of an agent is kept for rollback."
-    yield Finding(subject="disk", level=level, detail=f"{free_mb / 1000:.1f} GB free", fix=fix)
+    yield Finding(subject="disk", level=level, detail=f"{free_mb / 1000:.1f} GB free", why=why, fix=fix)
+
+
+def _unwritable(folder: Path) -> str:
+    """Why nothing can be written there, tried with a file that has no name; rights alone tell root nothing. A full disk is told by its room."""
+    if not folder.is_dir():
+        return "it is no folder"
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(b"x")
+    except OSError as e:
+        return "" if e.errno == errno.ENOSPC else e.strerror or str(e)
+    return ""
 
 
 def database(url: str) -> Iterator[Finding]:

@@ -260,21 +260,21 @@ class Api:
     def rehearse(self, agent: str, snapshot: str) -> Json:
         return self.send("POST", path_of("agents", agent, "state", "snapshots", snapshot, "rehearse"))
 
-    def unpack(self, agent: str, snapshot: str) -> Json:
-        return self.send("POST", path_of("agents", agent, "state", "snapshots", snapshot, "unpack"))
+    def unpack(self, agent: str, snapshot: str, reason: str) -> Json:
+        return self.send("POST", path_of("agents", agent, "state", "snapshots", snapshot, "unpack"), params={"reason": reason})
 
     def bring_snapshot(self, agent: str, snapshot: str, reason: str) -> Json:
         return self.send("POST", path_of("agents", agent, "state", "snapshots", snapshot, "bring"), {"reason": reason})
 
-    def remove_snapshot(self, agent: str, snapshot: str) -> Json:
-        return self.send("DELETE", path_of("agents", agent, "state", "snapshots", snapshot))
+    def remove_snapshot(self, agent: str, snapshot: str, reason: str) -> Json:
+        return self.send("DELETE", path_of("agents", agent, "state", "snapshots", snapshot), params={"reason": reason})
 
     def export_set_aside(self, agent: str, epoch: int) -> Iterator[bytes]:
         """The records, in pieces."""
         return self.stream(path_of("agents", agent, "state", "set-aside", str(epoch), "records"))
 
-    def offer_set_aside(self, agent: str, epoch: int) -> Json:
-        return self.send("POST", path_of("agents", agent, "state", "set-aside", str(epoch), "offer"))
+    def offer_set_aside(self, agent: str, epoch: int, reason: str) -> Json:
+        return self.send("POST", path_of("agents", agent, "state", "set-aside", str(epoch), "offer"), params={"reason": reason})
 
     def discard_set_aside(self, agent: str, epoch: int, reason: str) -> Json:
         return self.send("DELETE", path_of("agents", agent, "state", "set-aside", str(epoch)), {"reason": reason})

@@ -1,4 +1,6 @@
-"""What `servicing demo` shows: the versions it begins with, its two acts, and the hot patch between them. Pure data; `demo_stage` plays it."""
+"""What `servicing demo` shows: the versions it begins with, its two acts, the hot patch between them, what happens beside them, and the canary that
+it leaves to the visitor. Pure data; `demo_stage` and `demo_meanwhile` play it.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -12,7 +14,7 @@ STARTS: Final[Mapping[str, tuple[str, ...]]] = {
     "WowMemory": ("0.4.2",),
     "WowOrchestrator": ("1.2.4", "1.2.5"),
     "WowCache": ("1.8.2",),
-    "WowDomain": ("1.5.0",),
+    "WowDomain": ("1.4.9",),
 }
 """The versions each agent is taken through before the first act; more than one gives it a past to go back to."""
 
@@ -59,6 +61,24 @@ HOT_PATCH_STORY: Final = (
     "WowMemory gets a smaller limit and more patience while it runs: every process is asked first, one gets it, then all.",
 )
 
+SLOW: Final = ("WowDomain", "1.5.0")
+"""Agent and version that go well and are taken back by hand, because they are slow."""
+
+DETOUR_THERE: Final[Json] = {
+    "strategy": "rolling",
+    "reason": "Point out names that look like known ones",
+    "auto_rollback": {"enabled": True, "error_rate_threshold": 5.0},
+}
+DETOUR_BACK: Final[Json] = {"reason": "Answers take much longer than before"}
+
+TRIED: Final = ("WowMemory", "0.4.3")
+"""Agent and version that are tried in staging: the security update, which is left to the visitor."""
+
+TRY: Final[Json] = {"reason": "Before the security update", "performance_seconds": 10, "tolerance_percent": 25, "load_target_rps": 10}
+"""Gentle and tolerant, because the acts and their traffic are on the same machine."""
+
+FREEZE: Final[Json] = {"kind": "freeze", "name": "Quarterly figures", "reason": "No changes while the figures are made"}
+
 
 def past_upgrade(version: str) -> Json:
     """The request by which an agent gets its past: no traffic yet, so nothing to watch, and nobody goes back there at once."""
@@ -69,6 +89,26 @@ def past_upgrade(version: str) -> Json:
         "blue_green": {"steps": [100], "monitor_seconds": 0},
         "keep_warm_seconds": 0,
     }
+
+
+def canary() -> Act:
+    """The upgrade that goes on when the acts are over: long enough to be looked at, and to be decided by the visitor."""
+    return Act(
+        title="For you",
+        agent="WowDomain",
+        version="1.5.1",
+        story=(
+            "WowDomain 1.5.1 mends what made 1.5.0 slow. A quarter of the conversations go to it for an hour, then the rest follows by itself,",
+            "unless you decide before: advance it, pause it or take it back, on the page or here.",
+        ),
+        request={
+            "strategy": "canary",
+            "reason": "As fast as before, with the look-alikes",
+            "canary": {"percent": 25, "monitor_seconds": 3600},
+            "auto_rollback": {"enabled": True, "error_rate_threshold": 5.0},
+        },
+        expected=DeploymentStatus.COMPLETED,
+    )
 
 
 def acts(*, quick: bool) -> tuple[Act, Act]:

@@ -7,14 +7,16 @@ line's client waits for its answers and the server lives in this event loop.
 import signal
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 import anyio
 from anyio import to_thread
 
-from agent_servicing.cli.demo_acts import LOADS, REQUESTS_PER_SECOND, acts
+from agent_servicing.cli.demo_acts import LOADS, REQUESTS_PER_SECOND, acts, canary
 from agent_servicing.cli.demo_folder import DemoFolder
+from agent_servicing.cli.demo_meanwhile import Meanwhile
 from agent_servicing.cli.demo_prepare import Preparation
 from agent_servicing.cli.demo_screen import Screen
 from agent_servicing.cli.demo_stage import Ending, Stage
@@ -101,7 +103,15 @@ class Show:
                 f"Now under traffic: about {REQUESTS_PER_SECOND:g} requests a second, conversations and open streams among them."
             )
             await clock.sleep(SETTLE_SECONDS)
+            meanwhile, done = Meanwhile(client), anyio.Event()
+            if not self.once:
+                tasks.start_soon(self._beside_the_acts, meanwhile, done)
             await to_thread.run_sync(self._play, client, traffic)
+            if not self.once:
+                await done.wait()
+                self.screen.title("Meanwhile")
+                self.screen.say(*meanwhile.told or ("What there is beside the acts was done by an earlier demo.",))
+                await to_thread.run_sync(self._stage(client, traffic).leave, canary())
             await clock.sleep(SETTLE_SECONDS)
         if self.once:
             traffic.stop()
@@ -123,12 +133,20 @@ class Show:
         samples = self.folder.samples
         return Preparation(api=client.api, around=client.surroundings, screen=self.screen, samples=samples, router_url=router_url)
 
+    def _stage(self, client: Session, traffic: Traffic) -> Stage:
+        return Stage(session=client, screen=self.screen, check=self._check, footer=lambda: traffic_line(traffic.snapshot()))
+
     def _play(self, client: Session, traffic: Traffic) -> None:
-        stage = Stage(session=client, screen=self.screen, check=self._check, footer=lambda: traffic_line(traffic.snapshot()))
+        stage = self._stage(client, traffic)
         good, bad = acts(quick=self.quick)
         self.endings.append(stage.play(good))
         self.patched = stage.patch()
         self.endings.append(stage.play(bad))
+
+    async def _beside_the_acts(self, meanwhile: Meanwhile, done: anyio.Event) -> None:
+        with suppress(_Stopped):  # the demo ends, and this with it
+            await to_thread.run_sync(meanwhile.run)
+        done.set()
 
     async def _keep_traffic(self, traffic: Traffic, ended: anyio.Event) -> None:
         try:

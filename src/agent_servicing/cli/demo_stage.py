@@ -43,6 +43,16 @@ class Stage:
         self._screen.say(ending.words)
         return ending
 
+    def leave(self, act: Act) -> None:
+        """Begin it, and let it go on while others look."""
+        self._screen.title(f"{act.title}: {act.agent} {act.version}")
+        try:
+            view = self._begin(act)
+        except ServicingError as error:
+            self._screen.say(clean(f"This upgrade was refused: {error.message} {error.hint}".strip()))
+            return
+        self._screen.say(*((view.words,) if isinstance(view, Ending) else act.story))
+
     def patch(self) -> bool:
         """The hot patch between the acts; whether it went as told."""
         self._screen.title("In between: WowMemory is patched while it runs")

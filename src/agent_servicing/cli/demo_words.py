@@ -42,6 +42,7 @@ class Place:
                 "Close WowMemory's security hole without losing a memory",
                 f'{self.command} upgrade WowMemory 0.4.3 --monitor-seconds 10 --reason "security fix" --watch',
             ),
+            ("End the canary of WowDomain, or advance it on the page", f'{self.command} rollback WowDomain --reason "seen enough" --watch'),
             ("Take WowOrchestrator back", f'{self.command} rollback WowOrchestrator --reason "just trying" --watch'),
             ("Kill the server: agents serve on, and the next start adopts them", f"kill -9 {self.pid}; {self.again}"),
             ("Who did what, and is that history whole", f"{self.command} audit && {self.command} audit verify"),

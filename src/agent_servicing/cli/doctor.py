@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import typer
 
-from agent_servicing.cli import checks, doctor_data, doctor_fleet
+from agent_servicing.cli import checks, doctor_data, doctor_edge, doctor_fleet
 from agent_servicing.cli.checks import Finding
 from agent_servicing.cli.discovery import data_dirs
 from agent_servicing.cli.exits import ExitCode
@@ -60,9 +60,10 @@ def examine(session: Session) -> Iterator[Finding]:
     yield checks.tool("uv", level="fail", needed_for="installing versions of Python agents")
     reach, server_date = _server(session)
     running = reach.level == "ok"
-    if settings is not None:
-        yield from _ports(settings, running=running, session=session)
     where = session.target.data_dir or directory if running else directory
+    if settings is not None:
+        yield from doctor_edge.ports(settings, where)
+        yield from doctor_edge.certificate(settings, where, session.surroundings.clock.now())
     yield from checks.data_dir(where)
     if settings is not None:
         yield from _kept(settings, where, running=running)
@@ -109,14 +110,6 @@ def _asked(session: Session, data_dir: Path) -> Iterator[Finding]:
     for look in looks:
         with suppress(ServicingError):
             yield from look()
-
-
-def _ports(settings: "Settings", *, running: bool, session: Session) -> Iterator[Finding]:
-    """A running server was given its ports already; what else listens there is the data plane, which outlives the server."""
-    local = running and session.target.data_dir is not None
-    for name, host, number in (("port", settings.host, settings.port), (checks.ROUTER_PORT, settings.router_host, settings.router_port)):
-        if number:
-            yield checks.port(name, host, number, ours=local)
 
 
 def _server(session: Session) -> tuple[Finding, str | None]:

@@ -57,11 +57,12 @@ def _version(name: str, listed: Json) -> Iterator[Finding]:
     current = listed.get("current_version")
     found: Mapping[str, object] = next((v for v in listed.get("versions") or () if v.get("version") == current), {})
     fix = f"`servicing versions {name}` shows where it can go."
-    if found.get("withdrawn"):
-        why = "Its maker took it back."
+    reason = f" ({found['standing_reason']})" if found.get("standing_reason") else ""
+    if found.get("standing") == "withdrawn":
+        why = f"It was taken back{reason}."
         yield Finding(subject=f"version {name}", level="fail", detail=f"{current} was withdrawn", why=why, fix=fix)
-    elif found.get("deprecated"):
-        why = "Its maker advises against it."
+    elif found.get("standing") == "deprecated":
+        why = f"Another one should be used{reason}."
         yield Finding(subject=f"version {name}", level="warn", detail=f"{current} is deprecated", why=why, fix=fix)
     if found.get("moved"):
         why = "The source has another artifact under this name; what runs cannot be installed anew."

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from agent_servicing.cli.output import clean
-from agent_servicing.cli.progress import SIDES, Json, headline, identity, is_terminal
+from agent_servicing.cli.progress import SIDES, Json, headline, identity, is_terminal, standing
 from agent_servicing.cli.words import duration, moment, number
 
 BAR_COLUMNS: Final = 40
@@ -75,9 +75,7 @@ def _header(view: Json, now: datetime) -> Text:
     status = str(view.get("status", ""))
     text = Text(headline(view), style="bold")
     text.append("  ")
-    text.append(status.replace("_", " "), style=STATUSES.get(status, "cyan"))
-    if view.get("waiting_for"):
-        text.append(f", waits for: {clean(str(view['waiting_for']))}", style="cyan")
+    text.append(clean(standing(view)), style=STATUSES.get(status, "cyan"))
     for word in (view.get("strategy"), _elapsed(view, now), identity(view)):
         if word:
             text.append(f"  {word}", style="not bold dim")

@@ -117,6 +117,12 @@ def _trigger(before: Json, new: Json) -> Iterator[tuple[object, str]]:
         yield trigger.get("triggered_at"), f"{by}: {trigger.get('reason', '')}"
 
 
+def standing(view: Json) -> str:
+    """Its status, and while it waits what for."""
+    status, waits = str(view.get("status", "")).replace("_", " "), view.get("waiting_for")
+    return f"{status}, waits for: {waits}" if waits else status
+
+
 def _status(before: Json, new: Json) -> Iterator[tuple[object, str]]:
     status, waits = new.get("status"), new.get("message")
     if status in WAITING and waits and waits != before.get("message"):

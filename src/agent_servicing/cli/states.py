@@ -43,15 +43,15 @@ def rehearse(session: Session, agent: options.Agent, snapshot: Snapshot) -> None
         raise typer.Exit(1)
 
 
-def unpack(session: Session, agent: options.Agent, snapshot: Snapshot) -> None:
+def unpack(session: Session, agent: options.Agent, snapshot: Snapshot, reason: options.Reason = "") -> None:
     """Restore a snapshot into a folder beside the state, which stays as it is; to put back by hand."""
-    view = session.api.unpack(agent, snapshot)
+    view = session.api.unpack(agent, snapshot, reason)
     session.out.result(view, lambda: f"{snapshot} is in {view.get('folder')}.")
 
 
-def remove(session: Session, agent: options.Agent, snapshot: Snapshot) -> None:
+def remove(session: Session, agent: options.Agent, snapshot: Snapshot, reason: options.Reason = "") -> None:
     """Remove a snapshot for good."""
-    session.api.remove_snapshot(agent, snapshot)
+    session.api.remove_snapshot(agent, snapshot, reason)
     session.out.result({"snapshot": snapshot, "removed": True}, lambda: f"{snapshot} is removed.")
 
 
@@ -86,9 +86,9 @@ def export(session: Session, agent: options.Agent, epoch: Epoch, to: To = None) 
     session.out.result({"file": str(to), "bytes": size}, lambda: f"{to} has {size} bytes.")
 
 
-def offer(session: Session, agent: options.Agent, epoch: Epoch) -> None:
+def offer(session: Session, agent: options.Agent, epoch: Epoch, reason: options.Reason = "") -> None:
     """Offer what was set aside to the version that serves now; what it takes in is not offered again."""
-    view = session.api.offer_set_aside(agent, epoch)
+    view = session.api.offer_set_aside(agent, epoch, reason)
     session.out.result(view, lambda: f"{view.get('detail')}.")
 
 

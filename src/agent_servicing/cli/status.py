@@ -12,7 +12,7 @@ from agent_servicing.cli.deployments import find
 from agent_servicing.cli.exits import ExitCode, Usage
 from agent_servicing.cli.generations import generations_table
 from agent_servicing.cli.output import clean, facts, table
-from agent_servicing.cli.progress import headline, is_terminal, summary
+from agent_servicing.cli.progress import headline, is_terminal, standing, summary
 from agent_servicing.cli.session import Session
 from agent_servicing.cli.watch import watch as follow
 from agent_servicing.cli.words import count, local
@@ -99,7 +99,7 @@ def _agent(session: Session, agent: str) -> Shown:
     view = session.api.agent(agent)
     recent = session.api.deployments(agent, DEPLOYMENTS_SHOWN)
     rows = [
-        (d.get("upgrade_id"), headline(d).removeprefix(agent).strip(), d.get("status"), local(d.get("started_at")), d.get("reason"))
+        (d.get("upgrade_id"), headline(d).removeprefix(agent).strip(), standing(d), local(d.get("started_at")), d.get("reason"))
         for d in recent
     ]
     generations = _generations(session, agent)

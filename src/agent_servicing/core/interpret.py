@@ -30,7 +30,7 @@ from agent_servicing.core.metrics import Counters
 from agent_servicing.core.model import Deployment, Generation
 from agent_servicing.core.progress import Progress
 from agent_servicing.core.routing import redirected
-from agent_servicing.core.spans import span
+from agent_servicing.core.spans import in_words, span
 from agent_servicing.core.stages import (
     Analyse,
     CheckHealth,
@@ -268,7 +268,7 @@ def _watched(draft: Draft, deployment: Deployment, record: StageRecord, stage: A
     if judgement.verdict is Verdict.PASSING and (left <= 0 or deployment.spec.promote_early):
         return Progress(done=True, note=judgement.sentence)
     if left > 0:
-        return Progress(done=False, note=f"{judgement.sentence}; {left:.0f} s left")
+        return Progress(done=False, note=f"{judgement.sentence}; {in_words(left)} left")
     if deployment.overridden_by is not None:
         return Progress(done=True, note=f"{judgement.sentence}; overridden by {deployment.overridden_by}")
     if undecided(deployment) and deployment.spec.on_inconclusive == "promote":

@@ -149,13 +149,18 @@ class Tests:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UpgradeNotes:
-    """What an operator must know before moving to this version. `from_range` is a semver range, empty = any."""
+    """What an operator must know before moving to this version. `from_range` is a semver range, empty = any.
+
+    `approval_deadline_seconds` is for upgrades away from it: how long they wait for a second person, 0 for as long as it takes, None for as
+    long as the server says.
+    """
 
     from_range: str = ""
     breaking: tuple[str, ...] = ()
     migration_notes: str = ""
     security: bool = False
     critical: bool = False
+    approval_deadline_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

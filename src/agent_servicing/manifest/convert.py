@@ -60,6 +60,7 @@ def to_core(file: ManifestFile, text: str) -> Manifest:
             migration_notes=upgrade.migration_notes,
             security=upgrade.security,
             critical=upgrade.critical,
+            approval_deadline_seconds=upgrade.approval_deadline_seconds,
         ),
         text=text,
     )
@@ -110,6 +111,7 @@ def to_file(manifest: Manifest) -> dict[str, object]:
             "migration_notes": upgrade.migration_notes,
             "security": upgrade.security,
             "critical": upgrade.critical,
+            **_set(approval_deadline_seconds=upgrade.approval_deadline_seconds),
         },
     }
 

@@ -293,6 +293,7 @@ class UpgradeTable(Table):
     migration_notes: str = ""
     security: bool = False
     critical: bool = False
+    approval_deadline_seconds: Annotated[float, Field(ge=0, le=90 * 24 * 3600, allow_inf_nan=False)] | None = None
 
 
 class ManifestFile(Table):

@@ -39,6 +39,10 @@ class StagingRuns(Protocol):
         """The agent and the release under test; None when either is gone."""
         ...
 
+    async def removed(self, agent: str) -> bool:
+        """Whether there is no agent of that name any more."""
+        ...
+
 
 class StateCopies(Protocol):
     """Gives staging instances a state of their own."""

@@ -85,7 +85,7 @@ class AgentUpgrade:
                 order=first_order(state.deployments) if request.when_busy == "take_over" else 0,
                 status=DeploymentStatus.SCHEDULED if start else DeploymentStatus.QUEUED,
                 approval_wanted=approval,
-                approve_by=until(self._clock.now(), self._settings) if approval else None,
+                approve_by=until(self._clock.now(), self._settings, state.agent.manifest) if approval else None,
             )
             if request.when_busy == "take_over":
                 await take_over(connection, self._ids, self._settings, state, deployment)

@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from agent_servicing.core.errors import Conflict, Denied, NotFound
 from agent_servicing.core.events import Event
+from agent_servicing.core.manifest import Manifest
 from agent_servicing.core.model import Deployment
 from agent_servicing.core.schedule import words
 from agent_servicing.core.status import WAITING, WaitingFor
@@ -110,9 +111,14 @@ async def approval_wanted(connection: AsyncConnection, agent: str) -> bool:
     return (await _rule(connection, agent)).required
 
 
-def until(now: datetime, settings: Settings) -> datetime | None:
-    """The end of waiting for an approval that is asked for now; None: it waits for as long as it takes."""
-    return now + timedelta(seconds=settings.approval_deadline_seconds) if settings.approval_deadline_seconds else None
+def until(now: datetime, settings: Settings, serving: Manifest) -> datetime | None:
+    """The end of waiting for an approval that is asked for now; None: it waits for as long as it takes.
+
+    The version that serves decides before the server's setting: one that nobody has approved yet must not say how long it waits.
+    """
+    own = serving.upgrade.approval_deadline_seconds
+    seconds = settings.approval_deadline_seconds if own is None else own
+    return now + timedelta(seconds=seconds) if seconds else None
 
 
 def wanted(deployment: Deployment) -> Event:

@@ -244,6 +244,7 @@ def _manifest(base: Manifest, kept: Kept, name: str, *, security: bool, critical
         migration_notes="" if own.migration_notes == before.migration_notes else own.migration_notes,
         security=security,
         critical=critical,
+        approval_deadline_seconds=own.approval_deadline_seconds,
     )
     return replace(manifest, upgrade=notes)
 

@@ -119,22 +119,22 @@ class AgentStates:
         await self._tell("snapshot_rehearsed", agent, actor, data)
         return saved
 
-    async def unpack(self, agent: str, snapshot: str, *, actor: str) -> str:
+    async def unpack(self, agent: str, snapshot: str, *, actor: str, reason: str = "") -> str:
         """Restore it into a folder of the server beside the state; that folder. Raises NotFound `unknown_snapshot`, Conflict `not_unpacked`."""
-        snapshots = self._driver()
+        snapshots, reason = self._driver(), checked_reason(reason)
         await self._require(agent, snapshot)
         try:
             folder = await snapshots.unpack(agent, snapshot)
         except PermanentError as error:
             raise Conflict(f"{snapshot} was not unpacked: {error}.", code="not_unpacked") from error
-        await self._tell("snapshot_unpacked", agent, actor, {"snapshot": snapshot, "folder": folder})
+        await self._tell("snapshot_unpacked", agent, actor, {"snapshot": snapshot, "folder": folder}, reason=reason)
         return folder
 
-    async def remove(self, agent: str, snapshot: str, *, actor: str) -> None:
+    async def remove(self, agent: str, snapshot: str, *, actor: str, reason: str = "") -> None:
         """Raises NotFound `unknown_snapshot`."""
-        snapshots = self._driver()
+        snapshots, reason = self._driver(), checked_reason(reason)
         await self._require(agent, snapshot)
-        await self._tell("snapshot_removed", agent, actor, {"snapshot": snapshot})
+        await self._tell("snapshot_removed", agent, actor, {"snapshot": snapshot}, reason=reason)
         await snapshots.remove(agent, snapshot)
 
     async def records(self, agent: str, epoch: int, *, actor: str) -> Path:
@@ -147,15 +147,16 @@ class AgentStates:
         await self._tell("set_aside_exported", agent, actor, {"epoch": epoch, "records": found.written.records})
         return path
 
-    async def offer(self, agent: str, epoch: int, *, actor: str) -> SetAsideState:
+    async def offer(self, agent: str, epoch: int, *, actor: str, reason: str = "") -> SetAsideState:
         """Offer what was set aside to the version that serves. Raises NotFound `unknown_set_aside`, Conflict `nobody_takes_in`."""
+        reason = checked_reason(reason)
         asides, before = await self._aside(agent, epoch)
         async with self._database.read() as connection:
             state = await require_active(connection, agent)
         release, takers = await self._takers(state)
         after = await asides.offer(release, epoch, takers=takers)
         data: dict[str, object] = {"epoch": epoch, "kept": after.kept - before.kept, "set_aside": after.set_aside, "detail": after.detail}
-        await self._tell("set_aside_offered", agent, actor, data)
+        await self._tell("set_aside_offered", agent, actor, data, reason=reason)
         return after
 
     async def bring(self, agent: str, snapshot: str, *, reason: str, actor: str) -> tuple[int, int]:

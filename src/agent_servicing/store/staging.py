@@ -67,6 +67,10 @@ class SqlStagingRuns:
         found = Release(agent=run.agent, version=row.version, manifest=row.manifest, ref=row.ref, config_schema=row.config_schema)
         return states[0], known if known is not None else found
 
+    async def removed(self, agent: str) -> bool:
+        async with self._database.read() as connection:
+            return not await load_states(connection, [agent])
+
 
 async def insert_run(connection: AsyncConnection, run: StagingRun) -> None:
     """A new one; the agent's oldest ended ones make room."""

@@ -78,6 +78,14 @@ class Page:
             (self._document or "").replace(NONCE, nonce), headers={"Content-Security-Policy": policy, "Cache-Control": "no-cache"}
         )
 
+    def lost(self, method: str, path: str, accepts: str) -> Response | None:
+        """For a person who followed an address that is not there: the document, whose router says so. None for programs, and without the page."""
+        if not self.there or method != "GET" or "text/html" not in accepts or path.startswith(("/api/", "/assets/")):
+            return None
+        answer = self.document()
+        answer.status_code = 404
+        return answer
+
     def file(self, name: str) -> File | None:
         """One of its other files. Only what was there at the start can be asked for, so no name leads elsewhere."""
         return self._files.get(name)

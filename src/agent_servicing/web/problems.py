@@ -151,6 +151,10 @@ def add_problem_handlers(app: FastAPI) -> None:
     """Route everything that is raised below the middlewares to `error_response`."""
 
     async def handle(request: Request, error: Exception) -> Response:
+        if isinstance(error, HTTPException) and error.status_code == 404:
+            shown: Response | None = app.state.page.lost(request.method, request.url.path, request.headers.get("Accept", ""))
+            if shown is not None:
+                return shown
         return error_response(request, error)
 
     for kind in (RequestValidationError, HTTPException, ServicingError, TemporaryError, PermanentError):

@@ -4634,8 +4634,10 @@ export interface components {
          *       "instances": [
          *         {
          *           "active_streams": 1,
+         *           "crashes": 0,
          *           "created_at": "2025-12-15T09:59:00Z",
          *           "generation": 1,
+         *           "healthy_in_a_row": 2,
          *           "host": "127.0.0.1",
          *           "in_flight": 3,
          *           "instance": "g1-1-0",
@@ -4643,12 +4645,14 @@ export interface components {
          *           "pid": 4711,
          *           "place": 1,
          *           "port": 40001,
+         *           "probed_at": "2025-12-15T10:02:00Z",
          *           "ready_at": "2025-12-15T09:59:03Z",
          *           "reason": "",
          *           "role": "stable",
          *           "says": "ready",
          *           "started_at": "2025-12-15T09:59:01Z",
          *           "status": "ready",
+         *           "unhealthy_in_a_row": 0,
          *           "version": "1.2.5"
          *         }
          *       ]
@@ -4691,6 +4695,11 @@ export interface components {
              */
             active_streams: number | null;
             /**
+             * Crashes
+             * @description Of its generation, within the last five minutes; each was started anew
+             */
+            crashes: number;
+            /**
              * Created At
              * Format: date-time
              */
@@ -4704,6 +4713,11 @@ export interface components {
             exit_code: number | null;
             /** Generation */
             generation: number;
+            /**
+             * Healthy In A Row
+             * @description Counted up to the manifest's `healthy_after`
+             */
+            healthy_in_a_row: number;
             /** Host */
             host: string | null;
             /**
@@ -4724,6 +4738,11 @@ export interface components {
             place: number;
             /** Port */
             port: number | null;
+            /**
+             * Probed At
+             * @description The last health check that is on record; null: none yet
+             */
+            probed_at: string | null;
             /** Ready At */
             ready_at: string | null;
             /** Reason */
@@ -4739,6 +4758,11 @@ export interface components {
             started_at: string | null;
             /** Status */
             status: string;
+            /**
+             * Unhealthy In A Row
+             * @description Counted up to the manifest's `unhealthy_after`
+             */
+            unhealthy_in_a_row: number;
             /** Version */
             version: string;
         };
@@ -14169,7 +14193,10 @@ export interface operations {
     };
     offer_set_aside_api_platform_agents__agent_id__state_set_aside__epoch__offer_post: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description Why; kept in the audit trail */
+                reason?: string;
+            };
             header?: {
                 /** @description Any text of your own per act. A repetition within 24 hours gets the first answer with `Idempotency-Replayed: true`. */
                 "Idempotency-Key"?: string;
@@ -14482,7 +14509,10 @@ export interface operations {
     };
     remove_snapshot_api_platform_agents__agent_id__state_snapshots__snapshot__delete: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description Why; kept in the audit trail */
+                reason?: string;
+            };
             header?: {
                 /** @description Any text of your own per act. A repetition within 24 hours gets the first answer with `Idempotency-Replayed: true`. */
                 "Idempotency-Key"?: string;
@@ -14796,7 +14826,10 @@ export interface operations {
     };
     unpack_snapshot_api_platform_agents__agent_id__state_snapshots__snapshot__unpack_post: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description Why; kept in the audit trail */
+                reason?: string;
+            };
             header?: {
                 /** @description Any text of your own per act. A repetition within 24 hours gets the first answer with `Idempotency-Replayed: true`. */
                 "Idempotency-Key"?: string;

@@ -1,5 +1,12 @@
 /** Every address of the page. What is looked at is in the address: tab, filters, open dialog. */
-import { createRootRoute, createRoute, createRouter, lazyRouteComponent } from "@tanstack/react-router";
+import {
+  createRootRoute,
+  createRoute,
+  createRouter,
+  lazyRouteComponent,
+  notFound,
+  redirect,
+} from "@tanstack/react-router";
 import { Broken } from "../components/boundary";
 import { Refused } from "../components/refused";
 import { Dashboard } from "../features/dashboard/dashboard";
@@ -9,7 +16,7 @@ import { Shell } from "./shell";
 
 const root = createRootRoute({ component: Shell, notFoundComponent: () => <Refused /> });
 
-const TABS = ["overview", "versions", "deployments", "staging", "config", "audit"] as const;
+const TABS = ["overview", "versions", "deployments", "staging", "config", "state", "audit"] as const;
 export type Tab = (typeof TABS)[number];
 
 export interface AuditSearch {
@@ -44,6 +51,15 @@ const agent = createRoute({
     tab: TABS.find((tab) => tab === found.tab),
     rollback: text(found.rollback),
   }),
+});
+/** A tab as people write it: /agents/NAME/state. */
+const tabbed = createRoute({
+  getParentRoute: () => root,
+  path: "/agents/$agentId/$tab",
+  beforeLoad: ({ params: { agentId, tab: named } }) => {
+    const tab = TABS.find((each) => each === named);
+    throw tab ? redirect({ to: "/agents/$agentId", params: { agentId }, search: { tab }, replace: true }) : notFound();
+  },
 });
 const deployment = createRoute({
   getParentRoute: () => root,
@@ -108,6 +124,7 @@ const routes = root.addChildren([
   dashboard,
   fleet,
   agent,
+  tabbed,
   deployment,
   upgrade,
   compare,

@@ -2,6 +2,7 @@
 import { useMantineColorScheme } from "@mantine/core";
 import { useEffect, useRef } from "react";
 import uPlot from "uplot";
+import { clock } from "../lib/format";
 
 export interface Series {
   /** Seconds, rising; null where nobody measured, which leaves a gap. */
@@ -47,10 +48,12 @@ export function Chart({
         legend: { show: false },
         cursor: { y: false },
         scales: {
+          // Without anything measured yet: the last minute, not the next years.
+          x: { range: (_, first, last) => (first == null || first === last ? lastMinute() : [first, last]) },
           y: { range: (_, low, high) => [Math.min(0, low ?? 0), Math.max(high ?? 0, threshold ?? 0, 1) * 1.15] },
         },
         axes: [
-          { ...axis, size: 28 },
+          { ...axis, size: 28, space: 70, values: (_, ticks) => ticks.map(clock) },
           { ...axis, size: 44 },
         ],
         series: [
@@ -73,6 +76,11 @@ export function Chart({
     };
   }, [series, threshold, subscribe, colorScheme]);
   return <div ref={place} role="img" aria-label={label} />;
+}
+
+function lastMinute(): [number, number] {
+  const now = Math.floor(Date.now() / 1000);
+  return [now - 60, now];
 }
 
 function data(series: Series, threshold: number | null): uPlot.AlignedData {

@@ -1,16 +1,19 @@
 /** Why: it goes into the audit, so it is asked for everywhere, and one click is enough. */
 import { Chip, Group, Stack, Textarea } from "@mantine/core";
 
-const REASONS = ["Error rate", "Latency", "Wrong answers", "Security fix", "Planned"];
+export const REASONS = ["Error rate", "Latency", "Wrong answers", "Security fix", "Planned"];
 
 export function Reason({
   value,
   onChange,
   reasons = REASONS,
+  focused = true,
 }: {
   value: string;
   onChange: (reason: string) => void;
   reasons?: string[];
+  /** Whether the dialog begins here. */
+  focused?: boolean;
 }) {
   return (
     <Stack gap="xs">
@@ -23,7 +26,7 @@ export function Reason({
         maxLength={2000}
         value={value}
         onChange={(event) => onChange(event.currentTarget.value)}
-        data-autofocus
+        data-autofocus={focused || undefined}
       />
       <Chip.Group value={value} onChange={(chosen) => onChange(String(chosen))}>
         <Group gap={6} role="group" aria-label="Common reasons">

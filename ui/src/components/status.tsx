@@ -25,9 +25,12 @@ export function Sign({ tone }: { tone: Tone }) {
   );
 }
 
+/** Longer ones are sentences, which wrap; a word or two never do. */
+const WORDS_MAX = 24;
+
 export function Status({ tone, children }: { tone: Tone; children: string }) {
   return (
-    <span className={`status tone-${tone}`}>
+    <span className={`status tone-${tone}${children.length > WORDS_MAX ? " status-sentence" : ""}`}>
       <Sign tone={tone} />
       {children}
     </span>

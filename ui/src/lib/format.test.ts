@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { ago, difference, duration, milliseconds, percent, stageName } from "./format";
+import { ago, bytes, difference, duration, milliseconds, percent, stageName } from "./format";
 
 describe("durations", () => {
   it.each([
@@ -11,6 +11,16 @@ describe("durations", () => {
     [200_000, "2 d"],
     [null, "–"],
   ])("of %s seconds reads %s", (seconds, text) => expect(duration(seconds)).toBe(text));
+});
+
+describe("sizes", () => {
+  it.each([
+    [0, "0 B"],
+    [999, "999 B"],
+    [1440, "1.4 kB"],
+    [104_857_600, "105 MB"],
+    [null, "–"],
+  ])("of %s bytes reads %s", (size, text) => expect(bytes(size)).toBe(text));
 });
 
 describe("times", () => {

@@ -1,8 +1,21 @@
 /** The only place that turns numbers and times into text. */
 const number1 = new Intl.NumberFormat("en", { maximumFractionDigits: 1 });
 const number0 = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
-const moment = new Intl.DateTimeFormat("en", { dateStyle: "medium", timeStyle: "short" });
-const timeOfDay = new Intl.DateTimeFormat("en", { timeStyle: "medium" });
+const moment = new Intl.DateTimeFormat("en", {
+  year: "numeric",
+  month: "short",
+  day: "numeric",
+  hour: "2-digit",
+  minute: "2-digit",
+  hourCycle: "h23",
+  timeZoneName: "short",
+});
+const time = new Intl.DateTimeFormat("en", {
+  hour: "2-digit",
+  minute: "2-digit",
+  second: "2-digit",
+  hourCycle: "h23",
+});
 const day = new Intl.DateTimeFormat("en", { dateStyle: "medium" });
 
 export const NONE = "–";
@@ -23,6 +36,16 @@ export function count(value: number | null | undefined): string {
   return value == null ? NONE : number0.format(value);
 }
 
+const SIZES = ["B", "kB", "MB", "GB", "TB"];
+
+/** In steps of a thousand: 512 B, 1.4 kB, 105 MB. */
+export function bytes(value: number | null | undefined): string {
+  if (value == null) return NONE;
+  const step = Math.min(SIZES.length - 1, Math.floor(Math.log10(Math.max(1, value)) / 3));
+  const size = value / 1000 ** step;
+  return `${(size < 10 ? number1 : number0).format(size)} ${SIZES[step]}`;
+}
+
 /** 45 s, 3 min 5 s, 2 h 10 min, 4 d. */
 export function duration(seconds: number | null | undefined): string {
   if (seconds == null) return NONE;
@@ -35,18 +58,36 @@ export function duration(seconds: number | null | undefined): string {
   return `${Math.floor(hours / 24)} d`;
 }
 
+/** In the largest unit only: nobody reads the seconds of something hours ago, and a list whose every line changes all the time cannot be read. */
 export function ago(at: string, now: number): string {
   const seconds = (now - Date.parse(at)) / 1000;
-  return seconds < 0 ? `in ${duration(-seconds)}` : seconds < 5 ? "just now" : `${duration(seconds)} ago`;
+  return seconds < 0 ? `in ${about(-seconds)}` : seconds < 5 ? "just now" : `${about(seconds)} ago`;
 }
 
+function about(seconds: number): string {
+  const unit = [3600, 60, 1].find((each) => seconds >= each) ?? 1;
+  return duration(Math.floor(seconds / unit) * unit);
+}
+
+/** How long something short took; what is over in no time has taken some all the same. */
+export function took(seconds: number | null | undefined): string {
+  if (seconds == null || seconds >= 10) return duration(seconds);
+  return seconds < 0.1 ? "< 0.1 s" : `${number1.format(seconds)} s`;
+}
+
+/** 1 request, 2 requests. */
+export function counted(value: number, one: string): string {
+  return `${count(value)} ${one}${value === 1 ? "" : "s"}`;
+}
+
+/** With the time zone: whoever reads it may sit elsewhere. */
 export function absolute(at: string): string {
   return moment.format(new Date(at));
 }
 
-/** The time of day, of seconds since 1970. */
+/** Seconds since 1970 as a time of day, for the axis of a chart. */
 export function clock(seconds: number): string {
-  return timeOfDay.format(new Date(1000 * seconds));
+  return time.format(seconds * 1000);
 }
 
 export function date(at: string): string {

@@ -28,8 +28,22 @@ const danger: MantineColorsTuple = [
   "#7a1919",
 ];
 
+/** Mantine's dark greys are neutral; ours lean to blue like our surfaces, and text on them is brighter. */
+const dark: MantineColorsTuple = [
+  "#e3e6e9",
+  "#c5cad0",
+  "#a6adb4",
+  "#727a82",
+  "#434a52",
+  "#3a4148",
+  "#2a2f35",
+  "#1d2125",
+  "#181b1f",
+  "#14171a",
+];
+
 export const theme = createTheme({
-  colors: { accent, danger },
+  colors: { accent, danger, dark },
   primaryColor: "accent",
   primaryShade: { light: 7, dark: 7 },
   autoContrast: true,

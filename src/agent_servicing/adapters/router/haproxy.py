@@ -21,7 +21,7 @@ from agent_servicing.adapters.router.haproxy_changes import changes, forgotten_c
 from agent_servicing.adapters.router.haproxy_config import MAX_THREADS, Structure
 from agent_servicing.adapters.router.haproxy_overview import Overview
 from agent_servicing.adapters.router.haproxy_plane import HaproxyPlane
-from agent_servicing.adapters.router.haproxy_process import HaproxyProcess, find_binary, free_port
+from agent_servicing.adapters.router.haproxy_process import HaproxyProcess, find_binary, free_port, is_free
 from agent_servicing.core.errors import PermanentError, TemporaryError
 from agent_servicing.core.routing import Routing, RoutingView
 from agent_servicing.ports import Clock
@@ -52,7 +52,7 @@ class HaproxyRouter:
         before = running.structure if running else None
         if before is None and kept is not None:
             before = kept.structure
-        structure = _structure(settings, before)
+        structure = _structure(settings, before, running=running is not None)
         plane = HaproxyPlane(
             folder=folder, process=process, link=link, clock=clock, book=replace(kept or Book(structure=structure), structure=structure)
         )
@@ -212,9 +212,9 @@ def _kept(folder: Path, running: bool) -> Book | None:
         raise
 
 
-def _structure(settings: Settings, before: Structure | None) -> Structure:
+def _structure(settings: Settings, before: Structure | None, *, running: bool) -> Structure:
     """What the settings ask for, with everything that has grown since."""
-    port = settings.router_port or (before.port if before else free_port(settings.router_host))
+    port = settings.router_port or _any_port(settings.router_host, before, running=running)
     fresh = Structure(
         host=settings.router_host,
         port=port,
@@ -230,3 +230,10 @@ def _structure(settings: Settings, before: Structure | None) -> Structure:
         instance_slots=max(fresh.instance_slots, before.instance_slots),
         keys=tuple(dict.fromkeys((*fresh.keys, *before.keys))),
     )
+
+
+def _any_port(host: str, before: Structure | None, *, running: bool) -> int:
+    """The one it had, so that whoever knows it finds it again; another where somebody has taken that since HAProxy ended."""
+    if before is not None and (running or is_free(host, before.port)):
+        return before.port
+    return free_port(host)

@@ -8,7 +8,9 @@ import os
 import shutil
 import signal
 import socket
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -82,7 +84,10 @@ class HaproxyProcess:
     async def start(self, structure: Structure, servers: Mapping[str, Mapping[int, str]], rows: Rows) -> Running:
         """Start it from nothing. A port that another program has is a `PermanentError`."""
         await self.end()
-        check_port(structure.host, structure.port)
+        with claimed(structure.host, structure.port):
+            return await self._start(structure, servers, rows)
+
+    async def _start(self, structure: Structure, servers: Mapping[str, Mapping[int, str]], rows: Rows) -> Running:
         await anyio.to_thread.run_sync(self._write, structure, servers, rows)
         command = [self._binary, "-W", "-D", "-f", CONFIG, "-p", PID_FILE, "-S", "unix@master.sock,mode,600,level,admin"]
         # A file, because the daemon keeps its standard error open for as long as it lives.
@@ -104,20 +109,24 @@ class HaproxyProcess:
         if before is None:
             raise TemporaryError("HAProxy is not running; it will be started")
         if before.structure is None or (before.structure.host, before.structure.port) != (structure.host, structure.port):
-            check_port(structure.host, structure.port)
+            with claimed(structure.host, structure.port):
+                return await self._reload(structure, servers, rows, before.worker)
+        return await self._reload(structure, servers, rows, before.worker)
+
+    async def _reload(self, structure: Structure, servers: Mapping[str, Mapping[int, str]], rows: Rows, worker: int) -> Running:
         await anyio.to_thread.run_sync(self._write, structure, servers, rows)
         answer = await self._link.ask_master("reload", seconds=RELOAD_SECONDS)
         if "Success=1" not in answer:
             raise TemporaryError(f"HAProxy refused its new configuration: {answer[-500:]}")
-        return await self._verified(structure, unlike=before.worker)
+        return await self._verified(structure, unlike=worker)
 
     def lives(self) -> bool:
         """Whether a master and a worker of this folder exist, whether or not they answer."""
-        return len(self._pids()) > 1
+        return len(pids_in(self._folder)) > 1
 
     async def end(self) -> bool:
         """End whatever runs of it, at once; True when there was something."""
-        pids = await anyio.to_thread.run_sync(self._pids)
+        pids = await anyio.to_thread.run_sync(pids_in, self._folder)
         for pid in pids[:1]:
             _signal(pid, signal.SIGTERM)
         with anyio.move_on_after(STOP_SECONDS):
@@ -157,15 +166,16 @@ class HaproxyProcess:
         alerts = [line for line in text.splitlines() if "[ALERT]" in line]
         return " ".join(alerts or text.splitlines()[-5:]) or "it said nothing"
 
-    def _pids(self) -> list[int]:
-        """The master's pid and its children's, when the pid file names a HAProxy that was started in this folder."""
-        try:
-            master = psutil.Process(int((self._folder / PID_FILE).read_text().split()[0]))
-            if Path(master.cwd()).resolve() != self._folder.resolve() or master.status() == psutil.STATUS_ZOMBIE:
-                return []
-            return [master.pid, *(child.pid for child in master.children())]
-        except (OSError, ValueError, IndexError, psutil.Error):
+
+def pids_in(folder: Path) -> list[int]:
+    """The master's pid and its children's, when the pid file names a HAProxy that was started in this folder."""
+    try:
+        master = psutil.Process(int((folder / PID_FILE).read_text().split()[0]))
+        if Path(master.cwd()).resolve() != folder.resolve() or master.status() == psutil.STATUS_ZOMBIE:
             return []
+        return [master.pid, *(child.pid for child in master.children())]
+    except (OSError, ValueError, IndexError, psutil.Error):
+        return []
 
 
 def find_binary(configured: str | None) -> str:
@@ -185,24 +195,55 @@ def find_binary(configured: str | None) -> str:
     return found
 
 
-def check_port(host: str, port: int) -> None:
-    """Make sure nobody listens there; HAProxy itself would share the port with another HAProxy and not complain."""
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
+@contextmanager
+def claimed(host: str, port: int) -> Iterator[None]:
+    """Nobody else has that port, nor gets it inside the block but the HAProxy that is started there. `PermanentError` when somebody has.
+
+    HAProxy itself would share the port with another one and not complain, and half of the requests would go to somebody else's agents.
+    On Linux the port is therefore held until HAProxy answers, by a socket that does not listen and so gets nothing: only who asks to share
+    may have it as well, and a second server looks here first.
+    """
+    try:
+        with _bound(host, port) as probe:
             probe.listen(1)
-        except OSError as error:
-            raise PermanentError(
-                f"the data plane cannot listen on {host}:{port}: {error.strerror}{_culprit(port)}. "
-                "Stop the program that uses it, or choose another port with --router-port (0 picks a free one)."
-            ) from error
+        holder = _bound(host, port)
+    except OSError as error:
+        raise PermanentError(
+            f"the data plane cannot listen on {host}:{port}: {error.strerror}{_culprit(port)}. "
+            "Stop the program that uses it, or choose another port with --router-port (0 picks a free one)."
+        ) from error
+    with holder:
+        if sys.platform == "linux":
+            holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
+            holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        else:
+            holder.close()
+        yield
+
+
+def is_free(host: str, port: int) -> bool:
+    try:
+        with claimed(host, port):
+            return True
+    except PermanentError:
+        return False
 
 
 def free_port(host: str) -> int:
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM) as probe:
-        probe.bind((host, 0))
+    with _bound(host, 0) as probe:
         return int(probe.getsockname()[1])
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    """Raises OSError. Connections of an earlier one that are not quite over are no reason against it."""
+    made = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, int(port != 0))
+        made.bind((host, port))
+    except OSError:
+        made.close()
+        raise
+    return made
 
 
 def _culprit(port: int) -> str:

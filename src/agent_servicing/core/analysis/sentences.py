@@ -7,6 +7,7 @@ from agent_servicing.core import latency
 from agent_servicing.core.analysis.evidence import Criterion, Evidence
 from agent_servicing.core.analysis.judgement import EvidenceBar
 from agent_servicing.core.analysis.policy import CUSTOM, LATENCY, Policy
+from agent_servicing.core.spans import in_words
 
 ODDS_SHOWN_MAX = 1_000_000
 
@@ -94,7 +95,7 @@ def _rate(policy: Policy, criterion: Criterion, odds: float) -> Told:
     value = 100 * stretch.bad / max(1, stretch.requests)
     stable = 100 * stretch.stable_bad / stretch.stable_requests if stretch.stable_requests else None
     what = "requests" if not name.startswith(CUSTOM) else "observations"
-    end = f"{stretch.requests} {what} in {_span(stretch.seconds)}, odds {_odds(odds)}"
+    end = f"{stretch.requests} {what} in {in_words(stretch.seconds)}, odds {_odds(odds)}"
     if limit is not None and value > limit:
         compared = f"; the old version has {stable:.1f}%" if stable is not None else "; no old version to compare with"
         sentence = f"{label} threshold exceeded ({value:.1f}% > {limit:g}%){compared}; {end}"
@@ -115,7 +116,7 @@ def _slow(evidence: Evidence, policy: Policy, criterion: Criterion, odds: float)
     stretch, limit, q = criterion.stretch, policy.latency_threshold_ms or 0.0, policy.latency_quantile
     value = latency.quantile_ms(evidence.slow_stretch, q) or 0.0
     stable = latency.quantile_ms(evidence.reference.whole, q)
-    end = f"{stretch.requests} successful requests in {_span(stretch.seconds)}, odds {_odds(odds)}"
+    end = f"{stretch.requests} successful requests in {in_words(stretch.seconds)}, odds {_odds(odds)}"
     if stretch.bad > (1 - q) * stretch.requests:
         compared = f"; the old version has {stable:g} ms" if stable is not None else "; no old version to compare with"
         sentence = f"Latency threshold exceeded ({_quantile(policy)} {value:g} ms > {limit:g} ms){compared}; {end}"
@@ -162,21 +163,17 @@ def _no_answers(evidence: Evidence, odds: float) -> Told:
 
 def _missing(evidence: Evidence, policy: Policy, missing: int | None) -> str:
     if missing is None and evidence.counted.stage_seconds < policy.dwell_seconds:
-        return f"{policy.dwell_seconds - evidence.counted.stage_seconds:.0f} s more of this share needed"
+        return f"{in_words(policy.dwell_seconds - evidence.counted.stage_seconds)} more of this share needed"
     if missing is None:
         return "at this rate no number of requests proves it good enough to promote by itself"
     rate = evidence.counted.requests / evidence.counted.judged_seconds if evidence.counted.judged_seconds else 0.0
-    wait = f", about {_span(missing / rate)} at this rate" if rate else ""
+    wait = f", about {in_words(missing / rate)} at this rate" if rate else ""
     about = "" if evidence.counted.requests < policy.min_requests else "about "
     return f"{about}{missing} more requests needed{wait}"
 
 
 def _errors_in(evidence: Evidence) -> str:
     return f"{evidence.counted.errors} errors in {evidence.counted.requests} requests"
-
-
-def _span(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
 
 
 def _odds(odds: float) -> str:

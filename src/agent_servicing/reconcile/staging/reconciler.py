@@ -19,9 +19,10 @@ from agent_servicing.core.errors import TemporaryError
 from agent_servicing.core.events import Event
 from agent_servicing.core.staging.lead import Begin, Cancel, GiveUp, Requeue, Step, TryCase, steps
 from agent_servicing.core.staging.model import HAND_KEPT, START, CaseStatus, HandResult, RunStatus, StagingRun, Wish
+from agent_servicing.core.status import PreparationStatus
 from agent_servicing.ports import EventBus, Masker
 from agent_servicing.ports.staging import StagingRuns, SuiteRunner
-from agent_servicing.reconcile.staging.bench import Bench, Impossible, Means
+from agent_servicing.reconcile.staging.bench import POLL_SECONDS, Bench, Impossible, Means
 from agent_servicing.reconcile.staging.trial import Trial, event
 
 log = structlog.get_logger(__name__)
@@ -79,7 +80,9 @@ class StagingReconciler:
     async def _look(self, tasks: TaskGroup) -> None:
         now = self.means.clock.monotonic()
         for name in [name for name, until in self._until.items() if until <= now and name not in self._working]:
+            run = self._kept[name].run
             await self._let_go(name)
+            await self._unless_it_breaks(run, partial(self._sweep, run))
         try:
             for step in steps(await self.runs.pending(), working=self._working, limit=self.limit):
                 await self._do(step, tasks)
@@ -120,14 +123,28 @@ class StagingReconciler:
     async def _guarded(self, run: StagingRun, act: Callable[[], Awaitable[None]]) -> None:
         """Whatever one run does wrong, or the database at that moment, the others go on; its row says what is to be done next."""
         try:
+            for each in (act, partial(self._sweep, run)):
+                await self._unless_it_breaks(run, each)
+        finally:  # not before it is written: who is not being worked at is begun with
+            self._working.pop(run.run, None)
+            self._woken.set()
+
+    async def _unless_it_breaks(self, run: StagingRun, act: Callable[[], Awaitable[None]]) -> None:
+        try:
             await act()
         except TemporaryError as error:
             log.warning("staging_cut_off", run=run.run, problem=str(error))
         except Exception:  # a bug of ours must not end the server
             log.exception("staging_broke", run=run.run)
-        finally:  # not before it is written: who is not being worked at is begun with
-            self._working.pop(run.run, None)
-            self._woken.set()
+
+    async def _sweep(self, run: StagingRun) -> None:
+        """The engine deletes a removed agent's versions once, but not those that a run held, or was still installing."""
+        runtime = self.means.runtime
+        if run.run in self._kept or not await self.runs.removed(run.agent):
+            return
+        while (await runtime.preparation(run.agent, run.version)).status is PreparationStatus.INSTALLING:
+            await self.means.clock.sleep(POLL_SECONDS)
+        await runtime.collect(run.agent, keep=())
 
     # --- a run ---------------------------------------------------------------------------------------------------------------------
 

@@ -102,7 +102,7 @@ async def restart_agent(context: Context, caller: Caller, agent_id: str, body: R
 @router.get("/agents/{agent_id}/instances", summary="List instances", **needs(Role.VIEWER))
 async def list_instances(context: Context, agent_id: str) -> InstanceList:
     """Every instance, newest generation first, with what it is busy with. `status`: starting, ready, draining, stopped or failed."""
-    return instance_list(await context.services.generations.work(agent_id))
+    return instance_list(await context.services.generations.work(agent_id), now=context.clock.now())
 
 
 @router.get("/agents/{agent_id}/generations", summary="List generations", **needs(Role.VIEWER))

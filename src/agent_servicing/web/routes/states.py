@@ -3,7 +3,7 @@
 from dataclasses import asdict
 from typing import Annotated
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Query, Response
 from fastapi import Path as PathParam
 from fastapi.responses import FileResponse
 
@@ -12,7 +12,7 @@ from agent_servicing.services.access import Role
 from agent_servicing.services.states import AgentStateView
 from agent_servicing.web.auth import Caller, needs
 from agent_servicing.web.context import Context
-from agent_servicing.web.schemas.queries import SEQ_MAX
+from agent_servicing.web.schemas.queries import SEQ_MAX, ReasonQuery
 from agent_servicing.web.schemas.states import (
     BroughtView,
     DiscardBody,
@@ -30,6 +30,7 @@ _RECORD = '{"id": "memories.db/memories/7", "schema": 2, "place": "memories.db/m
 router = APIRouter(tags=["State"])
 
 Epoch = Annotated[int, PathParam(ge=0, le=SEQ_MAX)]
+Why = Annotated[ReasonQuery, Query()]
 
 
 @router.get("/agents/{agent_id}/state", summary="Show the state", **needs(Role.VIEWER))
@@ -51,9 +52,9 @@ async def rehearse_snapshot(context: Context, caller: Caller, agent_id: str, sna
 
 
 @router.post("/agents/{agent_id}/state/snapshots/{snapshot}/unpack", summary="Unpack a snapshot", **needs(Role.OPERATOR))
-async def unpack_snapshot(context: Context, caller: Caller, agent_id: str, snapshot: str) -> UnpackedView:
+async def unpack_snapshot(context: Context, caller: Caller, agent_id: str, snapshot: str, query: Why) -> UnpackedView:
     """Restore it into a folder beside the state, which stays untouched, to put back by hand or to look into. Answers when it is done."""
-    return UnpackedView(folder=await context.services.states.unpack(agent_id, snapshot, actor=caller.name))
+    return UnpackedView(folder=await context.services.states.unpack(agent_id, snapshot, actor=caller.name, reason=query.reason))
 
 
 @router.post("/agents/{agent_id}/state/snapshots/{snapshot}/bring", summary="Bring back an export", **needs(Role.OPERATOR))
@@ -82,9 +83,9 @@ async def export_set_aside(context: Context, caller: Caller, agent_id: str, epoc
 
 
 @router.post("/agents/{agent_id}/state/set-aside/{epoch}/offer", summary="Offer what was set aside", **needs(Role.OPERATOR))
-async def offer_set_aside(context: Context, caller: Caller, agent_id: str, epoch: Epoch) -> SetAsideView:
+async def offer_set_aside(context: Context, caller: Caller, agent_id: str, epoch: Epoch, query: Why) -> SetAsideView:
     """Offer it to the version that serves now, say after the next upgrade. What it takes in is not offered again. Answers when it is done."""
-    return _set_aside(await context.services.states.offer(agent_id, epoch, actor=caller.name))
+    return _set_aside(await context.services.states.offer(agent_id, epoch, actor=caller.name, reason=query.reason))
 
 
 @router.delete("/agents/{agent_id}/state/set-aside/{epoch}", summary="Discard what was set aside", status_code=204, **needs(Role.OPERATOR))
@@ -95,9 +96,9 @@ async def discard_set_aside(context: Context, caller: Caller, agent_id: str, epo
 
 
 @router.delete("/agents/{agent_id}/state/snapshots/{snapshot}", summary="Remove a snapshot", status_code=204, **needs(Role.OPERATOR))
-async def remove_snapshot(context: Context, caller: Caller, agent_id: str, snapshot: str) -> Response:
+async def remove_snapshot(context: Context, caller: Caller, agent_id: str, snapshot: str, query: Why) -> Response:
     """For good, with everything on the disk that only it needed."""
-    await context.services.states.remove(agent_id, snapshot, actor=caller.name)
+    await context.services.states.remove(agent_id, snapshot, actor=caller.name, reason=query.reason)
     return Response(status_code=204)
 
 

@@ -224,6 +224,10 @@ class InstanceView(View):
     ready_at: datetime | None
     exit_code: int | None
     reason: str
+    probed_at: datetime | None = Field(description="The last health check that is on record; null: none yet")
+    healthy_in_a_row: int = Field(description="Counted up to the manifest's `healthy_after`")
+    unhealthy_in_a_row: int = Field(description="Counted up to the manifest's `unhealthy_after`")
+    crashes: int = Field(description="Of its generation, within the last five minutes; each was started anew")
     in_flight: int | None = Field(description="Requests that the data plane has open there now, streams among them; null: not known")
     active_streams: int | None = Field(description="What the instance counts itself (SDK, HTTP contract); null: not known")
     open_conversations: int | None = Field(description="As above")
@@ -250,6 +254,10 @@ class InstanceList(View):
                     "ready_at": "2025-12-15T09:59:03Z",
                     "exit_code": None,
                     "reason": "",
+                    "probed_at": "2025-12-15T10:02:00Z",
+                    "healthy_in_a_row": 2,
+                    "unhealthy_in_a_row": 0,
+                    "crashes": 0,
                     "in_flight": 3,
                     "active_streams": 1,
                     "open_conversations": 12,

@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import Any
 
 from agent_servicing.core.drains import conversation_seconds_left, planned_phase
+from agent_servicing.core.limits import CRASH_WINDOW_SECONDS
 from agent_servicing.core.model import AgentState, Generation
 from agent_servicing.core.queue import queued
 from agent_servicing.core.status import InstanceStatus
@@ -36,15 +37,17 @@ def agent_added(view: AgentView, upgrade_id: str, *, now: datetime) -> AgentAdde
     return AgentAdded.model_validate({**_detail(view, now), "upgrade_id": upgrade_id})
 
 
-def instance_list(view: WorkView) -> InstanceList:
+def instance_list(view: WorkView, *, now: datetime) -> InstanceList:
     """All instances the store knows, newest generation first."""
     counts = ("in_flight", "active_streams", "open_conversations", "drain_seconds_left", "says")
-    fields = set(InstanceView.model_fields) - {"role", *counts}
+    fields = set(InstanceView.model_fields) - {"role", "crashes", *counts}
+    crashes = {g.number: sum((now - at).total_seconds() < CRASH_WINDOW_SECONDS for at in g.crashes) for g in view.state.generations}
     views = [
         {
             **{name: getattr(work.instance, name) for name in fields},
             **{name: getattr(work, name) for name in counts},
             "role": role_of(view.state, work.instance.generation),
+            "crashes": crashes.get(work.instance.generation, 0),
         }
         for work in view.instances
     ]

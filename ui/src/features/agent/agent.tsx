@@ -11,12 +11,14 @@ import { ButtonLink } from "../../components/links";
 import { Asked, Panel } from "../../components/panel";
 import { Refused } from "../../components/refused";
 import { DeploymentStatus, Health } from "../../components/status";
+import { isOver } from "../../lib/deployments";
 import { AuditList } from "../audit/audit-list";
 import { RollbackDialog } from "../rollback/rollback-dialog";
 import { StagingRuns } from "../staging/runs";
 import { Configuration } from "./configuration";
 import { Deployments } from "./deployments";
 import { Overview } from "./overview";
+import { State } from "./state";
 import { Versions } from "./versions";
 
 const route = getRouteApi("/agents/$agentId");
@@ -27,6 +29,7 @@ const TABS: Record<Tab, string> = {
   deployments: "Deployments",
   staging: "Staging",
   config: "Configuration",
+  state: "State",
   audit: "Audit",
 };
 
@@ -62,7 +65,7 @@ export function Agent() {
           )}
         </div>
         <Group gap="sm">
-          {running && (
+          {running && !isOver(running.status) && (
             <ButtonLink
               to="/agents/$agentId/deployments/$upgradeId"
               params={{ agentId, upgradeId: running.upgrade_id }}
@@ -71,9 +74,23 @@ export function Agent() {
               <DeploymentStatus status={running.status} />
             </ButtonLink>
           )}
-          <Action variant="default" why={why} onAct={() => void navigate({ search: { ...search, rollback: "open" } })}>
-            Roll back
-          </Action>
+          {agent.data && (
+            <Action
+              variant="default"
+              why={why}
+              onAct={() => void navigate({ search: { ...search, rollback: "open" } })}
+            >
+              Roll back
+            </Action>
+          )}
+          {agent.data?.update_available && (
+            <Action
+              why={why}
+              onAct={() => void navigate({ to: "/agents/$agentId/upgrade", params: { agentId }, search: {} })}
+            >
+              Upgrade
+            </Action>
+          )}
         </Group>
       </Group>
       <Asked question={agent} lines={6}>
@@ -104,6 +121,9 @@ export function Agent() {
             </Tabs.Panel>
             <Tabs.Panel value="config">
               <Configuration agent={agentId} />
+            </Tabs.Panel>
+            <Tabs.Panel value="state">
+              <State agent={agentId} />
             </Tabs.Panel>
             <Tabs.Panel value="audit">
               <History agent={agentId} />

@@ -6,7 +6,7 @@ import { Heads } from "../../components/heads";
 import { Asked, Empty, Panel } from "../../components/panel";
 import { InstanceStatus } from "../../components/status";
 import { Time } from "../../components/time";
-import { count, percent } from "../../lib/format";
+import { count, counted, percent } from "../../lib/format";
 
 const HEADS = ["Instance", "Version", "State", "Busy with", "Process", "Since"];
 
@@ -23,11 +23,7 @@ export function Overview({ agent }: { agent: Schemas["AgentDetail"] }) {
       <SimpleGrid cols={{ base: 1, sm: 2, lg: 4 }}>
         <Tile title="Instances ready" big={`${agent.health.ready} of ${agent.health.desired}`} />
         <Tile title="Traffic" big={shares(agent.traffic)} />
-        <Tile
-          title="Update"
-          big={agent.available_versions[0]?.version ?? "none"}
-          words={agent.available_versions[0]?.type}
-        />
+        <Tile title="Update" big={agent.available_versions[0]?.version ?? "none"} words={kinds(agent)} />
         <Tile
           title="Rollback points"
           big={count(agent.rollback_points.length)}
@@ -73,11 +69,19 @@ export function Instances({ instances }: { instances: Schemas["InstanceView"][] 
   );
 }
 
+/** What the newest version is, and that one of those there are closes a hole. */
+function kinds(agent: Schemas["AgentDetail"]): string | undefined {
+  const type = agent.available_versions[0]?.type;
+  return agent.available_versions.some((each) => each.security || each.critical)
+    ? `${type}, with a security fix`
+    : type;
+}
+
 function busy(instance: Schemas["InstanceView"]): string {
   const parts = [
-    instance.in_flight == null ? "" : `${instance.in_flight} requests`,
-    instance.active_streams ? `${instance.active_streams} streams` : "",
-    instance.open_conversations ? `${instance.open_conversations} conversations` : "",
+    instance.in_flight == null ? "" : counted(instance.in_flight, "request"),
+    instance.active_streams ? counted(instance.active_streams, "stream") : "",
+    instance.open_conversations ? counted(instance.open_conversations, "conversation") : "",
   ].filter(Boolean);
   return parts.join(", ") || "–";
 }

@@ -8,6 +8,7 @@ import { useMay } from "../../app/session";
 import { Action } from "../../components/action";
 import { ButtonLink } from "../../components/links";
 import { Asked, Empty, Panel } from "../../components/panel";
+import { Tested } from "../../components/tested";
 import { Time } from "../../components/time";
 import { count, percent } from "../../lib/format";
 
@@ -54,6 +55,7 @@ export function Versions({ agent, onRollback }: { agent: string; onRollback: () 
               {found.versions.slice(0, shown).map((version) => (
                 <Node
                   key={version.version}
+                  agent={agent}
                   version={version}
                   current={version.version === found.current_version}
                   point={points.get(version.version)}
@@ -86,6 +88,7 @@ export function Versions({ agent, onRollback }: { agent: string; onRollback: () 
 }
 
 interface NodeProps {
+  agent: string;
   version: Version;
   current: boolean;
   point?: Schemas["RollbackPointView"];
@@ -94,7 +97,7 @@ interface NodeProps {
   onRollback: () => void;
 }
 
-function Node({ version, current, point, why, onUpgrade, onRollback }: NodeProps) {
+function Node({ agent, version, current, point, why, onUpgrade, onRollback }: NodeProps) {
   const mark = current ? "current" : version.upgradable ? "available" : "past";
   return (
     <li data-mark={mark}>
@@ -130,6 +133,7 @@ function Node({ version, current, point, why, onUpgrade, onRollback }: NodeProps
               {version.compatibility}
             </Text>
           )}
+          <Tested agent={agent} results={version.test_results} />
         </Stack>
         {!current && (
           <Group gap="xs">

@@ -15,6 +15,8 @@ const OUTCOMES: Record<string, Tone> = {
   rolled_back: "bad",
   refused: "bad",
   started: "busy",
+  safe_to_deploy: "good",
+  issues_detected: "bad",
 };
 
 export function sentence(entry: Entry): string {

@@ -50,7 +50,7 @@ export function Audit() {
         />
         <Select
           label="Kind"
-          data={KINDS}
+          data={KINDS.map((kind) => ({ value: kind, label: kind.replaceAll("_", " ") }))}
           value={type ?? null}
           onChange={(value) => set({ type: value ?? undefined })}
           clearable

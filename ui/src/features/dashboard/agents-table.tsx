@@ -1,5 +1,5 @@
 /** The agents: what runs, what could run, how they are, and what can be done about it. */
-import { Badge, Group, Table, Text } from "@mantine/core";
+import { Badge, Group, Stack, Table, Text } from "@mantine/core";
 import { useNavigate } from "@tanstack/react-router";
 import type { Schemas } from "../../api/client";
 import { useMay } from "../../app/session";
@@ -73,25 +73,38 @@ function Row({ agent, onRollback }: { agent: Agent; onRollback: (agent: string) 
 function Running({ deployment }: { deployment: Schemas["DeploymentView"] }) {
   const { agent_id: agentId, upgrade_id: upgradeId } = deployment;
   return (
-    <AnchorLink to="/agents/$agentId/deployments/$upgradeId" params={{ agentId, upgradeId }} c="inherit">
-      <DeploymentStatus status={deployment.status} /> <span className="mono">{deployment.to_version}</span>
-    </AnchorLink>
+    <Stack gap={2}>
+      <DeploymentStatus status={deployment.status} />
+      <AnchorLink to="/agents/$agentId/deployments/$upgradeId" params={{ agentId, upgradeId }} className="mono">
+        → {deployment.to_version}
+      </AnchorLink>
+    </Stack>
   );
 }
 
 /** The newest of what is there, and what kinds there are: words first, colour on top. */
 function Available({ agent }: { agent: Agent }) {
   const newest = agent.available_versions[0];
-  if (!newest) return <Text c="dimmed">Up to date</Text>;
+  if (!newest)
+    return (
+      <Text size="sm" c="dimmed">
+        Up to date
+      </Text>
+    );
   const security = agent.available_versions.some((each) => each.security || each.critical);
   return (
     <Group gap={6} wrap="nowrap">
       <span className="mono">{newest.version}</span>
-      <Badge variant="outline" color="gray" tt="none" c="var(--mantine-color-text)">
+      <Badge
+        variant="outline"
+        tt="none"
+        c="var(--mantine-color-text)"
+        style={{ borderColor: "var(--line)", flex: "none" }}
+      >
         {newest.type}
       </Badge>
       {security && (
-        <Badge tt="none" variant="outline" c="var(--tone-bad)" style={{ borderColor: "var(--tone-bad)" }}>
+        <Badge tt="none" variant="outline" c="var(--tone-bad)" style={{ borderColor: "var(--tone-bad)", flex: "none" }}>
           security
         </Badge>
       )}

@@ -7,12 +7,14 @@ import { useTitle } from "../../app/title";
 import { ButtonLink } from "../../components/links";
 import { Asked, Empty, Panel } from "../../components/panel";
 import { DeploymentStatus, Status } from "../../components/status";
+import { Time, useNow } from "../../components/time";
 import { Traffic } from "../../components/traffic";
 import { isOver } from "../../lib/deployments";
 import { count, duration, stageName } from "../../lib/format";
 import { AuditList } from "../audit/audit-list";
 import { RollbackDialog } from "../rollback/lazy";
 import { AgentsTable } from "./agents-table";
+import { wentWrong } from "./went-wrong";
 
 const route = getRouteApi("/");
 const RECENT = 8;
@@ -48,7 +50,7 @@ export function Dashboard() {
       {fleet.data && <Attention fleet={fleet.data} agents={agents.data?.agents ?? []} />}
       {running.length > 0 && (
         <Panel title="Running now">
-          <SimpleGrid cols={{ base: 1, md: 2 }}>
+          <SimpleGrid cols={{ base: 1, md: Math.min(running.length, 2) }}>
             {running.map((deployment) => (
               <RunningCard key={deployment.upgrade_id} deployment={deployment} />
             ))}
@@ -98,7 +100,11 @@ function Attention({ fleet, agents }: { fleet: Schemas["FleetView"]; agents: Sch
   const ill = agents.filter((agent) => agent.health.status === "down" || agent.health.status === "degraded");
   const unsafe = agents.filter((agent) => agent.available_versions.some((each) => each.security || each.critical));
   const paused = agents.filter((agent) => agent.deployment?.status === "paused");
-  if (!ill.length && !unsafe.length && !paused.length && !fleet.down) return null;
+  const now = useNow();
+  const back = agents.flatMap((agent) =>
+    agent.deployment && wentWrong(agent.deployment, now) ? [agent.deployment] : [],
+  );
+  if (!ill.length && !unsafe.length && !paused.length && !back.length && !fleet.down) return null;
   return (
     <Panel title="Needs attention">
       <Stack gap="sm">
@@ -106,6 +112,9 @@ function Attention({ fleet, agents }: { fleet: Schemas["FleetView"]; agents: Sch
           <Line key={`ill-${agent.agent_id}`} agent={agent.agent_id} tone="bad" tab="overview" act="Look">
             {`${agent.agent_id} has ${agent.health.ready} of ${agent.health.desired} instances ready`}
           </Line>
+        ))}
+        {back.map((deployment) => (
+          <Back key={deployment.upgrade_id} deployment={deployment} />
         ))}
         {unsafe.map((agent) => (
           <Line key={`unsafe-${agent.agent_id}`} agent={agent.agent_id} tone="warn" tab="versions" act="Review">
@@ -146,6 +155,30 @@ function Line({
         size="compact-md"
       >
         {act}
+      </ButtonLink>
+    </Group>
+  );
+}
+
+/** What nobody may have seen: the engine took it back, or it failed, within the last day. */
+function Back({ deployment }: { deployment: Schemas["DeploymentView"] }) {
+  const { agent_id: agentId, upgrade_id: upgradeId, to_version: version, status, rollback } = deployment;
+  return (
+    <Group justify="space-between">
+      <div>
+        <Status tone="bad">{`${agentId} ${version} ${status === "failed" ? "failed" : "was taken back by the engine"}`}</Status>
+        <Text size="sm" c="dimmed" component="div" className="cut">
+          <Time at={deployment.finished_at} />
+          {rollback ? `: ${rollback.reason}` : ""}
+        </Text>
+      </div>
+      <ButtonLink
+        to="/agents/$agentId/deployments/$upgradeId"
+        params={{ agentId, upgradeId }}
+        variant="default"
+        size="compact-md"
+      >
+        See why
       </ButtonLink>
     </Group>
   );

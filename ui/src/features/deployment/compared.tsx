@@ -48,8 +48,8 @@ export function Compared({ blue, green, figures, policy, live }: Props) {
               {title}
             </Text>
             <Group gap="xl" my={4}>
-              <Value side="Now" value={show(blue[measure])} />
-              <Value side="New" value={show(green[measure])} />
+              <Value side="blue" name="Now" value={show(blue[measure])} />
+              <Value side="green" name="New" value={show(green[measure])} />
             </Group>
             <Comparison
               blue={blue[measure]}
@@ -79,11 +79,13 @@ export function Compared({ blue, green, figures, policy, live }: Props) {
   );
 }
 
-function Value({ side, value }: { side: string; value: string }) {
+/** The line beside the name is the one in the chart. */
+function Value({ side, name, value }: { side: "blue" | "green"; name: string; value: string }) {
   return (
     <div>
       <Text size="xs" c="dimmed">
-        {side}
+        <span className={`side side-${side}`} />
+        {name}
       </Text>
       <div className="tile-big">{value}</div>
     </div>
@@ -105,9 +107,8 @@ function Comparison({
 }) {
   if (green == null) return <Status tone="quiet">No traffic there yet</Status>;
   const words = difference(blue, green);
-  if (load) return <Text size="sm">{words || " "}</Text>;
-  const beyond = limit !== null && green > limit;
-  const within =
-    limit === null ? "" : beyond ? `, beyond the limit of ${show(limit)}` : `, within the limit of ${show(limit)}`;
-  return <Status tone={beyond ? "bad" : "good"}>{`${words || "measured"}${within}`}</Status>;
+  if (load || limit === null) return <Text size="sm">{words || " "}</Text>;
+  const beyond = green > limit;
+  const where = `${beyond ? "beyond" : "within"} the limit of ${show(limit)}`;
+  return <Status tone={beyond ? "bad" : "good"}>{[words, where].filter(Boolean).join(", ")}</Status>;
 }

@@ -16,7 +16,7 @@ import { DeploymentStatus, Status } from "../../components/status";
 import { Time } from "../../components/time";
 import { Traffic } from "../../components/traffic";
 import { isOver } from "../../lib/deployments";
-import { absolute, count, duration, percent, stageName } from "../../lib/format";
+import { absolute, count, duration, percent, stageName, took } from "../../lib/format";
 import type { Tone } from "../../theme/tokens";
 import { Instances } from "../agent/overview";
 import { RollbackDialog } from "../rollback/rollback-dialog";
@@ -80,15 +80,15 @@ function Whole({ deployment, onRollback }: { deployment: Deployment; onRollback:
               <DeploymentStatus status={deployment.status} />
             </Group>
           </div>
-          <Group gap="sm">
-            <Action variant="subtle" why={may} onAct={() => setReporting(true)}>
-              Report issue
-            </Action>
-            <Verbs deployment={deployment} over={over} onRollback={onRollback} />
-          </Group>
+          <Verbs deployment={deployment} over={over} onRollback={onRollback} />
         </Group>
       </div>
-      <Facts deployment={deployment} over={over} />
+      <Group justify="space-between" gap="xs">
+        <Facts deployment={deployment} over={over} />
+        <Action size="compact-md" variant="default" why={may} onAct={() => setReporting(true)}>
+          Report issue
+        </Action>
+      </Group>
       {deployment.rollback && <Verdict deployment={deployment} />}
       {!over && deployment.judgement && <Judgement judgement={deployment.judgement} />}
       <Panel title="Traffic">
@@ -126,7 +126,7 @@ function Facts({ deployment, over }: { deployment: Deployment; over: boolean }) 
       ) : deployment.scheduled_at ? (
         <>Begins {absolute(deployment.scheduled_at)}.</>
       ) : null}{" "}
-      {deployment.message}
+      {deployment.message === deployment.rollback?.reason ? "" : deployment.message}
     </Text>
   );
 }
@@ -230,7 +230,7 @@ function Stage({ stage }: { stage: Deployment["stages"][number] }) {
         )}
       </span>
       <Text size="sm" c="dimmed">
-        {word || duration(stage.duration_seconds)}
+        {word || took(stage.duration_seconds)}
       </Text>
     </li>
   );
@@ -244,7 +244,7 @@ function Impact({ deployment }: { deployment: Deployment }) {
     ["Errors, now / new", `${count(impact.stable_errors)} / ${count(impact.candidate_errors)}`],
     ["Conversations it touched", impact.conversations_touched == null ? "–" : count(impact.conversations_touched)],
     ["Not served at all", count(impact.unserved)],
-    ["Downtime", impact.downtime_seconds == null ? "–" : duration(impact.downtime_seconds)],
+    ["Downtime", duration(impact.downtime_seconds)],
   ];
   return (
     <Panel title="What users noticed">

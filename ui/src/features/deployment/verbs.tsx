@@ -1,30 +1,33 @@
 /** What can be done with a deployment, always in this order; what cannot be done now says why. Rolling back stands apart. */
-import { Button, Group, Stack, Text } from "@mantine/core";
+import { Group, Text } from "@mantine/core";
 import { notifications } from "@mantine/notifications";
 import { useQueryClient } from "@tanstack/react-query";
 import { useEffect, useState } from "react";
 import { http, problemOf, type Schemas } from "../../api/client";
 import { useMay } from "../../app/session";
 import { Action } from "../../components/action";
-import { Dialog } from "../../components/dialog";
+import { Confirm } from "../../components/confirm";
 import { AnchorLink } from "../../components/links";
-import { Failed } from "../../components/panel";
-import { Reason } from "../../components/reason";
+import { REASONS } from "../../components/reason";
 
 type Deployment = Schemas["DeploymentView"];
 type Verb = "pause" | "resume" | "promote" | "cancel";
 
-const ASKED: Record<"promote" | "cancel", { title: string; words: string; button: string; keep: string }> = {
+const ASKED: Record<
+  "promote" | "cancel",
+  { title: string; words: string; act: string; keep: string; danger?: boolean }
+> = {
   promote: {
     title: "Advance now",
     words: "Ends the present watch and goes on to the next step.",
-    button: "Advance now",
+    act: "Advance now",
     keep: "Keep watching",
   },
   cancel: {
     title: "Cancel",
     words: "Gives it up; whatever traffic moved goes back to the old version.",
-    button: "Cancel and take back",
+    act: "Cancel and take back",
+    danger: true,
     keep: "Keep running",
   },
 };
@@ -70,7 +73,7 @@ export function Verbs({
   const whyNot = may || (over ? "It is over." : back ? "It is being taken back." : "");
   const busy = pending ? "It was asked for; the server has not said yet that it is so." : "";
   return (
-    <Group gap="sm" role="group" aria-label="Steer this deployment">
+    <Group gap="sm" className="verbs" role="group" aria-label="Steer this deployment">
       {pending && <Waiting key={pending} />}
       {paused ? (
         <Action why={whyNot || busy} variant="default" onAct={() => void at_once("resume")}>
@@ -99,7 +102,15 @@ export function Verbs({
       <Action why={may} color="danger" ml="md" onAct={over ? onRollback : () => setAsking("cancel")}>
         Roll back
       </Action>
-      {asking && <Ask verb={asking} deployment={deployment} send={send} onClose={() => setAsking(null)} />}
+      {asking && (
+        <Confirm
+          {...ASKED[asking]}
+          title={`${ASKED[asking].title}: ${deployment.agent_id} ${deployment.to_version}`}
+          reasons={REASONS}
+          onAct={async (reason) => ({ error: await send(asking, reason) })}
+          onClose={() => setAsking(null)}
+        />
+      )}
     </Group>
   );
 }
@@ -119,51 +130,5 @@ function Waiting() {
       {late > 0 && "Still waiting for the server. "}
       {late > 1 && <AnchorLink to="/audit">See what it did</AnchorLink>}
     </Text>
-  );
-}
-
-function Ask({
-  verb,
-  deployment,
-  send,
-  onClose,
-}: {
-  verb: "promote" | "cancel";
-  deployment: Deployment;
-  send: (verb: Verb, reason: string) => Promise<unknown>;
-  onClose: () => void;
-}) {
-  const [reason, setReason] = useState("");
-  const [problem, setProblem] = useState<unknown>(null);
-  const [busy, setBusy] = useState(false);
-  const { title, words, button, keep } = ASKED[verb];
-  const act = async () => {
-    setBusy(true);
-    const error = await send(verb, reason);
-    setBusy(false);
-    if (error) setProblem(error);
-    else onClose();
-  };
-  return (
-    <Dialog title={`${title}: ${deployment.agent_id} ${deployment.to_version}`} onClose={onClose}>
-      <Stack gap="md">
-        <Text>{words}</Text>
-        <Reason value={reason} onChange={setReason} />
-        {problem !== null && <Failed error={problem} />}
-        <Group justify="flex-end">
-          <Button variant="default" onClick={onClose}>
-            {keep}
-          </Button>
-          <Button
-            color={verb === "cancel" ? "danger" : undefined}
-            loading={busy}
-            disabled={!reason.trim()}
-            onClick={() => void act()}
-          >
-            {button}
-          </Button>
-        </Group>
-      </Stack>
-    </Dialog>
   );
 }

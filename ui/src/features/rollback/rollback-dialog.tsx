@@ -4,6 +4,7 @@ import { notifications } from "@mantine/notifications";
 import { useNavigate } from "@tanstack/react-router";
 import { useState } from "react";
 import { api, http, type Schemas } from "../../api/client";
+import { Command } from "../../components/command";
 import { Dialog } from "../../components/dialog";
 import { Asked, Empty, Failed } from "../../components/panel";
 import { Reason } from "../../components/reason";
@@ -93,7 +94,7 @@ function Choice({ agent, current, points, onClose }: ChoiceProps) {
       {problem !== null && <Failed error={problem} />}
       <Text size="sm" c="dimmed" className="cut">
         As a command:{" "}
-        <code>{`servicing rollback ${agent} ${target} --reason ${JSON.stringify(reason || "…")} --watch`}</code>
+        <Command>{`servicing rollback ${agent} ${target} --reason ${JSON.stringify(reason || "…")} --watch`}</Command>
       </Text>
       <Group justify="flex-end">
         <Button variant="default" onClick={onClose}>

@@ -5,6 +5,7 @@ import { api, http, type Schemas } from "../../api/client";
 import { usePolling } from "../../app/polling";
 import { useMay } from "../../app/session";
 import { Action } from "../../components/action";
+import { Confirm } from "../../components/confirm";
 import { Dialog } from "../../components/dialog";
 import { AnchorLink } from "../../components/links";
 import { Asked, Empty, Failed, Panel } from "../../components/panel";
@@ -251,41 +252,29 @@ function AddRule({ onClose }: { onClose: () => void }) {
 }
 
 function Sure({ what, onClose }: { what: "stop" | "resume" | Rule; onClose: () => void }) {
-  const [reason, setReason] = useState("");
-  const [problem, setProblem] = useState<unknown>(null);
   const [title, words, act] =
     what === "stop"
       ? ["Stop the line", "Nothing new begins until somebody lets it. What runs goes on.", "Stop it"]
       : what === "resume"
         ? ["Let deployments begin", "What waits begins, one after the other.", "Let them begin"]
         : [`Remove “${what.name}”`, "Deployments that it holds back may begin.", "Remove it"];
-  const send = async () => {
-    const { error } =
-      what === "stop"
-        ? await http.POST("/api/platform/schedule/stop", { body: { reason } as never })
-        : what === "resume"
-          ? await http.POST("/api/platform/schedule/resume", { body: { reason } as never })
-          : await http.DELETE("/api/platform/schedule/rules/{rule_id}", {
-              params: { path: { rule_id: what.rule_id }, query: { reason } },
-            });
-    if (error) setProblem(error);
-    else onClose();
-  };
+  const send = (reason: string) =>
+    what === "stop"
+      ? http.POST("/api/platform/schedule/stop", { body: { reason } as never })
+      : what === "resume"
+        ? http.POST("/api/platform/schedule/resume", { body: { reason } as never })
+        : http.DELETE("/api/platform/schedule/rules/{rule_id}", {
+            params: { path: { rule_id: what.rule_id }, query: { reason } },
+          });
   return (
-    <Dialog title={title} onClose={onClose}>
-      <Stack gap="md">
-        <Text>{words}</Text>
-        <Reason value={reason} onChange={setReason} reasons={["Incident", "Incident is over", "No longer needed"]} />
-        {problem !== null && <Failed error={problem} />}
-        <Group justify="flex-end">
-          <Button variant="default" onClick={onClose}>
-            Leave it as it is
-          </Button>
-          <Button color={what === "stop" ? "danger" : undefined} disabled={!reason.trim()} onClick={() => void send()}>
-            {act}
-          </Button>
-        </Group>
-      </Stack>
-    </Dialog>
+    <Confirm
+      title={title}
+      words={words}
+      act={act}
+      danger={what === "stop"}
+      reasons={["Incident", "Incident is over", "No longer needed"]}
+      onAct={send}
+      onClose={onClose}
+    />
   );
 }

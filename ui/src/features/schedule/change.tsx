@@ -1,11 +1,9 @@
 /** What can be changed of a deployment that has not ended: approved, rejected, given another time, cancelled. */
-import { Button, Group, Stack, Text, TextInput } from "@mantine/core";
+import { TextInput } from "@mantine/core";
 import { useQueryClient } from "@tanstack/react-query";
 import { useState } from "react";
 import { http, type Schemas } from "../../api/client";
-import { Dialog } from "../../components/dialog";
-import { Failed } from "../../components/panel";
-import { Reason } from "../../components/reason";
+import { Confirm } from "../../components/confirm";
 
 export type Change = "approve" | "reject" | "reschedule" | "cancel";
 
@@ -48,13 +46,9 @@ export function Change({
   onClose: () => void;
 }) {
   const queries = useQueryClient();
-  const [reason, setReason] = useState("");
   const [at, setAt] = useState(deployment.scheduled_at ? local(deployment.scheduled_at) : "");
-  const [problem, setProblem] = useState<unknown>(null);
-  const [busy, setBusy] = useState(false);
   const { title, words, act, danger, reasons } = WORDS[kind];
-  const send = async () => {
-    setBusy(true);
+  const send = async (reason: string) => {
     const { error } = await http.POST(`/api/platform/agents/{agent_id}/upgrades/{upgrade_id}/${kind}`, {
       params: { path: { agent_id: deployment.agent_id, upgrade_id: deployment.upgrade_id } },
       body: {
@@ -63,42 +57,30 @@ export function Change({
         ...(kind === "reschedule" ? { if_state: deployment.status } : {}),
       } as never,
     });
-    setBusy(false);
     await queries.invalidateQueries();
-    if (error) setProblem(error);
-    else onClose();
+    return { error };
   };
   return (
-    <Dialog title={`${title}: ${deployment.agent_id} ${deployment.to_version}`} onClose={onClose}>
-      <Stack gap="md">
-        <Text>{words}</Text>
-        {kind === "reschedule" && (
-          <TextInput
-            label="Begins"
-            type="datetime-local"
-            maw={260}
-            description={`Time zone: ${Intl.DateTimeFormat().resolvedOptions().timeZone}`}
-            value={at}
-            onChange={(event) => setAt(event.currentTarget.value)}
-          />
-        )}
-        <Reason value={reason} onChange={setReason} reasons={reasons} />
-        {problem !== null && <Failed error={problem} />}
-        <Group justify="flex-end">
-          <Button variant="default" onClick={onClose}>
-            Leave it as it is
-          </Button>
-          <Button
-            color={danger ? "danger" : undefined}
-            loading={busy}
-            disabled={!reason.trim()}
-            onClick={() => void send()}
-          >
-            {act}
-          </Button>
-        </Group>
-      </Stack>
-    </Dialog>
+    <Confirm
+      title={`${title}: ${deployment.agent_id} ${deployment.to_version}`}
+      words={words}
+      act={act}
+      danger={danger}
+      reasons={reasons}
+      onAct={send}
+      onClose={onClose}
+    >
+      {kind === "reschedule" && (
+        <TextInput
+          label="Begins"
+          type="datetime-local"
+          maw={260}
+          description={`Time zone: ${Intl.DateTimeFormat().resolvedOptions().timeZone}`}
+          value={at}
+          onChange={(event) => setAt(event.currentTarget.value)}
+        />
+      )}
+    </Confirm>
   );
 }
 

@@ -2,6 +2,7 @@
 import { Button, Group, Select, Stack, Text, TextInput } from "@mantine/core";
 import { useState } from "react";
 import { api, http, type Schemas } from "../../api/client";
+import { Confirm } from "../../components/confirm";
 import { Dialog } from "../../components/dialog";
 import { Asked, Failed, Panel } from "../../components/panel";
 import { Status } from "../../components/status";
@@ -9,7 +10,6 @@ import { Time } from "../../components/time";
 import { duration } from "../../lib/format";
 import type { Tone } from "../../theme/tokens";
 import { Grid } from "./grid";
-import { Sure } from "./sure";
 
 type View = Schemas["NotificationSettingsView"];
 type Body = Schemas["NotificationSettingsBody"];
@@ -148,7 +148,8 @@ export function NotificationRules() {
       )}
       {adding && settings.data && <AddTarget view={settings.data} onClose={close} />}
       {removing && settings.data && (
-        <Sure
+        <Confirm
+          danger
           title={`Remove ${removing}`}
           words="Nothing is sent there any more; rules that only led there go with it."
           act="Remove"

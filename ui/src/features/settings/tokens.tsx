@@ -4,12 +4,12 @@ import { useState } from "react";
 import { api, http, type Schemas } from "../../api/client";
 import type { Role } from "../../app/session";
 import { Action } from "../../components/action";
+import { Confirm } from "../../components/confirm";
 import { Dialog } from "../../components/dialog";
 import { Asked, Failed, Panel } from "../../components/panel";
 import { Status } from "../../components/status";
 import { Time } from "../../components/time";
 import { Grid, Once } from "./grid";
-import { Sure } from "./sure";
 import { ROLES } from "./users";
 
 type Token = Schemas["TokenView"];
@@ -67,7 +67,8 @@ export function Tokens() {
         />
       )}
       {revoking && (
-        <Sure
+        <Confirm
+          danger
           title={`Revoke ${revoking.name}`}
           words="Whatever uses it is refused from now on. It cannot be undone."
           act="Revoke"

@@ -5,12 +5,12 @@ import { api, http, type Schemas } from "../../api/client";
 import type { Role } from "../../app/session";
 import { useSession } from "../../app/session";
 import { Action } from "../../components/action";
+import { Confirm } from "../../components/confirm";
 import { Dialog } from "../../components/dialog";
 import { Asked, Failed, Panel } from "../../components/panel";
 import { Status } from "../../components/status";
 import { Time } from "../../components/time";
 import { Grid, Once } from "./grid";
-import { Sure } from "./sure";
 
 type User = Schemas["UserView"];
 export const ROLES = [
@@ -127,7 +127,8 @@ export function Users() {
         />
       )}
       {disabling && (
-        <Sure
+        <Confirm
+          danger
           title={`Disable ${disabling.name}`}
           words="All of their sessions end now, and they cannot sign in until somebody enables them again."
           act="Disable"

@@ -4,9 +4,9 @@ import type { Schemas } from "../../api/client";
 import { Heads } from "../../components/heads";
 import { Empty, Panel } from "../../components/panel";
 import { Status } from "../../components/status";
-import { count, duration, milliseconds, NONE, perSecond } from "../../lib/format";
+import { count, milliseconds, perSecond, took } from "../../lib/format";
 import type { Tone } from "../../theme/tokens";
-import { compared, passedOf } from "./words";
+import { caseName, compared, passedOf } from "./words";
 
 export type Run = Schemas["StagingRunView"];
 type Case = Schemas["CaseView"];
@@ -104,10 +104,12 @@ function CaseRow({ found, onCase }: { found: Case; onCase?: (id: string) => void
   return (
     <li className="case">
       <Group justify="space-between" gap="xs">
-        <Text className="cut">{found.name}</Text>
+        <Text className="cut" title={found.name}>
+          {caseName(found.name)}
+        </Text>
         <Group gap="sm">
           <Text size="sm" c="dimmed">
-            {duration(found.duration_seconds)}
+            {took(found.duration_seconds)}
           </Text>
           <Result status={found.status} />
           {onCase && (
@@ -205,8 +207,8 @@ function Load({ load }: { load: Schemas["LoadView"] }) {
       <Stack gap={4} p="md">
         <Text>{words}</Text>
         <Text size="sm" c="dimmed">
-          Wanted: {perSecond(load.target_rps)}. The version that serves bends at{" "}
-          {load.old_knee_rps == null ? NONE : perSecond(load.old_knee_rps)}.
+          Wanted: {perSecond(load.target_rps)}.
+          {load.old_knee_rps == null ? "" : ` The version that serves bends at ${perSecond(load.old_knee_rps)}.`}
         </Text>
       </Stack>
       <Table aria-label="Steps of load" miw={560}>

@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { compared } from "./words";
+import { caseName, compared } from "./words";
 
 it.each([
   [{ ratio: 0.8, low: 0.7, high: 0.9 }, "20 % faster (between −30 % and −10 %)."],
@@ -7,3 +7,9 @@ it.each([
   [{ ratio: 1.4, low: 1.2, high: 1.6 }, "40 % slower, beyond the 10 % that are tolerated (between +20 % and +60 %)."],
   [{ ratio: 1, low: 0.99, high: 1.01 }, "About the same (between −1 % and +1 %)."],
 ])("%j reads %s", (row, words) => expect(compared(row, 10)).toBe(words));
+
+it.each([
+  ["tests.smoke.test_smoke::test_it_is_healthy", "it is healthy"],
+  ["tests.test_a::test_names[green-sea.org]", "names [green-sea.org]"],
+  ["holds the target", "holds the target"],
+])("the case %s is called %s", (name, words) => expect(caseName(name)).toBe(words));

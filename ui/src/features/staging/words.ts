@@ -13,6 +13,12 @@ export function compared(
   return `${words}, ${100 * (row.low - 1) > tolerance ? "beyond" : "within"} the ${tolerance} % that are tolerated (${range}).`;
 }
 
+/** `tests.smoke.test_smoke::test_it_is_healthy` is a sentence already; everything else stays as it is. */
+export function caseName(name: string): string {
+  const sentence = /::test_(\w+?)(\[.*\])?$/.exec(name);
+  return sentence ? [sentence[1]?.replaceAll("_", " "), sentence[2]].filter(Boolean).join(" ") : name;
+}
+
 function signed(ratio: number): string {
   const change = Math.round(100 * (ratio - 1));
   return `${change > 0 ? "+" : change < 0 ? "−" : "±"}${Math.abs(change)} %`;

@@ -1,5 +1,6 @@
 /** What the wizard asks for, as plain values: turned into the request, into the same words for the command line, and into what is still missing. */
 import type { Schemas } from "../../api/client";
+import { quoted } from "../../lib/words";
 
 export const STEPS = ["review", "strategy", "test", "schedule", "start"] as const;
 export type Step = (typeof STEPS)[number];
@@ -97,8 +98,6 @@ export function bodyOf(draft: Draft, version: string, current: string | null): S
     ...ways[draft.strategy],
   } as unknown as Schemas["UpgradeBody"];
 }
-
-const quoted = (text: string): string => `'${text.replaceAll("'", `'\\''`)}'`;
 
 /** The same upgrade for the command line. Only what differs from the defaults is named. */
 export function commandOf(draft: Draft, agent: string, version: string): string {

@@ -4,16 +4,16 @@ import { getRouteApi } from "@tanstack/react-router";
 import type { Schemas } from "../../api/client";
 import { Panel } from "../../components/panel";
 import { Status } from "../../components/status";
+import { Tested } from "../../components/tested";
 import { Time } from "../../components/time";
 import { Changelog } from "../agent/versions";
 import type { StepProps } from "./wizard";
 
 const route = getRouteApi("/agents/$agentId/upgrade");
 
-export function Review({ version, draft, change, list }: StepProps & { list: Schemas["VersionList"] }) {
+export function Review({ agent, version, draft, change, list }: StepProps & { list: Schemas["VersionList"] }) {
   const navigate = route.useNavigate();
   const choices = list.versions.filter((each) => each.version !== list.current_version).slice(0, 200);
-  const tests = Object.entries(version.test_results);
   const major = version.type === "major";
   const breaking = version.breaking_changes.length > 0 || major;
   return (
@@ -35,7 +35,7 @@ export function Review({ version, draft, change, list }: StepProps & { list: Sch
           <Text className="cut">Recommended: {list.recommended.reason}</Text>
         )}
         {(version.security_patch || version.critical) && (
-          <Status tone="bad">{version.critical ? "Critical update" : "Security update"}</Status>
+          <Status tone="warn">{version.critical ? "Critical update" : "Security update"}</Status>
         )}
         <Text size="sm" c="dimmed" component="div">
           {version.author ? `${version.author}, ` : ""}
@@ -54,11 +54,7 @@ export function Review({ version, draft, change, list }: StepProps & { list: Sch
             Configuration: {problem}
           </Text>
         ))}
-        {tests.length > 0 && (
-          <Text size="sm">
-            Tested: {tests.map(([suite, result]) => `${suite.replaceAll("_", " ")} ${result}`).join(", ")}
-          </Text>
-        )}
+        <Tested agent={agent} results={version.test_results} />
         {breaking ? (
           <>
             <Text fw={600}>Breaking changes</Text>

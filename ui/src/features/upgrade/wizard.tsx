@@ -1,11 +1,12 @@
 /** An upgrade in five steps. Where one is stands in the address, what was answered in the tab's store: reload, Back and a new sign-in keep it. */
-import { Button, Code, CopyButton, Group, Stack, Text, Title } from "@mantine/core";
+import { Button, CopyButton, Group, Stack, Text, Title } from "@mantine/core";
 import { useDebouncedValue } from "@mantine/hooks";
 import { getRouteApi, Link } from "@tanstack/react-router";
 import { useEffect, useRef, useState } from "react";
 import { api, isRefusal, type Schemas } from "../../api/client";
 import { useMay } from "../../app/session";
 import { useTitle } from "../../app/title";
+import { Command } from "../../components/command";
 import { AnchorLink, ButtonLink } from "../../components/links";
 import { Asked, Empty, Panel } from "../../components/panel";
 import { Refused } from "../../components/refused";
@@ -228,9 +229,7 @@ function Summary({ agent, version, current, draft, plan }: StepProps) {
         <Text size="sm" c="dimmed">
           As a command
         </Text>
-        <Code block style={{ whiteSpace: "pre-wrap", overflowWrap: "anywhere" }}>
-          {command}
-        </Code>
+        <Command>{command}</Command>
         <Group gap="xs">
           <CopyButton value={command}>
             {({ copied, copy }) => (

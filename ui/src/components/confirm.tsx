@@ -1,0 +1,81 @@
+/** What is asked before something is done: what will happen, why, and, where it cannot be taken back, the agent's name typed out. */
+import { Button, Group, Stack, Text, TextInput } from "@mantine/core";
+import { type ReactNode, useState } from "react";
+import { isTyped, quoted } from "../lib/words";
+import { Dialog } from "./dialog";
+import { Failed } from "./panel";
+import { Reason } from "./reason";
+
+interface Props {
+  title: string;
+  words: ReactNode;
+  act: string;
+  keep?: string;
+  danger?: boolean;
+  /** Shown as quick answers to why; without them no reason is asked for. */
+  reasons?: string[];
+  /** The third level: this name has to be typed, and leaving it as it is has the focus. */
+  typed?: string;
+  /** The same for the command line. */
+  command?: (reason: string) => string;
+  onAct: (reason: string) => Promise<{ error?: unknown }>;
+  onClose: () => void;
+  children?: ReactNode;
+}
+
+export function Confirm({ title, words, act, onAct, onClose, children, ...more }: Props) {
+  const { keep = "Leave it as it is", danger = false, reasons, typed, command } = more;
+  const [reason, setReason] = useState("");
+  const [name, setName] = useState("");
+  const [problem, setProblem] = useState<unknown>(null);
+  const [busy, setBusy] = useState(false);
+  const missing = (reasons && !reason.trim()) || (typed !== undefined && !isTyped(name, typed));
+  const send = async () => {
+    setBusy(true);
+    const { error } = await onAct(reason.trim());
+    setBusy(false);
+    if (error) setProblem(error);
+    else onClose();
+  };
+  return (
+    <Dialog title={title} onClose={onClose} size={reasons ? "lg" : "md"}>
+      <Stack gap="md">
+        <Text component="div" className="cut">
+          {words}
+        </Text>
+        {children}
+        {reasons && <Reason value={reason} onChange={setReason} reasons={reasons} focused={typed === undefined} />}
+        {typed !== undefined && (
+          <TextInput
+            label={`Type ${typed} to confirm`}
+            description="It cannot be taken back by a click."
+            required
+            autoComplete="off"
+            spellCheck={false}
+            value={name}
+            onChange={(event) => setName(event.currentTarget.value)}
+          />
+        )}
+        {problem !== null && <Failed error={problem} />}
+        {command && (
+          <Text size="sm" c="dimmed" className="cut">
+            As a command: <code>{command(quoted(reason.trim() || "…"))}</code>
+          </Text>
+        )}
+        <Group justify="flex-end">
+          <Button variant="default" onClick={onClose} data-autofocus={typed !== undefined || !reasons || undefined}>
+            {keep}
+          </Button>
+          <Button
+            color={danger || typed !== undefined ? "danger" : undefined}
+            loading={busy}
+            disabled={missing}
+            onClick={() => void send()}
+          >
+            {act}
+          </Button>
+        </Group>
+      </Stack>
+    </Dialog>
+  );
+}
