@@ -13,7 +13,7 @@ from tests.e2e.load import Load
 
 pytestmark = pytest.mark.timeout(600)
 
-TABS = ("overview", "versions", "deployments", "staging", "config", "state", "audit")
+TABS = ("overview", "versions", "instances&instance=g1-1-1", "deployments", "staging", "config", "state", "audit")
 VIEWS = ("/", "/agents", *(f"/agents/Echo?tab={tab}" for tab in TABS), "/audit", "/deployments", "/agents/Echo/nowhere")
 
 

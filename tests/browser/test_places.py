@@ -3,6 +3,7 @@
 import re
 from datetime import timedelta
 
+import httpx
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
@@ -61,6 +62,36 @@ def test_the_state_is_copied_and_tried_and_put_back_only_by_who_types_the_name(b
         assert server.get("/agents/Echo/state")["epoch"] == 1
 
 
+def test_a_lock_of_somebody_else_is_seen_and_taken_over_by_an_admin_who_types_the_name(browser: Browser, server: Server) -> None:
+    token = server.post("/tokens", {"name": "night-watch", "role": "operator"}, expect=201)["token"]
+    locked = httpx.post(
+        f"{server.info['api_url']}/api/platform/agents/Echo/lock",
+        json={"reason": "by hand"},
+        headers={"Authorization": f"Bearer {token}"},
+        timeout=PATIENCE_MS / 1000,
+    )
+    assert locked.is_success, locked.text
+    with watched(browser, server) as page:
+        sign_in(page, server)
+        page.goto(f"{server.info['api_url']}/agents/Echo")
+        expect(page.get_by_text("Locked by night-watch")).to_be_visible(timeout=PATIENCE_MS)
+        page.get_by_role("button", name="More").click()
+        item = page.get_by_role("menuitem", name=re.compile("Remove the agent"))
+        expect(item).to_have_attribute("aria-disabled", "true")
+        expect(item).to_contain_text("night-watch has it locked")
+        page.keyboard.press("Escape")
+        page.get_by_role("button", name="Take it over").click()
+        page.get_by_text("Its holder cannot be reached", exact=True).click()
+        page.get_by_role("textbox", name="Type Echo to confirm").fill("Echo")
+        page.get_by_role("dialog").get_by_role("button", name="Take it over").click()
+        expect(page.get_by_text("Locked by you")).to_be_visible(timeout=PATIENCE_MS)
+        page.get_by_role("button", name="Unlock").click()
+        page.get_by_text("Done", exact=True).click()
+        page.get_by_role("button", name="Unlock it").click()
+        expect(page.get_by_role("region", name="Lock")).to_have_count(0, timeout=PATIENCE_MS)
+        assert server.get("/agents/Echo/lock")["lock"] is None
+
+
 def test_a_deployment_at_a_time_is_among_what_comes_gets_another_and_is_cancelled(browser: Browser, server: Server) -> None:
     later = SOON + timedelta(days=10)
     name = server.upgrade("1.1.0", schedule=SOON.isoformat())
@@ -92,6 +123,10 @@ def test_a_freeze_is_added_shown_and_removed(browser: Browser, server: Server) -
         page.goto(f"{server.info['api_url']}/deployments")
         page.get_by_role("button", name="Add a freeze").click()
         page.get_by_role("textbox", name="Name").fill("quiet days")
+        page.get_by_text("Again and again").click()
+        page.get_by_label("Begins at").fill("23:30")
+        accessible(page, "what repeats")
+        page.get_by_text("Once", exact=True).click()
         page.get_by_label("From").fill(f"{SOON:%Y-%m-%dT%H:%M}")
         page.get_by_label("Until").fill(f"{SOON + timedelta(days=1):%Y-%m-%dT%H:%M}")
         page.get_by_role("textbox", name="Reason").fill("holidays")
@@ -99,9 +134,21 @@ def test_a_freeze_is_added_shown_and_removed(browser: Browser, server: Server) -
         rules = page.get_by_role("list", name="Freezes and windows")
         expect(rules).to_contain_text("quiet days", timeout=PATIENCE_MS)
         assert [rule["name"] for rule in server.get("/schedule")["rules"]] == ["quiet days"]
-        rules.get_by_role("button", name="Remove").click()
-        page.get_by_role("textbox", name="Reason").fill("over")
-        page.get_by_role("button", name="Remove it").click()
+        page.get_by_role("button", name="Add a freeze").click()
+        page.get_by_role("textbox", name="Name").fill("no nights")
+        page.get_by_label("Agents").and_(page.locator("input")).fill("Echo,")
+        page.get_by_text("Again and again").click()
+        page.get_by_label("Begins at").fill("23:30")
+        page.get_by_text("Incident", exact=True).click()
+        page.get_by_role("button", name="Add it").click()
+        expect(rules).to_contain_text("30 23 * * *", timeout=PATIENCE_MS)
+        assert [(rule["cron"], rule["agents"]) for rule in server.get("/schedule")["rules"]][-1] == ("30 23 * * *", ["Echo"])
+        for _ in range(2):
+            before = rules.get_by_role("listitem").count()
+            rules.get_by_role("button", name="Remove").first.click()
+            page.get_by_role("textbox", name="Reason").fill("over")
+            page.get_by_role("button", name="Remove it").click()
+            expect(rules.get_by_role("listitem")).to_have_count(before - 1, timeout=PATIENCE_MS)
         expect(page.get_by_text("deployments may begin at any time")).to_be_visible(timeout=PATIENCE_MS)
         assert server.get("/schedule")["rules"] == []
 
@@ -134,6 +181,13 @@ def test_somebody_is_added_a_token_is_shown_once_and_both_are_taken_away(browser
         row = page.get_by_role("row", name=re.compile("night-shift"))
         row.get_by_role("button", name="One-time link").click()
         expect(page.get_by_text("/sign-in#")).to_be_visible(timeout=PATIENCE_MS)
+        page.get_by_role("button", name="Which agents night-shift reaches").click()
+        page.get_by_role("button", name="Add one").click()
+        page.get_by_role("textbox", name="Agent", exact=True).fill("Echo")
+        accessible(page, "roles for single agents")
+        page.get_by_role("button", name="Keep it so").click()
+        expect(row).to_contain_text("operator of Echo", timeout=PATIENCE_MS)
+        assert server.get("/users/night-shift")["grants"] == {"Echo": "operator"}
         row.get_by_role("button", name="Disable").click()
         page.get_by_role("dialog").get_by_role("button", name="Disable").click()
         expect(row).to_contain_text("Disabled", timeout=PATIENCE_MS)
@@ -159,3 +213,57 @@ def test_a_target_of_notifications_that_nobody_answers_is_said_to_fail(browser: 
         page.get_by_role("button", name="Add it").click()
         page.get_by_role("button", name="Send a test to nobody").click(timeout=PATIENCE_MS)
         expect(page.get_by_text("Not delivered:")).to_be_visible(timeout=PATIENCE_MS)
+        page.get_by_role("button", name="Add a rule").click()
+        page.get_by_role("textbox", name="Name").fill("echo-goes-back")
+        page.get_by_label("Agents").and_(page.locator("input")).fill("Echo,")
+        page.get_by_label("Kinds").and_(page.locator("input")).fill("deployment_rolled_back,")
+        page.get_by_label("Kinds").and_(page.locator("input")).blur()
+        accessible(page, "a rule of notifications")
+        page.get_by_role("button", name="Add it").click()
+        expect(page.get_by_role("row", name=re.compile("echo-goes-back"))).to_be_visible(timeout=PATIENCE_MS)
+        rules = server.get("/settings/notifications")["rules"]
+        assert [(rule["name"], rule["agents"], rule["kinds"], rule["targets"]) for rule in rules] == [
+            ("nobody", None, None, ["nobody"]),
+            ("echo-goes-back", ["Echo"], ["deployment_rolled_back"], ["nobody"]),
+        ]
+
+
+def test_several_agents_are_upgraded_one_after_the_other_and_the_rest_is_left_out_after_a_failure(browser: Browser, server: Server) -> None:
+    source = an_agent(server, agent="Zebra", instances=1)
+    a_version(source, "1.1.0")
+    server.post("/agents/Zebra/versions/refresh", expect=200)
+    a_version(server.folder / "source-Echo", "1.2.0", health=500)
+    server.post("/agents/Echo/versions/refresh", expect=200)
+    with watched(browser, server) as page:
+        sign_in(page, server)
+        page.goto(f"{server.info['api_url']}/agents")
+        page.get_by_role("button", name="Choose the 2 with an update").click()
+        page.get_by_role("button", name="Upgrade them").click()
+        page.get_by_text("The newest of each").click()
+        table = page.get_by_role("table", name="What each gets")
+        expect(table.get_by_role("row", name=re.compile("Echo.*1.2.0"))).to_be_visible(timeout=PATIENCE_MS)
+        accessible(page, "upgrading several")
+        page.get_by_text("Planned", exact=True).click()
+        page.get_by_role("textbox", name="Type 2 agents to confirm").fill("2 agents")
+        page.get_by_role("button", name="Upgrade 2 agents").click()
+        expect(page.get_by_text("1 failed, 1 left out")).to_be_visible(timeout=2 * PATIENCE_MS)
+        accessible(page, "several upgrades")
+        page.get_by_role("button", name="Put away").click()
+    assert server.get("/agents/Zebra")["current_version"] == "1.0.0"
+    assert server.get("/agents/Zebra/upgrades")["upgrades"][0]["to_version"] == "1.0.0"
+    assert server.get("/agents/Echo/upgrades")["upgrades"][0]["status"] in ("rolled_back", "failed", "cancelled")
+
+
+def test_an_agent_is_removed_by_who_types_its_name(browser: Browser, server: Server) -> None:
+    """The last of this file: the others need it."""
+    with watched(browser, server) as page:
+        sign_in(page, server)
+        page.goto(f"{server.info['api_url']}/agents/Echo")
+        page.get_by_role("button", name="More").click()
+        page.get_by_role("menuitem", name="Remove the agent").click()
+        page.get_by_text("Not needed any more", exact=True).click()
+        page.get_by_role("textbox", name="Type Echo to confirm").fill("Echo")
+        accessible(page, "removing an agent")
+        page.get_by_role("button", name="Remove it").click()
+        page.get_by_role("heading", name="Agents", exact=True, level=1).wait_for()
+        expect(page.get_by_role("row", name=re.compile("Echo"))).to_have_count(0, timeout=PATIENCE_MS)

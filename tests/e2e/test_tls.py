@@ -48,7 +48,10 @@ def test_outsiders_come_in_over_tls_and_agents_and_commands_of_the_machine_as_be
     with socket.create_connection(("127.0.0.1", port)) as plain, pytest.raises((ssl.SSLError, ConnectionError)):
         old.wrap_socket(plain)
     assert json.loads(server.run("agent", "list", "--json").stdout) is not None
-    assert server.run("doctor").stdout.count("ready at http://127.0.0.1") == 1
+    said = server.run("doctor").stdout
+    assert said.count("ready at http://127.0.0.1") == 1
+    assert said.count("in use by this server") == 3, "both ways in, and the data plane's"
+    assert "certificate        expires " in said
     local = info["local_url"]
     server.kill()
     server.start()

@@ -246,6 +246,8 @@ CAUGHT_BY: Mapping[str, tuple[int, str]] = {
     "no deadline is watched": (1, "blue-green"),
     "handed over unhealthy": (0, "blue-green"),
     "a drain drops pins at once": (26, "canary"),
+    "a rollback does not take the goodbye back": (127, "canary"),
+    "whoever is touched is counted again at each reading": (0, "canary"),
     "an end without a closing entry": (0, "blue-green"),
     "requests before the first health check": (3, "blue-green"),
     "unreadable means nothing there": (0, "rolling"),

@@ -16,7 +16,7 @@ import { Shell } from "./shell";
 
 const root = createRootRoute({ component: Shell, notFoundComponent: () => <Refused /> });
 
-const TABS = ["overview", "versions", "deployments", "staging", "config", "state", "audit"] as const;
+const TABS = ["overview", "versions", "instances", "deployments", "staging", "config", "state", "audit"] as const;
 export type Tab = (typeof TABS)[number];
 
 export interface AuditSearch {
@@ -47,8 +47,9 @@ const agent = createRoute({
   getParentRoute: () => root,
   path: "/agents/$agentId",
   component: lazyRouteComponent(() => import("../features/agent/agent"), "Agent"),
-  validateSearch: (found: Record<string, unknown>): { tab?: Tab; rollback?: string } => ({
+  validateSearch: (found: Record<string, unknown>): { tab?: Tab; instance?: string; rollback?: string } => ({
     tab: TABS.find((tab) => tab === found.tab),
+    instance: text(found.instance),
     rollback: text(found.rollback),
   }),
 });

@@ -34,7 +34,10 @@ export function useReadOnly(): boolean {
 
 /** Why somebody may not do this, empty when they may. */
 export function useMay(needed: Role, agent?: string): string {
-  const { me } = useSession();
+  return mayWith(useSession().me, needed, agent);
+}
+
+export function mayWith(me: Pick<Me, "role" | "grants">, needed: Role, agent?: string): string {
   const held = (agent ? me.grants[agent] : undefined) ?? me.role;
   if (ORDER.indexOf(held as Role) >= ORDER.indexOf(needed)) return "";
   return `Needs the role ${needed}${agent ? ` for ${agent}` : ""}; you are ${held}. Ask an admin.`;

@@ -2,6 +2,7 @@
 import { Button, Group, Stack, Text, TextInput } from "@mantine/core";
 import { type ReactNode, useState } from "react";
 import { isTyped, quoted } from "../lib/words";
+import { Command } from "./command";
 import { Dialog } from "./dialog";
 import { Failed } from "./panel";
 import { Reason } from "./reason";
@@ -59,7 +60,7 @@ export function Confirm({ title, words, act, onAct, onClose, children, ...more }
         {problem !== null && <Failed error={problem} />}
         {command && (
           <Text size="sm" c="dimmed" className="cut">
-            As a command: <code>{command(quoted(reason.trim() || "…"))}</code>
+            As a command: <Command>{command(quoted(reason.trim() || "…"))}</Command>
           </Text>
         )}
         <Group justify="flex-end">

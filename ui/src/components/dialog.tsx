@@ -6,17 +6,30 @@ export function Dialog({
   title,
   onClose,
   size = "lg",
+  drawer = false,
+  covered = false,
   children,
 }: {
   title: string;
   onClose: () => void;
   size?: string;
+  /** At the right edge and as high as the window: to look at something beside the page. */
+  drawer?: boolean;
+  /** Another dialog is in front, and Escape is meant for that one. */
+  covered?: boolean;
   children: ReactNode;
 }) {
   return (
-    <Modal.Root opened onClose={onClose} size={size} transitionProps={{ duration: 0 }}>
+    <Modal.Root
+      opened
+      onClose={onClose}
+      size={size}
+      closeOnEscape={!covered}
+      transitionProps={{ duration: 0 }}
+      {...(drawer ? { xOffset: 0, yOffset: 0 } : {})}
+    >
       <Modal.Overlay />
-      <Modal.Content>
+      <Modal.Content className={drawer ? "drawer" : undefined}>
         <Modal.Body p="lg">
           <Group justify="space-between" wrap="nowrap" mb="md">
             <Modal.Title component="h2" fz="lg" fw={650}>

@@ -17,6 +17,8 @@ import { RollbackDialog } from "../rollback/rollback-dialog";
 import { StagingRuns } from "../staging/runs";
 import { Configuration } from "./configuration";
 import { Deployments } from "./deployments";
+import { Instances } from "./instances";
+import { LockBanner, More, useLock } from "./manage";
 import { Overview } from "./overview";
 import { State } from "./state";
 import { Versions } from "./versions";
@@ -26,6 +28,7 @@ const route = getRouteApi("/agents/$agentId");
 const TABS: Record<Tab, string> = {
   overview: "Overview",
   versions: "Versions",
+  instances: "Instances",
   deployments: "Deployments",
   staging: "Staging",
   config: "Configuration",
@@ -45,6 +48,7 @@ export function Agent() {
     { refetchInterval },
   );
   const why = useMay("operator", agentId);
+  const lock = useLock(agentId);
   useTitle(agentId, agent.data?.current_version);
   const tab = search.tab ?? "overview";
   const running = agent.data?.deployment;
@@ -91,8 +95,10 @@ export function Agent() {
               Upgrade
             </Action>
           )}
+          {agent.data && <More agent={agent.data} lock={lock} />}
         </Group>
       </Group>
+      {lock && <LockBanner agent={agentId} lock={lock} />}
       <Asked question={agent} lines={6}>
         {agent.data && (
           <Tabs
@@ -112,6 +118,13 @@ export function Agent() {
             </Tabs.Panel>
             <Tabs.Panel value="versions">
               <Versions agent={agentId} onRollback={() => void navigate({ search: { ...search, rollback: "open" } })} />
+            </Tabs.Panel>
+            <Tabs.Panel value="instances">
+              <Instances
+                agent={agentId}
+                chosen={search.instance}
+                onChoose={(instance) => void navigate({ search: { ...search, instance } })}
+              />
             </Tabs.Panel>
             <Tabs.Panel value="deployments">
               <Deployments agent={agentId} />

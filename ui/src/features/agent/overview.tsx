@@ -1,12 +1,14 @@
-/** Who answers with which share, and every instance. */
+/** Who answers with which share and how well, and every instance. */
 import { SimpleGrid, Stack, Table, Text } from "@mantine/core";
 import { api, type Schemas } from "../../api/client";
 import { usePolling } from "../../app/polling";
 import { Heads } from "../../components/heads";
+import { ButtonLink } from "../../components/links";
 import { Asked, Empty, Panel } from "../../components/panel";
 import { InstanceStatus } from "../../components/status";
 import { Time } from "../../components/time";
-import { count, counted, percent } from "../../lib/format";
+import { count, duration, milliseconds, percent, perSecond } from "../../lib/format";
+import { busy, POOLS } from "./instance-words";
 
 const HEADS = ["Instance", "Version", "State", "Busy with", "Process", "Since"];
 
@@ -30,10 +32,75 @@ export function Overview({ agent }: { agent: Schemas["AgentDetail"] }) {
           words={agent.rollback_points.join(", ")}
         />
       </SimpleGrid>
-      <Panel title="Instances" flush>
+      <Measured agent={agent.agent_id} />
+      <Panel
+        title="Instances"
+        flush
+        aside={
+          <ButtonLink
+            to="/agents/$agentId"
+            params={{ agentId: agent.agent_id }}
+            search={{ tab: "instances" }}
+            variant="default"
+            size="compact-md"
+          >
+            Checks and logs
+          </ButtonLink>
+        }
+      >
         <Asked question={instances}>{instances.data && <Instances instances={instances.data.instances} />}</Asked>
       </Panel>
     </Stack>
+  );
+}
+
+/** As far back as the server keeps readings, ten minutes; it says how far that really was. */
+const WINDOW_SECONDS = 600;
+
+function Measured({ agent }: { agent: string }) {
+  const refetchInterval = usePolling(10_000);
+  const metrics = api.useQuery(
+    "get",
+    "/api/platform/agents/{agent_id}/metrics",
+    { params: { path: { agent_id: agent }, query: { window: WINDOW_SECONDS } } },
+    { refetchInterval },
+  );
+  const found = metrics.data;
+  const serving = found?.generations.filter((each) => each.requests > 0) ?? [];
+  return (
+    <Panel
+      title={found?.window_seconds ? `Measured over the last ${duration(found.window_seconds)}` : "Measured"}
+      flush
+    >
+      <Asked question={metrics}>
+        {serving.length ? (
+          <Table aria-label="What the data plane measured" miw={560}>
+            <Heads of={["Version", "Pool", "Requests", "Error rate", "95 % within", "Throughput"]} />
+            <Table.Tbody>
+              {serving.map((each) => (
+                <Table.Tr key={each.generation}>
+                  <Table.Th scope="row" className="mono">
+                    {each.version}
+                  </Table.Th>
+                  <Table.Td>{POOLS[each.role] ?? each.role}</Table.Td>
+                  <Table.Td>{count(each.requests)}</Table.Td>
+                  <Table.Td>{percent(each.error_rate)}</Table.Td>
+                  <Table.Td>{milliseconds(each.p95_latency_ms)}</Table.Td>
+                  <Table.Td>{perSecond(each.throughput)}</Table.Td>
+                </Table.Tr>
+              ))}
+            </Table.Tbody>
+          </Table>
+        ) : (
+          <Empty title="No requests yet">What the data plane counts of them stands here.</Empty>
+        )}
+        {found && found.unserved > 0 && (
+          <Text p="md" className="tone-bad">
+            {count(found.unserved)} requests found no instance.
+          </Text>
+        )}
+      </Asked>
+    </Panel>
   );
 }
 
@@ -75,15 +142,6 @@ function kinds(agent: Schemas["AgentDetail"]): string | undefined {
   return agent.available_versions.some((each) => each.security || each.critical)
     ? `${type}, with a security fix`
     : type;
-}
-
-function busy(instance: Schemas["InstanceView"]): string {
-  const parts = [
-    instance.in_flight == null ? "" : counted(instance.in_flight, "request"),
-    instance.active_streams ? counted(instance.active_streams, "stream") : "",
-    instance.open_conversations ? counted(instance.open_conversations, "conversation") : "",
-  ].filter(Boolean);
-  return parts.join(", ") || "–";
 }
 
 function shares(traffic: Record<string, number>): string {

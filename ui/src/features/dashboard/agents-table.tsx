@@ -1,6 +1,7 @@
 /** The agents: what runs, what could run, how they are, and what can be done about it. */
 import { Badge, Group, Stack, Table, Text } from "@mantine/core";
 import { useNavigate } from "@tanstack/react-router";
+import type { ReactNode } from "react";
 import type { Schemas } from "../../api/client";
 import { useMay } from "../../app/session";
 import { Action } from "../../components/action";
@@ -13,20 +14,26 @@ import { isOver } from "../../lib/deployments";
 type Agent = Schemas["AgentSummary"];
 const HEADS = ["Agent", "Current", "Available", "Health", "Last updated", "Actions"];
 
-export function AgentsTable({ agents, onRollback }: { agents: Agent[]; onRollback: (agent: string) => void }) {
+interface Props {
+  onRollback: (agent: string) => void;
+  /** Put before the name of each. */
+  lead?: (agent: string) => ReactNode;
+}
+
+export function AgentsTable({ agents, ...more }: Props & { agents: Agent[] }) {
   return (
     <Table aria-label="Agents" miw={760}>
       <Heads of={HEADS} />
       <Table.Tbody>
         {agents.map((agent) => (
-          <Row key={agent.agent_id} agent={agent} onRollback={onRollback} />
+          <Row key={agent.agent_id} agent={agent} {...more} />
         ))}
       </Table.Tbody>
     </Table>
   );
 }
 
-function Row({ agent, onRollback }: { agent: Agent; onRollback: (agent: string) => void }) {
+function Row({ agent, onRollback, lead }: Props & { agent: Agent }) {
   const navigate = useNavigate();
   const why = useMay("operator", agent.agent_id);
   const params = { agentId: agent.agent_id };
@@ -34,6 +41,7 @@ function Row({ agent, onRollback }: { agent: Agent; onRollback: (agent: string) 
   return (
     <Table.Tr>
       <Table.Th scope="row">
+        {lead?.(agent.agent_id)}
         <AnchorLink to="/agents/$agentId" params={params} fw={650}>
           {agent.agent_id}
         </AnchorLink>

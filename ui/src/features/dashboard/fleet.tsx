@@ -1,10 +1,12 @@
 /** All agents, to search in. The search is in the address. */
 import { Stack, TextInput, Title } from "@mantine/core";
 import { getRouteApi } from "@tanstack/react-router";
+import { useState } from "react";
 import { api } from "../../api/client";
 import { usePolling } from "../../app/polling";
 import { useTitle } from "../../app/title";
 import { Asked, Empty, Panel } from "../../components/panel";
+import { Bulk, Choose } from "../bulk/bulk";
 import { RollbackDialog } from "../rollback/lazy";
 import { AgentsTable } from "./agents-table";
 
@@ -27,6 +29,8 @@ export function Fleet() {
   );
   const onRollback = (agent: string | undefined) =>
     void navigate({ search: (before) => ({ ...before, rollback: agent }) });
+  const [chosen, setChosen] = useState<ReadonlySet<string>>(new Set());
+  const outdated = found.filter((agent) => agent.update_available).map((agent) => agent.agent_id);
   return (
     <Stack gap="lg">
       <Title order={1}>Agents</Title>
@@ -36,10 +40,15 @@ export function Fleet() {
         value={search.q ?? ""}
         onChange={(event) => void navigate({ search: { q: event.currentTarget.value || undefined }, replace: true })}
       />
+      <Bulk chosen={chosen} onChosen={setChosen} outdated={outdated} />
       <Panel title={`${found.length} agents`} flush>
         <Asked question={agents} lines={8}>
           {found.length ? (
-            <AgentsTable agents={found} onRollback={onRollback} />
+            <AgentsTable
+              agents={found}
+              onRollback={onRollback}
+              lead={(agent) => <Choose agent={agent} {...{ chosen, setChosen }} />}
+            />
           ) : (
             <Empty title={wanted ? `No agent matches “${search.q}”` : "No agent yet"} />
           )}

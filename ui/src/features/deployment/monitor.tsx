@@ -2,13 +2,14 @@
 import { Group, SimpleGrid, Stack, Text, Title } from "@mantine/core";
 import { getRouteApi } from "@tanstack/react-router";
 import { useCallback, useState } from "react";
-import { api, isRefusal, type Schemas } from "../../api/client";
+import { api, http, isRefusal, type Schemas } from "../../api/client";
 import type { LiveEvent } from "../../api/live";
 import { useEvents } from "../../app/live";
 import { usePolling } from "../../app/polling";
 import { useMay } from "../../app/session";
 import { useTitle } from "../../app/title";
 import { Action } from "../../components/action";
+import { Confirm } from "../../components/confirm";
 import { AnchorLink } from "../../components/links";
 import { Asked, Panel } from "../../components/panel";
 import { Refused } from "../../components/refused";
@@ -90,7 +91,7 @@ function Whole({ deployment, onRollback }: { deployment: Deployment; onRollback:
         </Action>
       </Group>
       {deployment.rollback && <Verdict deployment={deployment} />}
-      {!over && deployment.judgement && <Judgement judgement={deployment.judgement} />}
+      {!over && deployment.judgement && <Judgement deployment={deployment} judgement={deployment.judgement} />}
       <Panel title="Traffic">
         <Traffic blue={deployment.metrics.blue} green={deployment.metrics.green} />
       </Panel>
@@ -159,11 +160,49 @@ const VERDICTS: Record<string, [Tone, string]> = {
   no_data: ["quiet", "No requests yet"],
 };
 
-function Judgement({ judgement }: { judgement: NonNullable<Deployment["judgement"]> }) {
+function Judgement({
+  deployment,
+  judgement,
+}: {
+  deployment: Deployment;
+  judgement: NonNullable<Deployment["judgement"]>;
+}) {
+  const { agent_id: agent, upgrade_id: upgrade, overridden_by: overriddenBy } = deployment;
   const [tone, word] = VERDICTS[judgement.verdict] ?? ["quiet", judgement.verdict];
+  const [asking, setAsking] = useState(false);
+  const may = useMay("operator", agent);
+  const why =
+    may ||
+    (overriddenBy ? `${overriddenBy} did so already.` : "") ||
+    (deployment.status === "rolling_back" ? "It is being taken back." : "");
   return (
-    <Panel title="The judge">
+    <Panel
+      title="The judge"
+      aside={
+        <Action size="compact-md" variant="default" why={why} onAct={() => setAsking(true)}>
+          Override it
+        </Action>
+      }
+    >
+      {asking && (
+        <Confirm
+          typed={agent}
+          title={`Override the judge: ${agent} ${deployment.to_version}`}
+          words="It still says what it finds, but decides nothing any more in this deployment: nothing is taken back for errors or latency, and nothing is held for lack of evidence. Health checks and deadlines stay in force."
+          act="Override it"
+          reasons={["Known and harmless", "Limits are wrong", "Too little traffic to judge"]}
+          command={(reason) => `servicing override ${upgrade} --reason ${reason}`}
+          onAct={(reason) =>
+            http.POST("/api/platform/agents/{agent_id}/upgrades/{upgrade_id}/override", {
+              params: { path: { agent_id: agent, upgrade_id: upgrade } },
+              body: { reason } as never,
+            })
+          }
+          onClose={() => setAsking(false)}
+        />
+      )}
       <Stack gap={4}>
+        {overriddenBy && <Text className="tone-warn">{overriddenBy} has overridden it: it only tells.</Text>}
         <Status tone={tone}>{word}</Status>
         <Text className="cut">{judgement.sentence}</Text>
         {judgement.missing_requests != null && judgement.missing_requests > 0 && (

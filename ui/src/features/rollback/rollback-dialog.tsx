@@ -5,10 +5,13 @@ import { useNavigate } from "@tanstack/react-router";
 import { useState } from "react";
 import { api, http, type Schemas } from "../../api/client";
 import { Command } from "../../components/command";
+import { Confirm } from "../../components/confirm";
 import { Dialog } from "../../components/dialog";
 import { Asked, Empty, Failed } from "../../components/panel";
 import { Reason } from "../../components/reason";
 import { Time } from "../../components/time";
+
+import { lost } from "./lost";
 
 type Plan = Schemas["RollbackPlanView"];
 
@@ -19,11 +22,19 @@ export function RollbackDialog({ agent, onClose }: { agent: string; onClose: () 
   const points = (versions.data?.rollback_points ?? []).filter(
     (point) => point.version !== versions.data?.current_version,
   );
+  const [sure, setSure] = useState(false);
   return (
-    <Dialog title={`Roll back ${agent}`} onClose={onClose}>
+    <Dialog title={`Roll back ${agent}`} onClose={onClose} covered={sure}>
       <Asked question={versions}>
         {points.length && versions.data ? (
-          <Choice agent={agent} current={versions.data.current_version ?? ""} points={points} onClose={onClose} />
+          <Choice
+            agent={agent}
+            current={versions.data.current_version ?? ""}
+            points={points}
+            onClose={onClose}
+            sure={sure}
+            onSure={setSure}
+          />
         ) : (
           <Empty title="There is nothing to go back to">
             Each upgrade leaves a rollback point; the last five are kept.
@@ -39,9 +50,11 @@ interface ChoiceProps {
   current: string;
   points: Schemas["RollbackPointView"][];
   onClose: () => void;
+  sure: boolean;
+  onSure: (sure: boolean) => void;
 }
 
-function Choice({ agent, current, points, onClose }: ChoiceProps) {
+function Choice({ agent, current, points, onClose, sure, onSure }: ChoiceProps) {
   const navigate = useNavigate();
   const [target, setTarget] = useState(points.find((point) => point.can_rollback)?.version ?? "");
   const [state, setState] = useState<"keep" | "restore" | null>(null);
@@ -57,9 +70,10 @@ function Choice({ agent, current, points, onClose }: ChoiceProps) {
       body: { target_version: target, reason, state, if_version: current } as Schemas["RollbackBody"],
     });
     setBusy(false);
+    onSure(false);
     if (error) {
       setProblem(error);
-      return;
+      return {};
     }
     const started = data as Schemas["DeploymentView"];
     notifications.show({ message: `${agent} goes back to ${target}.` });
@@ -67,8 +81,10 @@ function Choice({ agent, current, points, onClose }: ChoiceProps) {
       to: "/agents/$agentId/deployments/$upgradeId",
       params: { agentId: agent, upgradeId: started.upgrade_id },
     });
+    return {};
   };
 
+  const loss = plan.data ? lost(plan.data, state) : "";
   const needsChoice = Boolean(plan.data?.choice_needed) && state === null;
   return (
     <Stack gap="md">
@@ -104,11 +120,22 @@ function Choice({ agent, current, points, onClose }: ChoiceProps) {
           color="danger"
           loading={busy}
           disabled={!reason.trim() || !target || needsChoice}
-          onClick={() => void rollBack()}
+          onClick={() => (loss ? onSure(true) : void rollBack())}
         >
           Roll back to {target}
         </Button>
       </Group>
+      {sure && loss && (
+        <Confirm
+          typed={agent}
+          title={`Roll back ${agent} to ${target}`}
+          words={`${loss} Your reason: ${reason}`}
+          act={`Roll back to ${target}`}
+          keep={`Keep ${current}`}
+          onAct={rollBack}
+          onClose={() => onSure(false)}
+        />
+      )}
     </Stack>
   );
 }

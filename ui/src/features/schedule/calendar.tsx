@@ -1,18 +1,17 @@
 /** The next two weeks: what is planned, and the freezes and windows that it meets. Admins add and end those; whoever may, stops the line. */
-import { Button, Group, Select, SimpleGrid, Stack, Text, TextInput } from "@mantine/core";
+import { Group, SimpleGrid, Stack, Text } from "@mantine/core";
 import { useState } from "react";
 import { api, http, type Schemas } from "../../api/client";
 import { usePolling } from "../../app/polling";
 import { useMay } from "../../app/session";
 import { Action } from "../../components/action";
 import { Confirm } from "../../components/confirm";
-import { Dialog } from "../../components/dialog";
 import { AnchorLink } from "../../components/links";
-import { Asked, Empty, Failed, Panel } from "../../components/panel";
-import { Reason } from "../../components/reason";
+import { Asked, Empty, Panel } from "../../components/panel";
 import { Status } from "../../components/status";
 import { Time } from "../../components/time";
-import { absolute } from "../../lib/format";
+import { absolute, duration } from "../../lib/format";
+import { AddRule } from "./add-rule";
 
 type Rule = Schemas["agent_servicing__web__schemas__schedule__RuleView"];
 const DAYS = 14;
@@ -155,7 +154,8 @@ export function Rules() {
                   </Group>
                   <Text size="sm" c="dimmed" className="cut">
                     {rule.agents.length ? rule.agents.join(", ") : "All agents"}
-                    {rule.cron ? `, ${rule.cron} (${rule.time_zone})` : ""}
+                    {rule.cron ? `, ${rule.cron} (${rule.time_zone}) for ${duration(rule.duration_seconds)}` : ""}
+                    {rule.next_start && !rule.active ? `, next ${absolute(rule.next_start)}` : ""}
                     {rule.starts_at ? `, from ${absolute(rule.starts_at)}` : ""}
                     {rule.ends_at ? ` until ${absolute(rule.ends_at)}` : ""}. {rule.operator}: {rule.reason}
                   </Text>
@@ -170,84 +170,6 @@ export function Rules() {
       {asking === "freeze" && <AddRule onClose={close} />}
       {asking !== null && asking !== "freeze" && <Sure what={asking} onClose={close} />}
     </Panel>
-  );
-}
-
-function AddRule({ onClose }: { onClose: () => void }) {
-  const [name, setName] = useState("");
-  const [kind, setKind] = useState<"freeze" | "window">("freeze");
-  const [from, setFrom] = useState("");
-  const [until, setUntil] = useState("");
-  const [reason, setReason] = useState("");
-  const [problem, setProblem] = useState<unknown>(null);
-  const missing = !name.trim() || !from || !until || !reason.trim();
-  const add = async () => {
-    const { error } = await http.POST("/api/platform/schedule/rules", {
-      body: {
-        kind,
-        name: name.trim(),
-        reason,
-        starts_at: new Date(from).toISOString(),
-        ends_at: new Date(until).toISOString(),
-        time_zone: Intl.DateTimeFormat().resolvedOptions().timeZone,
-      } as never,
-    });
-    if (error) setProblem(error);
-    else onClose();
-  };
-  return (
-    <Dialog title="Add a freeze or a window" onClose={onClose}>
-      <Stack gap="md">
-        <Text>
-          In a freeze nothing begins. Where there are windows, things begin only in one. What repeats is added by{" "}
-          <code>servicing freeze</code> and <code>servicing window</code>.
-        </Text>
-        <Group align="flex-start">
-          <Select
-            label="Kind"
-            allowDeselect={false}
-            data={[
-              { value: "freeze", label: "Freeze" },
-              { value: "window", label: "Window" },
-            ]}
-            value={kind}
-            onChange={(value) => setKind(value === "window" ? "window" : "freeze")}
-            w={140}
-          />
-          <TextInput
-            label="Name"
-            required
-            maxLength={100}
-            value={name}
-            onChange={(e) => setName(e.currentTarget.value)}
-          />
-          <TextInput
-            label="From"
-            required
-            type="datetime-local"
-            value={from}
-            onChange={(e) => setFrom(e.currentTarget.value)}
-          />
-          <TextInput
-            label="Until"
-            required
-            type="datetime-local"
-            value={until}
-            onChange={(e) => setUntil(e.currentTarget.value)}
-          />
-        </Group>
-        <Reason value={reason} onChange={setReason} reasons={["Holidays", "Launch", "Incident"]} />
-        {problem !== null && <Failed error={problem} />}
-        <Group justify="flex-end">
-          <Button variant="default" onClick={onClose}>
-            Not now
-          </Button>
-          <Button disabled={missing} onClick={() => void add()}>
-            Add it
-          </Button>
-        </Group>
-      </Stack>
-    </Dialog>
   );
 }
 

@@ -2,6 +2,7 @@
 import { Button, Group, Select, Stack, Text, TextInput } from "@mantine/core";
 import { useState } from "react";
 import { api, http, type Schemas } from "../../api/client";
+import { Action } from "../../components/action";
 import { Confirm } from "../../components/confirm";
 import { Dialog } from "../../components/dialog";
 import { Asked, Failed, Panel } from "../../components/panel";
@@ -10,6 +11,8 @@ import { Time } from "../../components/time";
 import { duration } from "../../lib/format";
 import type { Tone } from "../../theme/tokens";
 import { Grid } from "./grid";
+import { bodyOf, type NotificationRule, SEVERITIES, withoutTarget } from "./notification-body";
+import { RuleDialog } from "./rule-dialog";
 
 type View = Schemas["NotificationSettingsView"];
 type Body = Schemas["NotificationSettingsBody"];
@@ -22,26 +25,18 @@ const STATES: Record<string, [Tone, string]> = {
   off: ["quiet", "Off"],
 };
 
-/** Everything as it is; an address that is not sent is kept, so that no secret passes through here. */
-function bodyOf(view: View): Body {
-  return {
-    give_up_seconds: view.give_up_seconds,
-    if_revision: view.revision,
-    page_url: view.page_url,
-    rules: view.rules,
-    same_for_seconds: view.same_for_seconds,
-    targets: view.targets.map(({ name, enabled }) => ({ name, enabled })),
-  } as Body;
-}
-
 export function NotificationRules() {
   const settings = api.useQuery("get", "/api/platform/settings/notifications", {});
   const [adding, setAdding] = useState(false);
   const [removing, setRemoving] = useState<string | null>(null);
   const [tests, setTests] = useState<Record<string, Test | "asked">>({});
+  const [rule, setRule] = useState<NotificationRule | "new" | null>(null);
+  const [dropping, setDropping] = useState<NotificationRule | null>(null);
   const close = () => {
     setAdding(false);
     setRemoving(null);
+    setRule(null);
+    setDropping(null);
     void settings.refetch();
   };
   const test = async (name: string) => {
@@ -124,10 +119,22 @@ export function NotificationRules() {
         </Asked>
       </Panel>
       {settings.data && (
-        <Panel title="Rules" flush>
+        <Panel
+          title="Rules"
+          flush
+          aside={
+            <Action
+              size="compact-md"
+              why={settings.data.targets.length ? "" : "Add a target first."}
+              onAct={() => setRule("new")}
+            >
+              Add a rule
+            </Action>
+          }
+        >
           <Grid
             label="Rules of notifications"
-            heads={["Name", "From", "Kinds", "Agents", "To"]}
+            heads={["Name", "From", "Kinds", "Agents", "To", "Actions"]}
             none="There is none: nothing is sent on"
             rows={settings.data.rules.map((rule) => ({
               key: rule.name,
@@ -137,6 +144,24 @@ export function NotificationRules() {
                 rule.kinds?.join(", ") ?? "all",
                 rule.agents?.join(", ") ?? "all",
                 rule.targets.join(", "),
+                <Group key="acts" gap="xs" wrap="nowrap">
+                  <Button
+                    size="compact-md"
+                    variant="default"
+                    onClick={() => setRule(rule)}
+                    aria-label={`Change the rule ${rule.name}`}
+                  >
+                    Change
+                  </Button>
+                  <Button
+                    size="compact-md"
+                    variant="default"
+                    onClick={() => setDropping(rule)}
+                    aria-label={`Remove the rule ${rule.name}`}
+                  >
+                    Remove
+                  </Button>
+                </Group>,
               ],
             }))}
           />
@@ -146,6 +171,24 @@ export function NotificationRules() {
           </Text>
         </Panel>
       )}
+      {rule && settings.data && <RuleDialog view={settings.data} rule={rule === "new" ? null : rule} onClose={close} />}
+      {dropping && settings.data && (
+        <Confirm
+          danger
+          title={`Remove the rule ${dropping.name}`}
+          words="What only this rule sends on is then shown here only."
+          act="Remove"
+          onAct={() =>
+            http.PUT("/api/platform/settings/notifications", {
+              body: bodyOf(
+                settings.data,
+                settings.data.rules.filter((each) => each.name !== dropping.name),
+              ),
+            })
+          }
+          onClose={close}
+        />
+      )}
       {adding && settings.data && <AddTarget view={settings.data} onClose={close} />}
       {removing && settings.data && (
         <Confirm
@@ -153,20 +196,14 @@ export function NotificationRules() {
           title={`Remove ${removing}`}
           words="Nothing is sent there any more; rules that only led there go with it."
           act="Remove"
-          onAct={() => http.PUT("/api/platform/settings/notifications", { body: without(settings.data, removing) })}
+          onAct={() =>
+            http.PUT("/api/platform/settings/notifications", { body: withoutTarget(settings.data, removing) })
+          }
           onClose={close}
         />
       )}
     </Stack>
   );
-}
-
-function without(view: View, name: string): Body {
-  const body = bodyOf(view);
-  const rules = view.rules
-    .map((rule) => ({ ...rule, targets: rule.targets.filter((target) => target !== name) }))
-    .filter((rule) => rule.targets.length > 0);
-  return { ...body, rules, targets: body.targets.filter((target) => target.name !== name) } as Body;
 }
 
 function AddTarget({ view, onClose }: { view: View; onClose: () => void }) {
@@ -207,12 +244,7 @@ function AddTarget({ view, onClose }: { view: View; onClose: () => void }) {
         <Select
           label="What is sent there"
           allowDeselect={false}
-          data={[
-            { value: "info", label: "Everything" },
-            { value: "warning", label: "Warnings and worse" },
-            { value: "error", label: "Errors and worse" },
-            { value: "critical", label: "Only what is critical" },
-          ]}
+          data={SEVERITIES}
           value={severity}
           onChange={(value) => setSeverity(value ?? "warning")}
         />

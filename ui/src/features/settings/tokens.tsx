@@ -6,6 +6,7 @@ import type { Role } from "../../app/session";
 import { Action } from "../../components/action";
 import { Confirm } from "../../components/confirm";
 import { Dialog } from "../../components/dialog";
+import { Agents } from "../../components/many";
 import { Asked, Failed, Panel } from "../../components/panel";
 import { Status } from "../../components/status";
 import { Time } from "../../components/time";
@@ -23,7 +24,7 @@ export function Tokens() {
     key: token.token_id,
     cells: [
       token.name,
-      token.role,
+      token.agents ? `${token.role} of ${token.agents.join(", ")}` : token.role,
       <Status key="status" tone={over(token) ? "quiet" : "good"}>
         {token.revoked_at ? "Revoked" : over(token) ? "Expired" : "Valid"}
       </Status>,
@@ -89,6 +90,7 @@ function Make({ onClose }: { onClose: () => void }) {
   const [name, setName] = useState("");
   const [role, setRole] = useState<string>("viewer");
   const [until, setUntil] = useState("");
+  const [agents, setAgents] = useState<string[]>([]);
   const [problem, setProblem] = useState<unknown>(null);
   const [made, setMade] = useState<string | null>(null);
   const make = async () => {
@@ -96,6 +98,7 @@ function Make({ onClose }: { onClose: () => void }) {
       body: {
         name: name.trim(),
         role: role as Role,
+        ...(agents.length ? { agents } : {}),
         ...(until ? { expires_at: new Date(until).toISOString() } : {}),
       },
     });
@@ -126,6 +129,7 @@ function Make({ onClose }: { onClose: () => void }) {
             allowDeselect={false}
             onChange={(value) => setRole(value ?? "viewer")}
           />
+          <Agents value={agents} onChange={setAgents} />
           <TextInput
             label="Expires"
             description="Empty: never"

@@ -10,7 +10,9 @@ import { Dialog } from "../../components/dialog";
 import { Asked, Failed, Panel } from "../../components/panel";
 import { Status } from "../../components/status";
 import { Time } from "../../components/time";
+import { bodyOfReach, type Reach, reachWords } from "./grants";
 import { Grid, Once } from "./grid";
+import { ReachDialog, ReachFields } from "./reach";
 
 type User = Schemas["UserView"];
 export const ROLES = [
@@ -24,6 +26,7 @@ export function Users() {
   const users = api.useQuery("get", "/api/platform/users", { params: { query: { limit: 200 } } });
   const [adding, setAdding] = useState(false);
   const [disabling, setDisabling] = useState<User | null>(null);
+  const [reaching, setReaching] = useState<User | null>(null);
   const [link, setLink] = useState<{ name: string; url: string } | null>(null);
   const [problem, setProblem] = useState<unknown>(null);
   const done = async ({ error }: { error?: unknown }) => {
@@ -48,7 +51,7 @@ export function Users() {
         value={user.role}
         allowDeselect={false}
         disabled={user.name === me.name}
-        w={280}
+        w={230}
         onChange={(role) =>
           void http
             .PATCH("/api/platform/users/{user}", {
@@ -58,6 +61,9 @@ export function Users() {
             .then(done)
         }
       />,
+      <Text key="reach" size="sm" className="cut">
+        {reachWords(user.agents, user.grants)}
+      </Text>,
       <Status key="status" tone={user.disabled_at ? "quiet" : "good"}>
         {user.disabled_at ? "Disabled" : user.has_password || user.external ? "Active" : "Invited"}
       </Status>,
@@ -71,6 +77,14 @@ export function Users() {
         >
           One-time link
         </Action>
+        <Button
+          size="compact-md"
+          variant="default"
+          aria-label={`Which agents ${user.name} reaches`}
+          onClick={() => setReaching(user)}
+        >
+          Agents
+        </Button>
         {user.disabled_at ? (
           <Button
             size="compact-md"
@@ -113,7 +127,7 @@ export function Users() {
       <Asked question={users}>
         <Grid
           label="Users"
-          heads={["Name", "Role", "Status", "Last signed in", "Actions"]}
+          heads={["Name", "Role", "For", "Status", "Last signed in", "Actions"]}
           rows={rows}
           none="Nobody was added yet: the admin token is all there is"
         />
@@ -122,6 +136,15 @@ export function Users() {
         <AddUser
           onClose={() => {
             setAdding(false);
+            void users.refetch();
+          }}
+        />
+      )}
+      {reaching && (
+        <ReachDialog
+          user={reaching}
+          onClose={() => {
+            setReaching(null);
             void users.refetch();
           }}
         />
@@ -147,16 +170,22 @@ function AddUser({ onClose }: { onClose: () => void }) {
   const [name, setName] = useState("");
   const [role, setRole] = useState<string>("operator");
   const [password, setPassword] = useState("");
+  const [reach, setReach] = useState<Reach>({ agents: [], grants: [] });
   const [problem, setProblem] = useState<unknown>(null);
   const add = async () => {
     const { error } = await http.POST("/api/platform/users", {
-      body: { name: name.trim(), role: role as Role, ...(password ? { password } : {}) } as never,
+      body: {
+        name: name.trim(),
+        role: role as Role,
+        ...bodyOfReach(reach),
+        ...(password ? { password } : {}),
+      } as Schemas["CreateUserBody"],
     });
     if (error) setProblem(error);
     else onClose();
   };
   return (
-    <Dialog title="Add somebody" onClose={onClose} size="md">
+    <Dialog title="Add somebody" onClose={onClose}>
       <Stack gap="md">
         <TextInput
           label="Name"
@@ -181,9 +210,7 @@ function AddUser({ onClose }: { onClose: () => void }) {
           onChange={(event) => setPassword(event.currentTarget.value)}
           visibilityToggleButtonProps={{ "aria-label": "Show or hide the password" }}
         />
-        <Text size="sm" c="dimmed">
-          Roles for single agents are given by <code>servicing user add --help</code>.
-        </Text>
+        <ReachFields value={reach} onChange={setReach} />
         {problem !== null && <Failed error={problem} />}
         <Group justify="flex-end">
           <Button variant="default" onClick={onClose}>

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { bodyOf, commandOf, FRESH, missing, sharesOf } from "./draft";
+import { bodyOf, commandOf, FRESH, missing, passes, sharesOf } from "./draft";
 
 describe("shares", () => {
   it.each([
@@ -37,5 +37,13 @@ describe("the request", () => {
     expect(line).toBe(
       "servicing upgrade Echo 1.1.0 --strategy blue-green --steps 10,100 --latency-threshold-ms 300 --reason 'it'\\''s urgent' --watch",
     );
+  });
+});
+
+describe("what a start passes", () => {
+  it("is nothing by default, and a sentence for each thing that would hold others back", () => {
+    expect(passes(FRESH)).toEqual([]);
+    expect(passes({ ...FRESH, override: true, overrideFreeze: true, whenBusy: "take_over" })).toHaveLength(3);
+    expect(passes({ ...FRESH, whenBusy: "reject" })).toEqual([]);
   });
 });

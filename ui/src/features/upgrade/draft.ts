@@ -19,7 +19,7 @@ export interface Draft {
   errors: number | "";
   latency: number | "";
   bake: number | "";
-  whenBusy: "queue" | "reject";
+  whenBusy: "queue" | "reject" | "take_over";
   overrideFreeze: boolean;
   reason: string;
 }
@@ -66,6 +66,15 @@ export function missing(step: Step, draft: Draft, breaking: boolean): string {
     if (!draft.reason.trim()) return "Say why: it is kept in the audit.";
   }
   return "";
+}
+
+/** What it passes that would hold others back, as sentences; such a start wants the agent's name typed. */
+export function passes(draft: Draft): string[] {
+  return [
+    draft.override ? "Without a passed staging run." : "",
+    draft.overrideFreeze ? "In spite of freezes and a stopped line." : "",
+    draft.whenBusy === "take_over" ? "What somebody else has under way is taken back." : "",
+  ].filter(Boolean);
 }
 
 const number = (value: number | ""): number | undefined => (value === "" ? undefined : value);

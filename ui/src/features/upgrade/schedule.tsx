@@ -69,11 +69,12 @@ function When({ agent, draft, change, plan }: Pick<StepProps, "agent" | "draft" 
         <Radio.Group
           label="When another deployment is under way"
           value={draft.whenBusy}
-          onChange={(value) => change({ whenBusy: value as "queue" | "reject" })}
+          onChange={(value) => change({ whenBusy: value as typeof draft.whenBusy })}
         >
           <Group mt={4}>
             <Radio value="queue" label="Wait for it" />
             <Radio value="reject" label="Refuse this one" />
+            <Radio value="take_over" label="Take it over" description={admin} disabled={Boolean(admin)} />
           </Group>
         </Radio.Group>
         <Checkbox

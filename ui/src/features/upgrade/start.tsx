@@ -5,9 +5,10 @@ import { useNavigate } from "@tanstack/react-router";
 import { useState } from "react";
 import { http, type Problem, type Schemas } from "../../api/client";
 import { Action } from "../../components/action";
+import { Confirm } from "../../components/confirm";
 import { Failed, Panel } from "../../components/panel";
 import { absolute } from "../../lib/format";
-import { bodyOf } from "./draft";
+import { bodyOf, passes } from "./draft";
 import { PlanView } from "./strategy";
 import type { StepProps } from "./wizard";
 
@@ -23,11 +24,13 @@ export function Start({ agent, version, current, draft, plan, unanswered, may, f
   const queries = useQueryClient();
   const [problem, setProblem] = useState<unknown>(null);
   const [busy, setBusy] = useState(false);
+  const [sure, setSure] = useState(false);
   const refused = plan.data?.refusals.length ?? 0;
   const why =
     may ||
     (unanswered.length ? `Not answered yet: ${unanswered.join(", ")}.` : "") ||
     (refused ? "The server refuses this plan; see what it says." : "");
+  const passed = passes(draft);
   const start = async () => {
     setBusy(true);
     // The version that was shown when this step was opened, so that somebody else's change is not overrun.
@@ -36,10 +39,11 @@ export function Start({ agent, version, current, draft, plan, unanswered, may, f
       body: bodyOf(draft, version.version, seen),
     });
     setBusy(false);
+    setSure(false);
     if (error) {
       setProblem(error);
       await queries.invalidateQueries();
-      return;
+      return {};
     }
     forget();
     const started = data as Schemas["DeploymentView"];
@@ -47,6 +51,7 @@ export function Start({ agent, version, current, draft, plan, unanswered, may, f
       to: "/agents/$agentId/deployments/$upgradeId",
       params: { agentId: agent, upgradeId: started.upgrade_id },
     });
+    return {};
   };
   const conflict = (problem as Problem | null)?.status === 409;
   return (
@@ -63,8 +68,11 @@ export function Start({ agent, version, current, draft, plan, unanswered, may, f
             .
           </Text>
           <Text className="cut">Reason: {draft.reason || "none yet"}</Text>
-          {draft.override && <Text className="tone-warn">Without a passed staging run.</Text>}
-          {draft.overrideFreeze && <Text className="tone-warn">In spite of freezes and a stopped line.</Text>}
+          {passed.map((each) => (
+            <Text key={each} className="tone-warn">
+              {each}
+            </Text>
+          ))}
           <PlanView plan={plan} />
         </Stack>
       </Panel>
@@ -104,10 +112,21 @@ export function Start({ agent, version, current, draft, plan, unanswered, may, f
         >
           Back
         </Button>
-        <Action loading={busy} why={why} onAct={() => void start()}>
+        <Action loading={busy} why={why} onAct={() => (passed.length ? setSure(true) : void start())}>
           {draft.at ? "Schedule it" : "Start deployment"}
         </Action>
       </Group>
+      {sure && (
+        <Confirm
+          typed={agent}
+          title={`${agent} to ${version.version} all the same`}
+          words={`${passed.join(" ")} The audit keeps that it was you, with your reason: ${draft.reason}`}
+          act={draft.at ? "Schedule it" : "Start deployment"}
+          keep="Not like this"
+          onAct={start}
+          onClose={() => setSure(false)}
+        />
+      )}
     </>
   );
 }
