@@ -28,9 +28,8 @@ export class Settler {
   private timer: number | undefined;
   private notBefore = 0;
 
-  /** `ask` returns false when some of it is being asked for already: that answer may be older than the event, so it is asked again later. */
   constructor(
-    private readonly ask: (of: Concern) => boolean,
+    private readonly ask: (of: Concern) => void,
     private readonly timers: Timers = real,
   ) {}
 
@@ -49,12 +48,9 @@ export class Settler {
     const of = { agents: this.agents, everything: this.everything };
     this.timer = undefined;
     this.notBefore = this.timers.now() + GAP_MS;
-    if (this.ask(of)) {
-      this.agents = new Set();
-      this.everything = false;
-    } else {
-      this.timer = this.timers.set(() => this.settle(), GAP_MS);
-    }
+    this.agents = new Set();
+    this.everything = false;
+    this.ask(of);
   }
 }
 
