@@ -5,6 +5,7 @@ too large for a repository, or a place of the page that is not there any more, e
 """
 
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -21,6 +22,7 @@ from tests.browser.conftest import FLAGS, PATIENCE_MS, chromium
 IMAGES = Path(__file__).parents[1] / "docs/images"
 KILOBYTES_MAX = 150
 END_SECONDS = 120
+WAIT_MS = 5 * PATIENCE_MS
 CHARTS_MS = 75_000
 """What the live charts show is what came since the page was opened: some of it makes a picture."""
 
@@ -97,7 +99,7 @@ def looked_at(browser: Browser, demo: Demo, size: dict[str, int] = WIDE, scheme:
     """A page of somebody who has signed in."""
     with browser.new_context(color_scheme=scheme, viewport=size, reduced_motion="reduce") as context:  # type: ignore[arg-type]
         page = context.new_page()
-        page.set_default_timeout(PATIENCE_MS)
+        page.set_default_timeout(WAIT_MS)
         page.goto(demo.sign_in_url())
         page.get_by_role("heading", name="Dashboard").wait_for()
         yield page
@@ -140,6 +142,7 @@ def overview(page: Page, demo: Demo) -> None:
 
 
 def main() -> int:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # as Ctrl-C does: what was started is ended
     IMAGES.mkdir(parents=True, exist_ok=True)
     with a_demo() as demo, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium(), args=FLAGS.split())

@@ -18,6 +18,8 @@ import { wentWrong } from "./went-wrong";
 
 const route = getRouteApi("/");
 const RECENT = 8;
+/** More are asked for than are shown, because those who came and went are left to the audit. */
+const ASKED = 40;
 
 export function Dashboard() {
   useTitle("Dashboard");
@@ -34,12 +36,13 @@ export function Dashboard() {
   const recent = api.useQuery(
     "get",
     "/api/platform/audit",
-    { params: { query: { limit: RECENT } } },
+    { params: { query: { limit: ASKED } } },
     { refetchInterval },
   );
   const running = (agents.data?.agents ?? []).flatMap((agent) =>
     agent.deployment && !isOver(agent.deployment.status) ? [agent.deployment] : [],
   );
+  const done = (recent.data?.events ?? []).filter((event) => !event.type.startsWith("sign"));
   const onRollback = (agent: string | undefined) => void navigate({ search: { rollback: agent } });
   return (
     <Stack gap="lg">
@@ -78,7 +81,7 @@ export function Dashboard() {
         flush
       >
         <Asked question={recent}>
-          <AuditList events={recent.data?.events ?? []} />
+          <AuditList events={done.slice(0, RECENT)} />
         </Asked>
       </Panel>
       {search.rollback && <RollbackDialog agent={search.rollback} onClose={() => onRollback(undefined)} />}
