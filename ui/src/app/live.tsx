@@ -1,8 +1,8 @@
 /** One connection for the whole page. An event makes whatever it concerns be asked for again; while there is no connection, everything is asked for every few seconds. */
-import { useQueryClient } from "@tanstack/react-query";
+import { type Query, useQueryClient } from "@tanstack/react-query";
 import { createContext, type ReactNode, useContext, useEffect, useState, useSyncExternalStore } from "react";
 import { type LinkState, Live, type LiveEvent } from "../api/live";
-import { refresher } from "./refresh";
+import { others, refresher } from "./refresh";
 import { useSession } from "./session";
 import { Settler } from "./settle";
 import { lookForNewer } from "./version";
