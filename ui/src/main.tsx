@@ -9,17 +9,25 @@ import { RouterProvider } from "@tanstack/react-router";
 import { setNonce } from "get-nonce";
 import { StrictMode } from "react";
 import { createRoot } from "react-dom/client";
+import type { Problem } from "./api/client";
 import { LiveProvider } from "./app/live";
 import { router } from "./app/router";
 import { SessionGate } from "./app/session";
+import { Boundary } from "./components/boundary";
 import { cssVariables, theme } from "./theme/theme";
 
 // The policy allows styles with this page's own nonce only: Mantine and what locks scrolling under a dialog have to know it.
 const nonce = document.querySelector<HTMLMetaElement>('meta[property="csp-nonce"]')?.nonce ?? "";
 setNonce(nonce);
 
+/** What the server refuses it refuses again; everything else may have been a moment's trouble. */
+function once(failures: number, error: unknown): boolean {
+  const status = (error as Problem | null)?.status ?? 0;
+  return failures < 1 && !(status >= 400 && status < 500);
+}
+
 const queries = new QueryClient({
-  defaultOptions: { queries: { staleTime: 2000, retry: 1, refetchOnWindowFocus: true } },
+  defaultOptions: { queries: { staleTime: 2000, retry: once, refetchOnWindowFocus: true } },
 });
 const place = document.getElementById("root");
 if (!place) throw new Error("the page has no root");
@@ -34,11 +42,13 @@ createRoot(place).render(
     >
       <QueryClientProvider client={queries}>
         <Notifications position="bottom-right" />
-        <SessionGate>
-          <LiveProvider>
-            <RouterProvider router={router} />
-          </LiveProvider>
-        </SessionGate>
+        <Boundary order={1}>
+          <SessionGate>
+            <LiveProvider>
+              <RouterProvider router={router} />
+            </LiveProvider>
+          </SessionGate>
+        </Boundary>
       </QueryClientProvider>
     </MantineProvider>
   </StrictMode>,

@@ -6,6 +6,9 @@ import type { components, paths } from "./schema";
 export type Schemas = components["schemas"];
 export type Problem = Partial<Schemas["Problem"]> & { detail?: string };
 
+/** After this long without an answer the page says so; what was asked for may still happen, so it is not asked again by itself. */
+export const LONGEST_MS = 60_000;
+
 let csrfToken: string | null = null;
 const whenSignedOut = new Set<() => void>();
 
@@ -19,6 +22,12 @@ export function onSignedOut(listener: () => void): () => void {
   return () => whenSignedOut.delete(listener);
 }
 
+/** What stands between may answer in a language of its own, or nobody at all: it becomes a problem like the server's own. */
+function problem(status: number, detail: string, hint: string, requestId: string | null = null): Response {
+  const document = { status, detail, hint, code: "no_answer", request_id: requestId };
+  return Response.json(document, { status, headers: { "Content-Type": "application/problem+json" } });
+}
+
 const ours: Middleware = {
   onRequest({ request }) {
     if (request.method !== "GET" && request.method !== "HEAD") {
@@ -29,11 +38,39 @@ const ours: Middleware = {
   },
   onResponse({ response }) {
     if (response.status === 401) for (const listener of whenSignedOut) listener();
-    return response;
+    if (response.ok || /json/.test(response.headers.get("Content-Type") ?? "")) return response;
+    const hint = "It did not say why; what stands between may have answered for it.";
+    return problem(
+      response.status,
+      `The server answered ${response.status}.`,
+      hint,
+      response.headers.get("X-Request-ID"),
+    );
+  },
+  // A failed connection is an answer too: whoever asked shows it, and a button does not wait for ever.
+  onError({ error }) {
+    if (error instanceof Late)
+      return problem(504, "The server did not answer in time.", "Look what has happened before you try again.");
+    if (error instanceof DOMException && error.name === "AbortError") return undefined;
+    return problem(503, "The server cannot be reached.", "What is shown may be old; the page tries again by itself.");
   },
 };
 
-export const http = createFetchClient<paths>({ baseUrl: "" });
+class Late extends Error {}
+
+async function within(request: Request): Promise<Response> {
+  const late = new AbortController();
+  const timer = setTimeout(() => late.abort(), LONGEST_MS);
+  try {
+    return await fetch(request, { signal: AbortSignal.any([request.signal, late.signal]) });
+  } catch (error) {
+    throw late.signal.aborted ? new Late() : error;
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+export const http = createFetchClient<paths>({ baseUrl: "", fetch: within });
 http.use(ours);
 export const api = createClient(http);
 
@@ -50,4 +87,10 @@ export function problemOf(error: unknown): { title: string; hint: string; reques
     hint: [...fields, problem.hint].filter(Boolean).join(" "),
     requestId: problem.request_id ?? "",
   };
+}
+
+/** Whether the server says that it is not there, or not for whoever asks: asking again changes nothing. */
+export function isRefusal(error: unknown): boolean {
+  const status = (error as Problem | null)?.status;
+  return status === 404 || status === 403;
 }

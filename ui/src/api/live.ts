@@ -7,6 +7,8 @@ export interface LiveEvent {
   agent_id?: string;
   upgrade_id?: string;
   at?: string;
+  /** Of a snapshot: whether the connection had been away before it. */
+  back?: boolean;
   [key: string]: unknown;
 }
 
@@ -14,11 +16,14 @@ type Listener = (event: LiveEvent) => void;
 
 const FIRST_WAIT_MS = 500;
 const LONGEST_WAIT_MS = 30_000;
-/** The server says something at least every five seconds. */
+/** On a quiet connection the page asks for a sign of life, so that silence means something long before the server's own heartbeat. */
+export const ASK_AFTER_MS = 4_000;
 export const DELAYED_MS = 8_000;
-const SILENT_MS = 20_000;
+export const SILENT_MS = 20_000;
+/** A proxy that lets no WebSocket through may leave the question without any answer. */
+export const HANDSHAKE_MS = 10_000;
 /** Attempts after which the page says that it is offline, and asks over HTTP instead. */
-const OFFLINE_AFTER = 3;
+export const OFFLINE_AFTER = 3;
 
 export function waitBefore(attempt: number, random: number): number {
   const longest = Math.min(LONGEST_WAIT_MS, FIRST_WAIT_MS * 2 ** attempt);
@@ -27,35 +32,44 @@ export function waitBefore(attempt: number, random: number): number {
 
 export class Live {
   state: LinkState = "connecting";
+  /** When something was heard last, and when the next attempt begins, in milliseconds since 1970; null while there is none to wait for. */
+  heardAt = Date.now();
+  retryAt: number | null = null;
   private socket: WebSocket | null = null;
   private since: number | null = null;
+  private opened = 0;
   private attempts = 0;
-  private heardAt = Date.now();
-  private timer: number | undefined;
-  private watch: number | undefined;
+  private openedAt = 0;
+  private askedAt = 0;
+  private timer: ReturnType<typeof setTimeout> | undefined;
+  private watch: ReturnType<typeof setInterval> | undefined;
   private readonly listeners = new Set<Listener>();
   private readonly onState = new Set<() => void>();
 
-  constructor(private readonly url: string) {}
+  constructor(
+    private readonly url: string,
+    private readonly connect = (url: string): WebSocket => new WebSocket(url, ["servicing.v1"]),
+  ) {}
 
   start(): void {
     this.open();
-    this.watch = window.setInterval(() => this.look(), 1000);
+    this.watch = setInterval(() => this.look(), 1000);
   }
 
   stop(): void {
-    window.clearTimeout(this.timer);
-    window.clearInterval(this.watch);
+    clearTimeout(this.timer);
+    clearInterval(this.watch);
     const socket = this.socket;
     this.socket = null;
     socket?.close();
   }
 
-  /** Try at once instead of at the end of the wait. */
-  retry(): void {
-    window.clearTimeout(this.timer);
+  /** Try at once instead of at the end of the wait, if there is one. */
+  readonly retry = (): void => {
+    if (this.retryAt === null) return;
+    clearTimeout(this.timer);
     this.open();
-  }
+  };
 
   subscribe(listener: Listener): () => void {
     this.listeners.add(listener);
@@ -69,11 +83,15 @@ export class Live {
 
   private open(): void {
     this.socket?.close();
-    const socket = new WebSocket(this.url, ["servicing.v1"]);
+    this.retryAt = null;
+    this.openedAt = Date.now();
+    const socket = this.connect(this.url);
     this.socket = socket;
     socket.onopen = () => {
+      if (socket !== this.socket) return;
+      this.opened += 1;
       this.heard();
-      socket.send(JSON.stringify({ action: "subscribe", ...(this.since === null ? {} : { since: this.since }) }));
+      this.ask();
     };
     socket.onmessage = (message) => {
       if (socket !== this.socket) return;
@@ -86,19 +104,34 @@ export class Live {
     };
   }
 
+  /** Everything after what was seen, or everything from now on. */
+  private ask(): void {
+    const since = this.since === null ? {} : { since: this.since };
+    this.socket?.send(JSON.stringify({ action: "subscribe", ...since }));
+  }
+
   /** Each number once, in order: what was seen already is not told again. */
   private take(event: LiveEvent): void {
+    if (event.event === "error" && event.code === "since_ahead") {
+      // The server's log was put back, from a backup: what was seen counts no more.
+      this.since = null;
+      this.ask();
+      return;
+    }
     if (event.event !== "snapshot" && event.seq !== undefined) {
       if (this.since !== null && event.seq <= this.since) return;
     }
     if (event.seq !== undefined) this.since = event.seq;
-    for (const listener of this.listeners) listener(event);
+    const told = event.event === "snapshot" ? { ...event, back: this.opened > 1 } : event;
+    for (const listener of this.listeners) listener(told);
   }
 
   private again(): void {
     this.socket = null;
+    const wait = waitBefore(this.attempts, Math.random());
+    this.retryAt = Date.now() + wait;
+    this.timer = setTimeout(() => this.open(), wait);
     this.set(this.attempts >= OFFLINE_AFTER ? "offline" : "reconnecting");
-    this.timer = window.setTimeout(() => this.open(), waitBefore(this.attempts, Math.random()));
     this.attempts += 1;
   }
 
@@ -108,10 +141,23 @@ export class Live {
   }
 
   private look(): void {
+    const now = Date.now();
+    if (this.socket?.readyState === WebSocket.CONNECTING && now - this.openedAt > HANDSHAKE_MS) this.drop();
     if (this.socket?.readyState !== WebSocket.OPEN) return;
-    const silent = Date.now() - this.heardAt;
-    if (silent > SILENT_MS) this.socket.close();
-    else if (silent > DELAYED_MS) this.set("delayed");
+    const silent = now - this.heardAt;
+    if (silent > SILENT_MS) {
+      this.drop();
+    } else if (silent > ASK_AFTER_MS && now - this.askedAt > ASK_AFTER_MS) {
+      this.askedAt = now;
+      this.socket.send(JSON.stringify({ action: "ping" }));
+    }
+    if (silent > DELAYED_MS && this.socket) this.set("delayed");
+  }
+
+  /** Without waiting for the other side, which may be gone, to agree. */
+  private drop(): void {
+    this.socket?.close();
+    this.again();
   }
 
   private set(state: LinkState): void {

@@ -1,5 +1,4 @@
 /** Every address of the page. What is looked at is in the address: tab, filters, open dialog. */
-import { Stack, Text, Title } from "@mantine/core";
 import {
   createRootRoute,
   createRoute,
@@ -8,13 +7,14 @@ import {
   notFound,
   redirect,
 } from "@tanstack/react-router";
-import { AnchorLink } from "../components/links";
+import { Broken } from "../components/boundary";
+import { Refused } from "../components/refused";
 import { Dashboard } from "../features/dashboard/dashboard";
 import { STEPS, type Step } from "../features/upgrade/draft";
 import { DEPLOYMENT_STATES, type DeploymentState, SETTINGS, type Setting } from "./search";
 import { Shell } from "./shell";
 
-const root = createRootRoute({ component: Shell, notFoundComponent: NotFound });
+const root = createRootRoute({ component: Shell, notFoundComponent: () => <Refused /> });
 
 const TABS = ["overview", "versions", "instances", "deployments", "staging", "config", "state", "audit"] as const;
 export type Tab = (typeof TABS)[number];
@@ -135,21 +135,14 @@ const routes = root.addChildren([
   audit,
 ]);
 
-export const router = createRouter({ routeTree: routes, defaultPreload: "intent" });
+export const router = createRouter({
+  routeTree: routes,
+  defaultPreload: "intent",
+  defaultErrorComponent: (props) => <Broken {...props} order={1} />,
+});
 
 declare module "@tanstack/react-router" {
   interface Register {
     router: typeof router;
   }
-}
-
-function NotFound() {
-  return (
-    <Stack gap="xs">
-      <Title order={1}>There is no such page</Title>
-      <Text>
-        Go to the <AnchorLink to="/">dashboard</AnchorLink> or to the <AnchorLink to="/agents">agents</AnchorLink>.
-      </Text>
-    </Stack>
-  );
 }

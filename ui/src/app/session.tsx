@@ -1,11 +1,13 @@
 /** Who sits there. Everything below it is shown to somebody who is signed in; the page stays where it is when the session ends, so that nothing typed is lost. */
-import { Center, Loader } from "@mantine/core";
+import { Center, Loader, Title } from "@mantine/core";
 import { useQuery, useQueryClient } from "@tanstack/react-query";
 import { createContext, lazy, type ReactNode, Suspense, useContext, useEffect, useMemo, useState } from "react";
 import { http, onSignedOut, type Schemas, setCsrfToken } from "../api/client";
+import { Failed } from "../components/panel";
 
 type Me = Schemas["Me"];
 export type Role = "viewer" | "operator" | "admin";
+const AGAIN_MS = 5000;
 const ORDER: Role[] = ["viewer", "operator", "admin"];
 
 interface Session {
@@ -22,6 +24,12 @@ export function useSession(): Session {
   const session = useContext(SessionContext);
   if (!session) throw new Error("there is no session here");
   return session;
+}
+
+/** Whether there is nothing at all that they may change. */
+export function useReadOnly(): boolean {
+  const { me } = useSession();
+  return [me.role, ...Object.values(me.grants)].every((role) => role === "viewer");
 }
 
 /** Why somebody may not do this, empty when they may. */
@@ -43,13 +51,15 @@ export function SessionGate({ children }: { children: ReactNode }) {
     queryFn: async (): Promise<Me | null> => {
       // Asked first, because it may be asked by anybody: an answer of 401 would stand in the console as an error.
       const ways = await http.GET("/api/platform/session");
+      if (ways.error) throw ways.error;
       if (!ways.data?.signed_in) return null;
-      const { data, response } = await http.GET("/api/platform/me");
+      const { data, response, error } = await http.GET("/api/platform/me");
       if (data) return data;
       if (response.status === 401) return null;
-      throw new Error(`the server answers ${response.status}`);
+      throw error;
     },
-    retry: 5,
+    // A server that cannot be asked is no reason to ask somebody for a password.
+    refetchInterval: (query) => (query.state.status === "error" ? AGAIN_MS : false),
     staleTime: Number.POSITIVE_INFINITY,
   });
   useEffect(() => onSignedOut(() => setOver(true)), []);
@@ -72,6 +82,18 @@ export function SessionGate({ children }: { children: ReactNode }) {
       <Center mih="60vh">
         <Loader aria-label="Loading" />
       </Center>
+    );
+  }
+  if (me.data === undefined) {
+    return (
+      <main id="main">
+        <Center mih="60vh">
+          <div>
+            <Title order={1}>Agent Servicing</Title>
+            <Failed error={me.error} again={() => void me.refetch()} />
+          </div>
+        </Center>
+      </main>
     );
   }
   const signedIn = async () => {

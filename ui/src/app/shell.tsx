@@ -1,15 +1,18 @@
 /** What stands around every page: where one can go, whether what is shown is true at this moment, who one is. */
-import { ActionIcon, AppShell, Button, Group, Menu, Text, Tooltip, useMantineColorScheme } from "@mantine/core";
+import { ActionIcon, AppShell, Badge, Button, Group, Menu, Text, Tooltip, useMantineColorScheme } from "@mantine/core";
 import { useMediaQuery } from "@mantine/hooks";
-import { Link, Outlet } from "@tanstack/react-router";
+import { Link, Outlet, useMatchRoute } from "@tanstack/react-router";
+import { useEffect, useState } from "react";
 import type { LinkState } from "../api/live";
 import { Icon } from "../components/icons";
 import { Status } from "../components/status";
 import { Bell } from "../features/notifications/bell";
 import { Keys } from "../features/palette/keys";
+import { duration } from "../lib/format";
 import type { Tone } from "../theme/tokens";
 import { useLinkState, useLive } from "./live";
-import { useSession } from "./session";
+import { useReadOnly, useSession } from "./session";
+import { useReplaced } from "./version";
 
 const PLACES = [
   { to: "/", label: "Dashboard", icon: "dashboard" },
@@ -45,6 +48,7 @@ export function Shell() {
             </Group>
             <Group gap="sm" wrap="nowrap">
               <LinkIndicator />
+              <ReadOnly />
               <Keys />
               <Bell />
               <Scheme />
@@ -58,6 +62,7 @@ export function Shell() {
           </AppShell.Navbar>
         )}
         <AppShell.Main id="main" tabIndex={-1}>
+          <Newer />
           <div className="page">
             <Outlet />
           </div>
@@ -85,6 +90,7 @@ function LinkIndicator() {
   const state = useLinkState();
   const live = useLive();
   const [tone, word, words] = LINKS[state];
+  const away = state === "reconnecting" || state === "offline";
   return (
     <Group gap="xs" wrap="nowrap">
       <Tooltip label={words}>
@@ -92,12 +98,56 @@ function LinkIndicator() {
           <Status tone={tone}>{word}</Status>
         </span>
       </Tooltip>
-      {(state === "reconnecting" || state === "offline") && (
-        <Button size="compact-sm" variant="default" onClick={() => live.retry()}>
+      {state !== "live" && <Since />}
+      {away && (
+        <Button size="compact-sm" variant="default" onClick={live.retry}>
           Retry now
         </Button>
       )}
     </Group>
+  );
+}
+
+/** How old what is shown is, and when the next attempt begins: counted here, once a second, and read out by nobody. */
+function Since() {
+  const live = useLive();
+  const [now, setNow] = useState(Date.now);
+  useEffect(() => {
+    const timer = window.setInterval(() => setNow(Date.now()), 1000);
+    return () => window.clearInterval(timer);
+  }, []);
+  const next = live.retryAt === null ? "" : `next try in ${duration(Math.max(1, (live.retryAt - now) / 1000))}`;
+  const age = live.state === "delayed" ? `${duration((now - live.heardAt) / 1000)} old` : next;
+  return (
+    <Text size="sm" c="dimmed" visibleFrom="sm">
+      {age}
+    </Text>
+  );
+}
+
+function ReadOnly() {
+  if (!useReadOnly()) return null;
+  return (
+    <Tooltip label="You see everything and change nothing: your role is viewer. Ask an admin for another.">
+      <Badge variant="outline" tt="none" c="var(--mantine-color-text)" style={{ borderColor: "var(--line)" }}>
+        Read only
+      </Badge>
+    </Tooltip>
+  );
+}
+
+/** Never over what somebody is in the middle of: an upgrade's steps say it when they are left. */
+function Newer() {
+  const replaced = useReplaced();
+  const midway = useMatchRoute()({ to: "/agents/$agentId/upgrade" });
+  if (!replaced || midway) return null;
+  return (
+    <div className="stripe" role="status">
+      <Text>The server has a newer version of this page.</Text>
+      <Button size="compact-md" variant="default" onClick={() => window.location.reload()}>
+        Reload
+      </Button>
+    </div>
   );
 }
 

@@ -1,12 +1,15 @@
 /** A part of a page with a heading. Waiting, failing and having nothing are said in it; the rest of the page goes on. */
 import { Button, Group, Skeleton, Stack, Text, Title } from "@mantine/core";
 import type { ReactNode } from "react";
-import { problemOf } from "../api/client";
+import { isRefusal, problemOf } from "../api/client";
+import { absolute } from "../lib/format";
+import { Boundary } from "./boundary";
 
 interface Question {
   isPending: boolean;
   error: unknown;
   data?: unknown;
+  dataUpdatedAt?: number;
   refetch: () => unknown;
 }
 
@@ -32,10 +35,12 @@ export function Panel({
         // biome-ignore lint/a11y/noNoninteractiveTabindex: scrolling takes the focus
         // biome-ignore lint/a11y/useSemanticElements: nothing here is filled in, so it is no fieldset
         <div className="panel-flush" tabIndex={0} role="group" aria-label={`${title}, scrolls sideways`}>
-          {children}
+          <Boundary>{children}</Boundary>
         </div>
       ) : (
-        <div className="panel-body">{children}</div>
+        <div className="panel-body">
+          <Boundary>{children}</Boundary>
+        </div>
       )}
     </section>
   );
@@ -43,7 +48,15 @@ export function Panel({
 
 /** What a question came to: the shape of the answer while it is on its way, old data rather than none, else what went wrong. */
 export function Asked({ question, lines = 3, children }: { question: Question; lines?: number; children: ReactNode }) {
-  if (question.data !== undefined) return children;
+  if (question.data !== undefined) {
+    if (!question.error) return children;
+    return (
+      <>
+        <Stale at={question.dataUpdatedAt} />
+        {children}
+      </>
+    );
+  }
   if (question.isPending) {
     return (
       <Stack gap="xs" p="md" aria-busy="true" role="status" aria-label="Loading">
@@ -57,6 +70,15 @@ export function Asked({ question, lines = 3, children }: { question: Question; l
   return <Failed error={question.error} again={() => question.refetch()} />;
 }
 
+/** Old data is better than none, as long as nobody takes it for new. */
+function Stale({ at }: { at?: number }) {
+  return (
+    <Text size="sm" className="tone-warn" px="md" py={4}>
+      Could not be refreshed{at ? `; this is from ${absolute(new Date(at).toISOString())}` : ""}.
+    </Text>
+  );
+}
+
 export function Failed({ error, again }: { error: unknown; again?: () => void }) {
   const { title, hint, requestId } = problemOf(error);
   return (
@@ -67,10 +89,10 @@ export function Failed({ error, again }: { error: unknown; again?: () => void })
       {hint && <Text className="cut">{hint}</Text>}
       {requestId && (
         <Text size="sm" c="dimmed">
-          The server's log has it under <code>{requestId}</code>.
+          The server's log has it under <code className="pick">{requestId}</code>.
         </Text>
       )}
-      {again && (
+      {again && !isRefusal(error) && (
         <Button variant="default" w="fit-content" onClick={again}>
           Try again
         </Button>

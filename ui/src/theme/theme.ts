@@ -56,6 +56,8 @@ export const theme = createTheme({
   headings: { sizes: { h1: { fontSize: "22px" }, h2: { fontSize: "16px" }, h3: { fontSize: "14px" } } },
   components: {
     CloseButton: { defaultProps: { "aria-label": "Close" } },
+    // Why a button cannot be pressed is for everybody, also without a mouse.
+    Tooltip: { defaultProps: { events: { hover: true, focus: true, touch: true } } },
     Table: { defaultProps: { verticalSpacing: "sm" } },
   },
 });

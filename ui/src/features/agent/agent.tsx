@@ -1,7 +1,7 @@
 /** One agent: how it is, its versions, its deployments, its configuration, its history. The tab is in the address. */
 import { Group, Stack, Tabs, Text, Title } from "@mantine/core";
 import { getRouteApi } from "@tanstack/react-router";
-import { api } from "../../api/client";
+import { api, isRefusal } from "../../api/client";
 import { usePolling } from "../../app/polling";
 import type { Tab } from "../../app/router";
 import { useMay } from "../../app/session";
@@ -9,6 +9,7 @@ import { useTitle } from "../../app/title";
 import { Action } from "../../components/action";
 import { ButtonLink } from "../../components/links";
 import { Asked, Panel } from "../../components/panel";
+import { Refused } from "../../components/refused";
 import { DeploymentStatus, Health } from "../../components/status";
 import { isOver } from "../../lib/deployments";
 import { AuditList } from "../audit/audit-list";
@@ -51,6 +52,7 @@ export function Agent() {
   useTitle(agentId, agent.data?.current_version);
   const tab = search.tab ?? "overview";
   const running = agent.data?.deployment;
+  if (!agent.data && isRefusal(agent.error)) return <Refused error={agent.error} />;
   return (
     <Stack gap="lg">
       <Group justify="space-between">

@@ -1,10 +1,11 @@
 /** Any two versions of an agent: what came between them, what breaks, and how each did. Both are in the address. */
 import { Button, Group, Select, Stack, Table, Text, Title } from "@mantine/core";
 import { getRouteApi } from "@tanstack/react-router";
-import { api, type Schemas } from "../../api/client";
+import { api, isRefusal, type Schemas } from "../../api/client";
 import { useTitle } from "../../app/title";
 import { AnchorLink, ButtonLink } from "../../components/links";
 import { Asked, Empty, Panel } from "../../components/panel";
+import { Refused } from "../../components/refused";
 import { date, NONE, percent } from "../../lib/format";
 import { between } from "./between";
 import { Changelog } from "./versions";
@@ -28,6 +29,7 @@ export function Compare() {
   useTitle(`Compare ${agentId}`, from && to ? `${from} and ${to}` : undefined);
   const set = (part: { from?: string; to?: string }) => void navigate({ search: { from, to, ...part }, replace: true });
   const names = found.slice(0, 500).map((each) => each.version);
+  if (!versions.data && isRefusal(versions.error)) return <Refused error={versions.error} />;
   return (
     <Stack gap="lg">
       <div>

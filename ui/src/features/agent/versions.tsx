@@ -10,15 +10,17 @@ import { ButtonLink } from "../../components/links";
 import { Asked, Empty, Panel } from "../../components/panel";
 import { Tested } from "../../components/tested";
 import { Time } from "../../components/time";
-import { percent } from "../../lib/format";
+import { count, percent } from "../../lib/format";
 
 type Version = Schemas["VersionView"];
+const AT_ONCE = 50;
 
 export function Versions({ agent, onRollback }: { agent: string; onRollback: () => void }) {
   const versions = api.useQuery("get", "/api/platform/agents/{agent_id}/versions", {
     params: { path: { agent_id: agent } },
   });
   const navigate = useNavigate();
+  const [shown, setShown] = useState(AT_ONCE);
   const why = useMay("operator", agent);
   const refresh = async () => {
     const { error } = await http.POST("/api/platform/agents/{agent_id}/versions/refresh", {
@@ -48,26 +50,33 @@ export function Versions({ agent, onRollback }: { agent: string; onRollback: () 
           <Text className="tone-warn cut">The source could not be read: {found.source_problem}</Text>
         )}
         {found?.versions.length ? (
-          <ol className="timeline" aria-label="Versions, newest first">
-            {found.versions.map((version) => (
-              <Node
-                key={version.version}
-                agent={agent}
-                version={version}
-                current={version.version === found.current_version}
-                point={points.get(version.version)}
-                why={why}
-                onUpgrade={() =>
-                  void navigate({
-                    to: "/agents/$agentId/upgrade",
-                    params: { agentId: agent },
-                    search: { version: version.version },
-                  })
-                }
-                onRollback={onRollback}
-              />
-            ))}
-          </ol>
+          <>
+            <ol className="timeline" aria-label="Versions, newest first">
+              {found.versions.slice(0, shown).map((version) => (
+                <Node
+                  key={version.version}
+                  agent={agent}
+                  version={version}
+                  current={version.version === found.current_version}
+                  point={points.get(version.version)}
+                  why={why}
+                  onUpgrade={() =>
+                    void navigate({
+                      to: "/agents/$agentId/upgrade",
+                      params: { agentId: agent },
+                      search: { version: version.version },
+                    })
+                  }
+                  onRollback={onRollback}
+                />
+              ))}
+            </ol>
+            {found.versions.length > shown && (
+              <Action variant="default" onAct={() => setShown(shown + AT_ONCE)}>
+                {`Older ones, ${count(found.versions.length - shown)} more`}
+              </Action>
+            )}
+          </>
         ) : (
           <Empty title="The source has no version">
             A version is a tag such as v1.2.3, a folder, or a release of the package.
@@ -153,6 +162,8 @@ function Mark({ tone, children }: { tone?: "busy" | "bad"; children: string }) {
 }
 
 const LONGEST = 8;
+/** Beyond this many a list costs more than its marks are worth: one text, that scrolls. */
+const LISTED = 200;
 
 export function Changelog({ changelog }: { changelog: Record<string, string[]> }) {
   const lines = Object.entries(changelog).flatMap(([kind, entries]) =>
@@ -160,19 +171,28 @@ export function Changelog({ changelog }: { changelog: Record<string, string[]> }
   );
   const [all, setAll] = useState(false);
   if (!lines.length) return null;
-  const shown = all ? lines.slice(0, 500) : lines.slice(0, LONGEST);
+  if (all && lines.length > LISTED) {
+    return (
+      // biome-ignore lint/a11y/noNoninteractiveTabindex: scrolling takes the focus
+      <section className="log" aria-label="The whole changelog" tabIndex={0}>
+        <pre className="whole">{lines.join("\n")}</pre>
+      </section>
+    );
+  }
+  const shown = all ? lines : lines.slice(0, LONGEST);
   return (
     <>
       <List size="sm" spacing={2}>
-        {shown.map((line) => (
-          <List.Item key={line} className="cut">
+        {shown.map((line, place) => (
+          // biome-ignore lint/suspicious/noArrayIndexKey: they stay where they are, and two may be the same
+          <List.Item key={place} className="cut">
             {line}
           </List.Item>
         ))}
       </List>
-      {lines.length > shown.length && !all && (
+      {lines.length > shown.length && (
         <Action size="compact-sm" variant="subtle" w="fit-content" onAct={() => setAll(true)}>
-          {`${lines.length - shown.length} more`}
+          {`Show all ${count(lines.length)} lines`}
         </Action>
       )}
     </>

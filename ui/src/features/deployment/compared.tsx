@@ -1,10 +1,12 @@
 /** Both sides beside one another: three figures, how they differ in words, and the last minutes of each. */
 import { Group, Text } from "@mantine/core";
 import type { Schemas } from "../../api/client";
+import { useLinkState } from "../../app/live";
 import { Chart } from "../../components/chart";
 import { Status } from "../../components/status";
 import { difference, milliseconds, percent, perSecond } from "../../lib/format";
 import type { Figures, Measure, Side } from "./figures";
+import { FiguresTable } from "./figures-table";
 
 interface Props {
   blue: Side;
@@ -15,6 +17,8 @@ interface Props {
 }
 
 export function Compared({ blue, green, figures, policy, live }: Props) {
+  const link = useLinkState();
+  const away = live && (link === "reconnecting" || link === "offline");
   const tiles: {
     measure: Measure;
     title: string;
@@ -36,33 +40,41 @@ export function Compared({ blue, green, figures, policy, live }: Props) {
     { measure: "throughput", title: "Requests", show: perSecond, limit: null },
   ];
   return (
-    <div className="tiles">
-      {tiles.map(({ measure, title, show, limit }) => (
-        <section className="tile" key={measure} aria-label={title}>
-          <Text size="sm" c="dimmed">
-            {title}
-          </Text>
-          <Group gap="xl" my={4}>
-            <Value side="blue" name="Now" value={show(blue[measure])} />
-            <Value side="green" name="New" value={show(green[measure])} />
-          </Group>
-          <Comparison
-            blue={blue[measure]}
-            green={green[measure]}
-            limit={limit}
-            show={show}
-            load={measure === "throughput"}
-          />
-          {live && (
-            <Chart
-              series={figures.series[measure]}
-              threshold={limit}
-              subscribe={figures.subscribe}
-              label={`${title} of the last minutes: now ${show(blue[measure])}, new ${show(green[measure])}`}
+    <div>
+      <div className="tiles" data-away={away || undefined}>
+        {tiles.map(({ measure, title, show, limit }) => (
+          <section className="tile" key={measure} aria-label={title}>
+            <Text size="sm" c="dimmed">
+              {title}
+            </Text>
+            <Group gap="xl" my={4}>
+              <Value side="blue" name="Now" value={show(blue[measure])} />
+              <Value side="green" name="New" value={show(green[measure])} />
+            </Group>
+            <Comparison
+              blue={blue[measure]}
+              green={green[measure]}
+              limit={limit}
+              show={show}
+              load={measure === "throughput"}
             />
-          )}
-        </section>
-      ))}
+            {live && (
+              <Chart
+                series={figures.series[measure]}
+                threshold={limit}
+                subscribe={figures.subscribe}
+                label={`${title} of the last minutes: now ${show(blue[measure])}, new ${show(green[measure])}`}
+              />
+            )}
+          </section>
+        ))}
+      </div>
+      {away && (
+        <Text size="sm" className="tone-warn" role="status">
+          No live figures while the connection is away; the charts go on with a gap.
+        </Text>
+      )}
+      {live && <FiguresTable figures={figures} />}
     </div>
   );
 }

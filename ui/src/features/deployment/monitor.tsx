@@ -2,7 +2,7 @@
 import { Group, SimpleGrid, Stack, Text, Title } from "@mantine/core";
 import { getRouteApi } from "@tanstack/react-router";
 import { useCallback, useState } from "react";
-import { api, http, type Schemas } from "../../api/client";
+import { api, http, isRefusal, type Schemas } from "../../api/client";
 import type { LiveEvent } from "../../api/live";
 import { useEvents } from "../../app/live";
 import { usePolling } from "../../app/polling";
@@ -12,6 +12,7 @@ import { Action } from "../../components/action";
 import { Confirm } from "../../components/confirm";
 import { AnchorLink } from "../../components/links";
 import { Asked, Panel } from "../../components/panel";
+import { Refused } from "../../components/refused";
 import { DeploymentStatus, Status } from "../../components/status";
 import { Time } from "../../components/time";
 import { Traffic } from "../../components/traffic";
@@ -48,6 +49,7 @@ export function Monitor() {
     found && (green != null && !isOver(found.status) ? percent(green) : found.status.replaceAll("_", " ")),
   );
   const onRollback = (open: boolean) => void navigate({ search: { rollback: open ? "open" : undefined } });
+  if (!deployment.data && isRefusal(deployment.error)) return <Refused error={deployment.error} />;
   return (
     <Asked question={deployment} lines={8}>
       {found && <Whole deployment={found} onRollback={() => onRollback(true)} />}
@@ -302,7 +304,8 @@ function Events({ deployment }: { deployment: Deployment }) {
   const [events, setEvents] = useState<LiveEvent[]>([]);
   const take = useCallback(
     (event: LiveEvent) => {
-      if (UNTOLD.has(event.event) || event.agent_id !== deployment.agent_id) return;
+      const told = event.back || (!UNTOLD.has(event.event) && event.agent_id === deployment.agent_id);
+      if (!told) return;
       setEvents((before) => [event, ...before].slice(0, FEED));
     },
     [deployment.agent_id],
@@ -315,19 +318,21 @@ function Events({ deployment }: { deployment: Deployment }) {
         {newest ? <Told event={newest} /> : <Text c="dimmed">What happens from now on stands here.</Text>}
       </div>
       {events.slice(1).map((event) => (
-        <Told key={event.seq} event={event} />
+        <Told key={`${event.seq} ${event.event}`} event={event} />
       ))}
     </Panel>
   );
 }
 
 function Told({ event }: { event: LiveEvent }) {
-  const what = event.event.replaceAll("_", " ");
+  const what = event.back
+    ? "the connection is back; what happened meanwhile follows"
+    : event.event.replaceAll("_", " ");
   const details = [event.stage ? stageName(String(event.stage)) : "", event.instance, event.reason]
     .filter(Boolean)
     .join(", ");
   return (
-    <Text size="sm" component="div" className="cut">
+    <Text size="sm" component="div" className="cut" data-seq={event.back ? undefined : event.seq}>
       <Time at={event.at} />: {what}
       {details ? ` (${details})` : ""}
     </Text>

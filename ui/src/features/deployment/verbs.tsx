@@ -1,12 +1,13 @@
 /** What can be done with a deployment, always in this order; what cannot be done now says why. Rolling back stands apart. */
-import { Group } from "@mantine/core";
+import { Group, Text } from "@mantine/core";
 import { notifications } from "@mantine/notifications";
 import { useQueryClient } from "@tanstack/react-query";
-import { useState } from "react";
+import { useEffect, useState } from "react";
 import { http, problemOf, type Schemas } from "../../api/client";
 import { useMay } from "../../app/session";
 import { Action } from "../../components/action";
 import { Confirm } from "../../components/confirm";
+import { AnchorLink } from "../../components/links";
 import { REASONS } from "../../components/reason";
 
 type Deployment = Schemas["DeploymentView"];
@@ -44,6 +45,7 @@ export function Verbs({
   const may = useMay("operator", deployment.agent_id);
   const [asking, setAsking] = useState<"promote" | "cancel" | null>(null);
   const [under, setUnder] = useState<Verb | null>(null);
+  const [asked, setAsked] = useState<{ verb: Verb; from: string } | null>(null);
   const paused = deployment.status === "paused";
   const back = deployment.status === "rolling_back";
 
@@ -58,25 +60,32 @@ export function Verbs({
     setUnder(null);
     return error;
   };
+  // biome-ignore lint/correctness/useExhaustiveDependencies: another state ends whatever was waited for
+  useEffect(() => setAsked(null), [deployment.status]);
+  // The server took it; whether it is so is told by the state that it answers from then on.
+  const pending = asked?.from === deployment.status ? asked.verb : null;
   const at_once = async (verb: Verb) => {
+    setAsked({ verb, from: deployment.status });
     const error = await send(verb, "");
+    if (error) setAsked(null);
     if (error) notifications.show({ color: "danger", message: `${problemOf(error).title} ${problemOf(error).hint}` });
   };
   const whyNot = may || (over ? "It is over." : back ? "It is being taken back." : "");
+  const busy = pending ? "It was asked for; the server has not said yet that it is so." : "";
   return (
     <Group gap="sm" className="verbs" role="group" aria-label="Steer this deployment">
+      {pending && <Waiting key={pending} />}
       {paused ? (
-        <Action why={whyNot} loading={under === "resume"} variant="default" onAct={() => void at_once("resume")}>
-          Resume
+        <Action why={whyNot || busy} variant="default" onAct={() => void at_once("resume")}>
+          {pending === "resume" ? "Resuming…" : "Resume"}
         </Action>
       ) : (
         <Action
-          why={whyNot || (deployment.status === "queued" ? "It has not begun." : "")}
-          loading={under === "pause"}
+          why={whyNot || busy || (deployment.status === "queued" ? "It has not begun." : "")}
           variant="default"
           onAct={() => void at_once("pause")}
         >
-          Pause
+          {pending === "pause" ? "Pausing…" : "Pause"}
         </Action>
       )}
       <Action
@@ -103,5 +112,23 @@ export function Verbs({
         />
       )}
     </Group>
+  );
+}
+
+const SLOW_MS = 5000;
+const VERY_SLOW_MS = 15_000;
+
+/** Nothing at first; then that the answer is late; then where to look. */
+function Waiting() {
+  const [late, setLate] = useState(0);
+  useEffect(() => {
+    const timers = [SLOW_MS, VERY_SLOW_MS].map((after, step) => window.setTimeout(() => setLate(step + 1), after));
+    return () => timers.forEach(window.clearTimeout);
+  }, []);
+  return (
+    <Text size="sm" className="tone-warn" role="status">
+      {late > 0 && "Still waiting for the server. "}
+      {late > 1 && <AnchorLink to="/audit">See what it did</AnchorLink>}
+    </Text>
   );
 }

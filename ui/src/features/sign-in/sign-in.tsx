@@ -62,7 +62,10 @@ function Form({ onDone, words }: { onDone: () => Promise<void>; words: string })
       window.history.replaceState(null, "", window.location.pathname === "/sign-in" ? "/" : window.location.pathname);
       void enter({ sign_in_token: token });
     }
-    void fetch("/api/platform/session").then(async (answer) => setWays((await answer.json()) as Ways));
+    // What cannot be asked now is no reason not to try a password.
+    void fetch("/api/platform/session")
+      .then(async (answer) => setWays((await answer.json()) as Ways))
+      .catch(() => undefined);
   }, []);
 
   const submit = (event: FormEvent<HTMLFormElement>) => {

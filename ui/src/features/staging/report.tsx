@@ -3,7 +3,7 @@ import { Button, Group, Stack, Text, Title } from "@mantine/core";
 import { notifications } from "@mantine/notifications";
 import { getRouteApi } from "@tanstack/react-router";
 import { useState } from "react";
-import { api, http, problemOf } from "../../api/client";
+import { api, http, isRefusal, problemOf } from "../../api/client";
 import { usePolling } from "../../app/polling";
 import { useMay } from "../../app/session";
 import { useTitle } from "../../app/title";
@@ -12,6 +12,7 @@ import { Dialog } from "../../components/dialog";
 import { AnchorLink, ButtonLink } from "../../components/links";
 import { Asked, Failed } from "../../components/panel";
 import { Reason } from "../../components/reason";
+import { Refused } from "../../components/refused";
 import { Time } from "../../components/time";
 import { duration } from "../../lib/format";
 import { type Run, RunStatus, RunView } from "./run-view";
@@ -38,6 +39,7 @@ export function Report() {
   const { agentId, runId } = route.useParams();
   const run = useRun(agentId, runId);
   useTitle(`Staging of ${agentId}`, run.data?.version);
+  if (!run.data && isRefusal(run.error)) return <Refused error={run.error} />;
   return (
     <Asked question={run} lines={8}>
       {run.data && <Whole run={run.data} />}

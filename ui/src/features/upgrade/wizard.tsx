@@ -3,12 +3,13 @@ import { Button, CopyButton, Group, Stack, Text, Title } from "@mantine/core";
 import { useDebouncedValue } from "@mantine/hooks";
 import { getRouteApi, Link } from "@tanstack/react-router";
 import { useEffect, useRef, useState } from "react";
-import { api, type Schemas } from "../../api/client";
+import { api, isRefusal, type Schemas } from "../../api/client";
 import { useMay } from "../../app/session";
 import { useTitle } from "../../app/title";
 import { Command } from "../../components/command";
 import { AnchorLink, ButtonLink } from "../../components/links";
 import { Asked, Empty, Panel } from "../../components/panel";
+import { Refused } from "../../components/refused";
 import { Status } from "../../components/status";
 import { absolute } from "../../lib/format";
 import { keep, kept } from "../../lib/store";
@@ -65,6 +66,7 @@ export function Wizard() {
   const upgradable = versions.data?.versions.filter((each) => each.upgradable) ?? [];
   const name = wanted ?? versions.data?.recommended?.version ?? upgradable[0]?.version;
   const version = versions.data?.versions.find((each) => each.version === name);
+  if (!versions.data && isRefusal(versions.error)) return <Refused error={versions.error} />;
   return (
     <Stack gap="lg">
       <div>
