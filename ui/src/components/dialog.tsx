@@ -1,6 +1,6 @@
 /** One kind of dialog for everything that is asked before it is done. Mantine's own header would be a second banner for a screen reader. */
 import { CloseButton, Group, Modal } from "@mantine/core";
-import type { ReactNode } from "react";
+import { type ReactNode, useEffect, useState } from "react";
 
 export function Dialog({
   title,
@@ -19,6 +19,14 @@ export function Dialog({
   covered?: boolean;
   children: ReactNode;
 }) {
+  // It is open from its first moment on; Mantine gives the focus back only to what it saw before an opening.
+  const [opener] = useState(() => document.activeElement);
+  useEffect(
+    () => () => {
+      if (opener instanceof HTMLElement) opener.focus();
+    },
+    [opener],
+  );
   return (
     <Modal.Root
       opened

@@ -2,7 +2,7 @@
 import { Button, Group, List, Radio, Stack, Text } from "@mantine/core";
 import { notifications } from "@mantine/notifications";
 import { useNavigate } from "@tanstack/react-router";
-import { useState } from "react";
+import { useEffect, useRef, useState } from "react";
 import { api, http, type Schemas } from "../../api/client";
 import { Command } from "../../components/command";
 import { Confirm } from "../../components/confirm";
@@ -62,6 +62,9 @@ function Choice({ agent, current, points, onClose, sure, onSure }: ChoiceProps) 
   const [problem, setProblem] = useState<unknown>(null);
   const [busy, setBusy] = useState(false);
   const plan = usePlan(agent, target);
+  const form = useRef<HTMLDivElement>(null);
+  // The dialog was open before there was anything to choose from: its own focus found nothing better than its close button.
+  useEffect(() => form.current?.querySelector("textarea")?.focus(), []);
 
   const rollBack = async () => {
     setBusy(true);
@@ -87,7 +90,7 @@ function Choice({ agent, current, points, onClose, sure, onSure }: ChoiceProps) 
   const loss = plan.data ? lost(plan.data, state) : "";
   const needsChoice = Boolean(plan.data?.choice_needed) && state === null;
   return (
-    <Stack gap="md">
+    <Stack gap="md" ref={form}>
       <Text>
         Now: <strong className="mono">{current}</strong>
       </Text>
