@@ -72,7 +72,7 @@ async def test_a_version_that_cannot_be_installed_is_refused_and_nothing_is_kept
     assert isinstance(error, NotFound | Invalid)
     assert error.code == code
     assert named in f"{error.message} {error.hint} {error.errors}"
-    assert await world.services.fleet.list() == []
+    assert await world.services.fleet.views() == {}
     assert await world.audit() == []
 
 
@@ -102,7 +102,7 @@ async def test_an_agent_is_added_once_whatever_the_case_of_its_name(world: World
     with pytest.raises(Conflict) as caught:
         await world.services.fleet.add(a_manifest(name), version=None, actor=ADA)
     assert caught.value.code == "agent_exists"
-    assert len(await world.services.fleet.list()) == 1
+    assert len(await world.services.fleet.views()) == 1
 
 
 async def test_an_agent_that_is_being_removed_must_be_gone_before_it_is_added_again(world: World) -> None:

@@ -226,14 +226,14 @@ async def test_the_list_pages_through_every_deployment_newest_first(world: World
         await world.upgrade(f"1.{number}.0")
     seen, cursor = [], None
     while True:
-        page = await world.services.upgrades.list(AGENT, limit=2, cursor=cursor)
+        page = await world.services.upgrades.list([AGENT], limit=2, cursor=cursor)
         seen += [d.to_version for d in page.deployments]
         cursor = page.next_cursor
         if cursor is None:
             break
     assert seen == ["1.5.0", "1.4.0", "1.3.0", "1.2.0", "1.1.0", "1.0.0"]
     with pytest.raises(Invalid) as caught:
-        await world.services.upgrades.list(AGENT, cursor="1; DROP TABLE")
+        await world.services.upgrades.list([AGENT], cursor="1; DROP TABLE")
     assert caught.value.code == "bad_cursor"
 
 

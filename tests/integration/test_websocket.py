@@ -137,7 +137,7 @@ async def test_a_deployment_is_followed_from_its_snapshot_to_its_end_in_order(ap
         assert done["status"] == "completed"
         assert done["duration_seconds"] >= 0
         measured = [m["metrics"] for m in heard if m["event"] == "metrics_update"]
-        assert all(m.keys() == {"blue", "green"} and {"error_rate", "latency_ms"} <= m["green"].keys() for m in measured)
+        assert all(m.keys() == {"blue", "green"} and {"error_rate", "p95_latency_ms", "throughput"} <= m["green"].keys() for m in measured)
 
 
 async def test_an_automatic_rollback_is_told_with_its_reason(api_world: ApiWorld, address: str) -> None:

@@ -192,6 +192,7 @@ def _side(counts: Counts, seconds: float) -> dict[str, object]:
     return {
         "error_rate": None if rate is None else round(rate, 2),
         "latency_ms": None if mean is None else round(mean, 1),
+        "p95_latency_ms": latency.quantile_ms(counts.histogram, 0.95),
         "throughput": round(counts.answered / seconds, 1),
         "requests": counts.answered,
     }

@@ -65,6 +65,11 @@ class Principal:
     user_id: str | None = None
     session_id: str | None = None
 
+    @property
+    def reach(self) -> frozenset[str] | None:
+        """The agents that `sees` lets through, None meaning all of them: what lists are narrowed by."""
+        return None if self.agents is None else self.agents | self.grants.keys()
+
     def sees(self, agent: str | None) -> bool:
         """Whether they reach that agent; what belongs to no agent is for those without a restriction."""
         return self.agents is None or (agent is not None and (agent in self.agents or agent in self.grants))

@@ -1,5 +1,6 @@
 """Upgrades: plan, request, watch, and the operator's verbs on one under way. Called by `web`; the engine does the work."""
 
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Final
 
@@ -27,6 +28,7 @@ from agent_servicing.store import queries
 from agent_servicing.store.database import Database
 from agent_servicing.store.deployments import cancelled, insert_deployment, save_deployment
 from agent_servicing.store.line import load_line, load_lock
+from agent_servicing.store.queries import ListState
 
 __all__ = ["AgentUpgrade", "AutoRollback", "UpgradeRequest"]
 
@@ -106,17 +108,24 @@ class AgentUpgrade:
         async with self._database.read() as connection:
             return await require_deployment(connection, deployment)
 
-    async def list(self, agent: str | None = None, *, limit: int = 50, cursor: str | None = None) -> DeploymentPage:
-        """Newest first, of one agent or of all; also of agents that were removed. `limit` is 1–200."""
+    async def list(
+        self, of: Collection[str] | None = None, *, state: ListState | None = None, limit: int = 50, cursor: str | None = None
+    ) -> DeploymentPage:
+        """Newest first, of these agents or of all; also of agents that were removed. `limit` is 1–200."""
         if not 1 <= limit <= PAGE_MAX:
             raise Invalid(f"limit must be from 1 to {PAGE_MAX}.", code="bad_limit")
         before = number_of(cursor) if cursor is not None else None
         async with self._database.read() as connection:
-            found = await queries.deployment_page(connection, agent=agent, before=before, limit=limit + 1)
+            found = await queries.deployment_page(connection, of=of, state=state, before=before, limit=limit + 1)
         page = found[:limit]
         return DeploymentPage(
             deployments=tuple(deployment for _, deployment in page), next_cursor=str(page[-1][0]) if len(found) > limit else None
         )
+
+    async def open_counts(self, of: Collection[str] | None = None) -> Mapping[ListState, int]:
+        """How many of these agents' deployments, or of all, are open, and in which state."""
+        async with self._database.read() as connection:
+            return await queries.open_counts(connection, of=of)
 
     async def verb(
         self,

@@ -1,6 +1,6 @@
 """The fleet: adding, scaling, restarting and removing agents, and how they do. Called by `web`; writes rows and intents, never acts."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
@@ -22,6 +22,7 @@ from agent_servicing.ports import Clock, EventBus, Ids, Masker, Metrics, Runtime
 from agent_servicing.services import catalogue
 from agent_servicing.services.agent_lock import NOT_SEEN, Seen, require_free
 from agent_servicing.services.agent_upgrade import requested
+from agent_servicing.services.fleet_index import FleetIndex
 from agent_servicing.services.fleet_views import agent_views, totals_of
 from agent_servicing.services.planning import busy_with, describe_holder
 from agent_servicing.services.readings import Readings, metrics_view
@@ -41,7 +42,6 @@ from agent_servicing.store import queries
 from agent_servicing.store.database import Database
 from agent_servicing.store.deployments import insert_deployment
 from agent_servicing.store.queries import VersionRow
-from agent_servicing.store.state import load_states
 
 INSTANCES_MAX: Final = 128
 """Instances of one agent on one machine: as many as the data plane can be set to hold."""
@@ -74,7 +74,7 @@ class Fleet:
     ) -> None:
         self._database, self._clock, self._ids, self._bus, self._settings = database, clock, ids, bus, settings
         self._versions, self._runtime, self._metrics, self._masker = versions, runtime, metrics, masker
-        self._readings = Readings()
+        self._readings, self._index = Readings(), FleetIndex(database=database)
 
     async def add(self, manifest: Manifest, *, version: str | None, actor: str, reason: str = "") -> tuple[Agent, Deployment]:
         """Take on an agent and install `version` (None: the newest stable one its source has).
@@ -105,10 +105,9 @@ class Fleet:
         await self._bus.publish(TOPIC)
         return agent, deployment
 
-    async def list(self) -> Sequence[AgentView]:
-        """Every agent, by id."""
-        async with self._database.read() as connection:
-            return await agent_views(connection, await load_states(connection))
+    async def views(self) -> Mapping[str, AgentView]:
+        """Every agent, by id, in that order; of their states only what `FleetIndex` keeps."""
+        return await self._index.views()
 
     async def get(self, agent: str) -> AgentView:
         """Raises NotFound `unknown_agent`."""
@@ -193,7 +192,7 @@ class Fleet:
 
     async def totals(self) -> FleetTotals:
         """Totals for the dashboard."""
-        return totals_of(await self.list())
+        return totals_of(list((await self.views()).values()))
 
     async def _ask(self, agent: str, verb: Verb, kind: str, *, actor: str, reason: str, value: int = 0, seen: Seen) -> None:
         reason = checked_reason(reason)
@@ -234,7 +233,7 @@ class Fleet:
 
 async def _require_new(connection: AsyncConnection, agent: str) -> None:
     """Names differ by more than case: the data plane also finds agents by host name, which has none."""
-    taken = next((name for name in await queries.agent_names(connection) if name.lower() == agent.lower()), None)
+    taken = await queries.agent_called(connection, agent)
     if taken is None:
         return
     row = await queries.agent_row(connection, taken)

@@ -1,7 +1,10 @@
 """Agents as the dashboard sees them: states in, `AgentView`s and totals out. Used by `Fleet`."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Literal
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final, Literal
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -9,9 +12,14 @@ from agent_servicing.core.model import AgentState, Deployment
 from agent_servicing.core.standing import Standing, Urgency
 from agent_servicing.core.status import WAITING, AgentStatus, DeploymentStatus, InstanceStatus
 from agent_servicing.core.versions import available_updates
-from agent_servicing.services.views import AgentView, AvailableVersion, FleetTotals, HealthSummary
+from agent_servicing.services.views import AgentView, AvailableVersion, FleetTotals, HealthSummary, HealthWord
 from agent_servicing.store import queries
 from agent_servicing.store.queries import VersionFlags
+
+WENT_WRONG_FOR: Final = timedelta(days=1)
+"""How long a deployment that ended badly needs attention; the page's `went-wrong.ts` says the same."""
+
+AgentOrder = Literal["agent_id", "health", "update", "deployed"]
 
 
 async def agent_views(connection: AsyncConnection, states: Sequence[AgentState]) -> list[AgentView]:
@@ -81,6 +89,67 @@ def health_of(state: AgentState, last: Deployment | None) -> HealthSummary:
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentSearch:
+    """What a list is narrowed and ordered by. `words` must all stand in id, description or owner, in any case; `attention`: only those that
+    need somebody. `sort`: by id, worst health, most urgent update or newest deployment first; equal ones by id."""
+
+    words: str = ""
+    health: HealthWord | None = None
+    attention: bool = False
+    sort: AgentOrder = "agent_id"
+    descending: bool = False
+
+
+def found(views: Iterable[AgentView], search: AgentSearch, now: datetime) -> list[AgentView]:
+    """Those that the search lets through, in its order."""
+    words = search.words.lower().split()
+    chosen = [view for view in views if _lets_through(view, search, words, now)]
+    return sorted(sorted(chosen, key=_name), key=_ORDERS[search.sort], reverse=search.descending)
+
+
+def needs_attention(view: AgentView, now: datetime) -> bool:
+    """Not whole, an update that should not wait, a version that nobody should run, or a deployment that is paused or went wrong by itself."""
+    last = view.last_deployment
+    if last is not None and (last.status is DeploymentStatus.PAUSED or _went_wrong(last, now)):
+        return True
+    return view.health.status in ("down", "degraded") or view.urgency in ("critical", "security", "withdrawn")
+
+
+def _went_wrong(deployment: Deployment, now: datetime) -> bool:
+    """Within the last day; what a person decided needs no attention any more."""
+    by_itself = deployment.trigger is not None and deployment.trigger.auto
+    wrong = deployment.status is DeploymentStatus.FAILED or (deployment.status is DeploymentStatus.ROLLED_BACK and by_itself)
+    return wrong and deployment.finished_at is not None and now - deployment.finished_at < WENT_WRONG_FOR
+
+
+def _lets_through(view: AgentView, search: AgentSearch, words: Sequence[str], now: datetime) -> bool:
+    if search.health not in (None, view.health.status) or (search.attention and not needs_attention(view, now)):
+        return False
+    agent = view.state.agent
+    text = f"{agent.agent} {agent.manifest.description} {agent.manifest.owner}".lower()
+    return all(word in text for word in words)
+
+
+def _name(view: AgentView) -> str:
+    return view.state.agent.agent
+
+
+def _deployed(view: AgentView) -> float:
+    at = view.state.agent.version_deployed_at
+    return -at.timestamp() if at is not None else math.inf
+
+
+_HEALTHS: Final = ("down", "degraded", "starting", "removing", "healthy")
+_URGENCIES: Final = ("critical", "security", "withdrawn", "normal", None)
+_ORDERS: Final[Mapping[AgentOrder, Callable[[AgentView], Any]]] = {
+    "agent_id": _name,
+    "health": lambda view: _HEALTHS.index(view.health.status),
+    "update": lambda view: _URGENCIES.index(view.urgency),
+    "deployed": _deployed,
+}
+
+
 def totals_of(views: Sequence[AgentView]) -> FleetTotals:
     healths = [view.health.status for view in views]
     deployments = [deployment for view in views for deployment in view.state.deployments]
@@ -100,9 +169,7 @@ def totals_of(views: Sequence[AgentView]) -> FleetTotals:
     )
 
 
-def _status(
-    state: AgentState, last: Deployment | None, *, ready: int, desired: int
-) -> Literal["healthy", "degraded", "down", "starting", "removing"]:
+def _status(state: AgentState, last: Deployment | None, *, ready: int, desired: int) -> HealthWord:
     if state.agent.status is not AgentStatus.ACTIVE:
         return "removing"
     if state.agent.stable is None:

@@ -234,7 +234,7 @@ class Issues:
         async with self._database.read() as connection:
             await require_state(connection, agent)
             if name is None:
-                page = [one for _, one in await queries.deployment_page(connection, agent=agent, before=None, limit=PAGE_MAX)]
+                page = [one for _, one in await queries.deployment_page(connection, of=[agent], before=None, limit=PAGE_MAX)]
                 return next((one for one in page if one.status in _ENDED_BADLY), page[0] if page else None)
             found = await queries.deployment(connection, name)
         if found is None or found.agent != agent:

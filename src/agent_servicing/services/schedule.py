@@ -19,6 +19,7 @@ from agent_servicing.settings import Settings
 from agent_servicing.store import queries
 from agent_servicing.store.database import Database
 from agent_servicing.store.line import load_line, save_line, under_way
+from agent_servicing.store.outlines import agents_with
 from agent_servicing.store.state import load_states
 
 RULES_MAX: Final = 200
@@ -209,7 +210,7 @@ class Schedule:
     async def _pause_all(self, connection: AsyncConnection, actor: str, reason: str, now: datetime) -> list[Event]:
         """The wish to pause every upgrade and restart that can be; returns the audit entries to write."""
         asked = []
-        for state in await load_states(connection):
+        for state in await load_states(connection, await agents_with(connection, _PAUSABLE)):
             deployment = next((d for d in state.deployments if _pausable(d)), None)
             if deployment is None or len(state.intents) >= INTENTS_MAX:
                 continue

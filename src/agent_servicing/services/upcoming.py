@@ -16,7 +16,7 @@ from agent_servicing.services.stage_words import estimated_minutes
 from agent_servicing.settings import Settings
 from agent_servicing.store.database import Database
 from agent_servicing.store.line import load_line
-from agent_servicing.store.state import load_states
+from agent_servicing.store.outlines import agents_with, load_outlines
 
 DAYS_MAX: Final = 366
 SPANS_MAX: Final = 500
@@ -56,7 +56,8 @@ class Preview:
         if not 1 <= days <= DAYS_MAX:
             raise Invalid(f"days must be from 1 to {DAYS_MAX}.", code="bad_days")
         async with self._database.read() as connection:
-            states, line = await load_states(connection), await load_line(connection)
+            states = await load_outlines(connection, await agents_with(connection, WAITING))
+            line = await load_line(connection)
         now = self._clock.now()
         end = now + timedelta(days=days)
         limit = self._settings.max_concurrent_deployments if line.max_concurrent_deployments is None else line.max_concurrent_deployments

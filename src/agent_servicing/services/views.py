@@ -25,6 +25,9 @@ class AvailableVersion:
     deprecated: bool = False
 
 
+HealthWord = Literal["healthy", "degraded", "down", "starting", "removing"]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HealthSummary:
     """How many of the stable generation's instances are in which status.
@@ -32,7 +35,7 @@ class HealthSummary:
     `status`: healthy (all wanted are ready), degraded (some are), down (none is), starting (none yet, first installation), removing.
     """
 
-    status: Literal["healthy", "degraded", "down", "starting", "removing"]
+    status: HealthWord
     desired: int = 0
     ready: int = 0
     starting: int = 0

@@ -9,8 +9,10 @@ from sqlalchemy import insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from agent_servicing.core.model import Deployment
+from agent_servicing.core.queue import unapproved
 from agent_servicing.core.status import PLACED, TERMINAL, WAITING, DeploymentStatus
 from agent_servicing.store import codec
+from agent_servicing.store.outlines import note_change
 from agent_servicing.store.tables import deployments
 
 LEFT_READ: Final = 50
@@ -28,6 +30,7 @@ async def insert_deployment(connection: AsyncConnection, deployment: Deployment)
             **_changing(deployment),
         )
     )
+    await note_change(connection, deployment.agent)
 
 
 async def save_deployment(connection: AsyncConnection, deployment: Deployment) -> None:
@@ -35,6 +38,8 @@ async def save_deployment(connection: AsyncConnection, deployment: Deployment) -
     statement = update(deployments).where(deployments.c.deployment == deployment.deployment).values(**_changing(deployment))
     if (await connection.execute(statement)).rowcount == 0:
         await insert_deployment(connection, deployment)
+    else:
+        await note_change(connection, deployment.agent)
 
 
 async def overtaken(connection: AsyncConnection, held: Sequence[Deployment]) -> bool:
@@ -97,4 +102,5 @@ def _changing(deployment: Deployment) -> dict[str, object]:
         "finished_at": deployment.finished_at,
         "body": codec.encode_deployment(deployment),
         "edits": deployment.edits,
+        "unapproved": deployment.status in WAITING and unapproved(deployment),
     }

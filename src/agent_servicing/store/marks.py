@@ -8,6 +8,7 @@ from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from agent_servicing.core.standing import Standing
+from agent_servicing.store.outlines import note_change
 from agent_servicing.store.tables import version_marks
 
 
@@ -38,7 +39,9 @@ async def save_mark(connection: AsyncConnection, agent: str, version: str, mark:
     where = (version_marks.c.agent == agent, version_marks.c.version == version)
     if (await connection.execute(update(version_marks).where(*where).values(**values))).rowcount == 0:
         await connection.execute(insert(version_marks).values(agent=agent, version=version, **values))
+    await note_change(connection, agent)
 
 
 async def delete_mark(connection: AsyncConnection, agent: str, version: str) -> None:
     await connection.execute(delete(version_marks).where(version_marks.c.agent == agent, version_marks.c.version == version))
+    await note_change(connection, agent)

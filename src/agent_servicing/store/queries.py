@@ -1,23 +1,25 @@
 """What the services ask the database, and the few rows they write. Everything here runs inside a transaction its caller opened."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from enum import StrEnum
+from typing import Any, Final
 
-from sqlalchemy import Row, case, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Row, and_, case, delete, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from agent_servicing.core.audit import StoredEvent
 from agent_servicing.core.manifest import Manifest
 from agent_servicing.core.model import Agent, Deployment
 from agent_servicing.core.standing import Standing
-from agent_servicing.core.status import TERMINAL, WAITING, DeploymentStatus, Verb
+from agent_servicing.core.status import ACTIVE, TERMINAL, WAITING, DeploymentStatus, Verb
 from agent_servicing.ports.uploads import UPLOAD_REF
 from agent_servicing.store import codec
 from agent_servicing.store.codec import AgentBody, VersionBody
 from agent_servicing.store.event_log import stored_event
 from agent_servicing.store.marks import Mark, load_marks
+from agent_servicing.store.outlines import note_change
 from agent_servicing.store.tables import agents, deployments, events, intents, version_marks, versions
 
 
@@ -90,6 +92,12 @@ async def agent_row(connection: AsyncConnection, agent: str, *, lock: bool = Fal
 
 async def agent_names(connection: AsyncConnection) -> list[str]:
     return list((await connection.execute(select(agents.c.agent).order_by(agents.c.agent))).scalars())
+
+
+async def agent_called(connection: AsyncConnection, name: str) -> str | None:
+    """The agent of this name, written in capitals or not."""
+    query = select(agents.c.agent).where(func.lower(agents.c.agent) == name.lower()).limit(1)
+    return (await connection.execute(query)).scalar_one_or_none()
 
 
 async def insert_agent(connection: AsyncConnection, agent: Agent, *, now: datetime) -> None:
@@ -190,6 +198,7 @@ async def save_version(connection: AsyncConnection, agent: str, row: VersionRow)
     statement = update(versions).where(versions.c.agent == agent, versions.c.version == row.version).values(**values)
     if (await connection.execute(statement)).rowcount == 0:
         await connection.execute(insert(versions).values(agent=agent, version=row.version, discovered_at=row.discovered_at, **values))
+    await note_change(connection, agent)
 
 
 async def upload_refs(connection: AsyncConnection) -> list[str]:
@@ -201,6 +210,7 @@ async def upload_refs(connection: AsyncConnection) -> list[str]:
 async def delete_versions(connection: AsyncConnection, agent: str, names: Sequence[str]) -> None:
     if names:
         await connection.execute(delete(versions).where(versions.c.agent == agent, versions.c.version.in_(list(names))))
+        await note_change(connection, agent)
 
 
 async def records(connection: AsyncConnection, agent: str) -> Mapping[str, Record]:
@@ -235,6 +245,30 @@ def _version_row(row: Row[Any], mark: Mark | None) -> VersionRow:
 # --- deployments ---
 
 
+class ListState(StrEnum):
+    """What lists of deployments are narrowed by; `open` is everything but `over`."""
+
+    OPEN = "open"
+    UPCOMING = "upcoming"
+    WAITING = "waiting"
+    RUNNING = "running"
+    OVER = "over"
+
+
+OPEN_STATES: Final = (ListState.OPEN, ListState.UPCOMING, ListState.WAITING, ListState.RUNNING)
+
+_LATER = deployments.c.status == DeploymentStatus.SCHEDULED
+_STATES: Final[Mapping[ListState, ColumnElement[bool]]] = {
+    ListState.OPEN: deployments.c.status.in_(sorted(WAITING | ACTIVE)),
+    # What somebody has to approve waits, whenever it is to begin.
+    ListState.UPCOMING: and_(_LATER, ~deployments.c.unapproved),
+    ListState.WAITING: or_(deployments.c.status == DeploymentStatus.QUEUED, and_(_LATER, deployments.c.unapproved)),
+    ListState.RUNNING: deployments.c.status.in_(sorted(ACTIVE)),
+    # Nearly all are: without an index, so that the newest are found from the end and nothing is sorted.
+    ListState.OVER: deployments.c.status.not_in(sorted(WAITING | ACTIVE)),
+}
+
+
 async def deployment(connection: AsyncConnection, name: str) -> Deployment | None:
     body = (await connection.execute(select(deployments.c.body).where(deployments.c.deployment == name))).scalar_one_or_none()
     return codec.decode_deployment(body) if body is not None else None
@@ -247,15 +281,28 @@ async def waiting_count(connection: AsyncConnection) -> int:
 
 
 async def deployment_page(
-    connection: AsyncConnection, *, agent: str | None, before: int | None, limit: int
+    connection: AsyncConnection, *, of: Collection[str] | None, state: ListState | None = None, before: int | None, limit: int
 ) -> list[tuple[int, Deployment]]:
-    """Deployments with their numbers, newest first, older than number `before`."""
+    """Deployments with their numbers, newest first, older than number `before`; `of` these agents, None meaning all."""
     query = select(deployments.c.number, deployments.c.body).order_by(deployments.c.number.desc()).limit(limit)
-    if agent is not None:
-        query = query.where(deployments.c.agent == agent)
+    query = query.where(*_deployments_of(of))
+    if state is not None:
+        query = query.where(_STATES[state])
     if before is not None:
         query = query.where(deployments.c.number < before)
     return [(row.number, codec.decode_deployment(row.body)) for row in (await connection.execute(query)).all()]
+
+
+async def open_counts(connection: AsyncConnection, *, of: Collection[str] | None) -> Mapping[ListState, int]:
+    """How many there are of each state but `over`, whose number only grows."""
+    columns = [func.count().filter(_STATES[state]).label(state) for state in OPEN_STATES]
+    query = select(*columns).select_from(deployments).where(_STATES[ListState.OPEN], *_deployments_of(of))
+    row = (await connection.execute(query)).one()
+    return {state: int(getattr(row, state)) for state in OPEN_STATES}
+
+
+def _deployments_of(of: Collection[str] | None) -> list[ColumnElement[bool]]:
+    return [] if of is None else [deployments.c.agent.in_(sorted(of))]
 
 
 async def last_deployments(connection: AsyncConnection, only: Sequence[str]) -> Mapping[str, Deployment]:

@@ -10,12 +10,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from agent_servicing.core.config.patch import Patch
 from agent_servicing.core.model import AgentState, Deployment, Intent, Release
 from agent_servicing.core.schedule import Line, Places
-from agent_servicing.core.status import TERMINAL, WAITING, DeploymentKind, DeploymentStatus, Verb
+from agent_servicing.core.status import WAITING, DeploymentKind, DeploymentStatus, Verb
 from agent_servicing.core.versions import RollbackPoint, rollback_points
 from agent_servicing.store import codec
 from agent_servicing.store.codec import AgentBody
 from agent_servicing.store.config import layers_named, live_patches
 from agent_servicing.store.line import load_line, load_places, lock_of
+from agent_servicing.store.outlines import open_deployments
 from agent_servicing.store.tables import agents, deployments, intents, locks, versions
 
 _MOVES_VERSION = (DeploymentKind.INSTALL, DeploymentKind.UPGRADE, DeploymentKind.ROLLBACK)
@@ -29,7 +30,7 @@ async def load_states(connection: AsyncConnection, only: Sequence[str] | None = 
     query = select(agents.c.agent, agents.c.body, locks.c.holder, locks.c.reason, locks.c.since, locks.c.expires_at)
     query = query.outerjoin(locks, locks.c.agent == agents.c.agent).where(_named(agents.c.agent, only)).order_by(agents.c.agent)
     rows = (await connection.execute(query)).all()
-    open_ = await _open_deployments(connection, only)
+    open_ = await open_deployments(connection, only)
     wishes = await _intents(connection, only)
     bodies = {row.agent: codec.decode_agent(row.body) for row in rows}
     wanted = {name: _versions_in_use(body, open_.get(name, ())) for name, body in bodies.items()}
@@ -91,18 +92,6 @@ async def load_rollback_points(connection: AsyncConnection, body: AgentBody) -> 
     rows = (await connection.execute(query)).all()
     history: list[tuple[str, datetime]] = [(row.to_version, row.finished_at) for row in reversed(rows)]
     return rollback_points(history, body.agent.version)
-
-
-async def _open_deployments(connection: AsyncConnection, only: Sequence[str] | None) -> Mapping[str, list[Deployment]]:
-    query = (
-        select(deployments.c.agent, deployments.c.body)
-        .where(deployments.c.status.not_in(sorted(TERMINAL)), _named(deployments.c.agent, only))
-        .order_by(deployments.c.number)
-    )
-    found: dict[str, list[Deployment]] = defaultdict(list)
-    for row in (await connection.execute(query)).all():
-        found[row.agent].append(codec.decode_deployment(row.body))
-    return found
 
 
 async def _intents(connection: AsyncConnection, only: Sequence[str] | None) -> Mapping[str, list[Intent]]:

@@ -87,6 +87,7 @@ agents = Table(
     Column("body", Text, nullable=False),
     Column("due_at", UtcDateTime, nullable=False),
     Column("woken", Boolean, nullable=False, server_default=false()),
+    Column("edits", Integer, nullable=False, server_default="0"),
     Column("lease_token", String(100)),
     Column("lease_expires_at", UtcDateTime),
     Column("refreshed_at", UtcDateTime),
@@ -94,7 +95,7 @@ agents = Table(
     Index("agents_due", "due_at"),
 )
 """`manifest` is the one the agent was added with, on which each version's own is laid; `body` is what only the engine changes.
-`woken` remembers a wake-up that arrived while an engine held the lease."""
+`woken` remembers a wake-up that arrived while an engine held the lease. `edits` counts the changes of what lists of agents show (outlines.py)."""
 
 deployments = Table(
     "deployments",
@@ -109,12 +110,13 @@ deployments = Table(
     Column("finished_at", UtcDateTime),
     Column("body", LargeBinary, nullable=False),
     Column("edits", Integer, nullable=False, server_default="0"),
+    Column("unapproved", Boolean, nullable=False, server_default=false()),
     Index("deployments_of_agent", "agent", "number"),
     Index("deployments_status", "status"),
     sqlite_autoincrement=True,
 )
 """`number` is the order of requests. No foreign key: history outlives the agent. `edits` repeats what stands in `body`: an engine that
-loaded a waiting deployment before a service changed it must not write its older one back."""
+loaded a waiting deployment before a service changed it must not write its older one back. `unapproved` repeats that it waits for a second person."""
 
 line = Table(
     "line",

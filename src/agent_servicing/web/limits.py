@@ -14,6 +14,9 @@ PAGE_DEFAULT: Final = 50
 PAGE_MAX: Final = 200
 """Most entries of one page; the rest comes with `cursor`."""
 
+NAMES_MAX: Final = 10_000
+"""Names of agents in one answer: some hundred kilobytes."""
+
 NAME_CHARACTERS_MAX: Final = 200
 """Longest version, token name, strategy or cursor: far beyond any real one, small enough to log."""
 

@@ -121,7 +121,7 @@ class Connection:
     async def _answer(self, message: Message) -> None:
         match message:
             case Subscribe():
-                await self._subscribe(message.target, message.since)
+                await self._subscribe(message)
             case Unsubscribe():
                 known = self._positions.pop(message.target, None) is not None
                 fields = {"upgrade_id": message.upgrade_id, "agent_id": message.agent_id, "was_subscribed": known}
@@ -129,13 +129,14 @@ class Connection:
             case Ping():
                 await self._send({"event": "pong", "at": _text(self._context.clock.now())})
 
-    async def _subscribe(self, target: Target, since: int | None) -> None:
+    async def _subscribe(self, message: Subscribe) -> None:
+        target = message.target
         if target not in self._positions and len(self._positions) >= LIVE_SUBSCRIPTIONS_MAX:
             await self._error("too_many_subscriptions", f"A connection holds at most {LIVE_SUBSCRIPTIONS_MAX} subscriptions.")
             return
         # Nothing is streamed between the snapshot and the new position: the lock is the stream's too.
         async with self._turn:
-            first = await snapshot(self._context, self._caller, target, since)
+            first = await snapshot(self._context, self._caller, target, message.since, brief=message.brief)
             await self._send(first)
             self._positions[target] = first["seq"]
         self._wake.set()

@@ -10,7 +10,9 @@ from agent_servicing.core.events import Event
 from agent_servicing.web.limits import LIVE_MESSAGE_BYTES_MAX
 from agent_servicing.web.schemas.common import Body, Name
 
-EXPECTED: Final = '{"action": "subscribe", "upgrade_id": …, "agent_id": …, "since": …}, {"action": "unsubscribe", …} or {"action": "ping"}'
+EXPECTED: Final = (
+    '{"action": "subscribe", "upgrade_id": …, "agent_id": …, "since": …, "brief": …}, {"action": "unsubscribe", …} or {"action": "ping"}'
+)
 
 
 class BadMessage(Exception):
@@ -38,10 +40,12 @@ class _Targeted(Body):
 
 
 class Subscribe(_Targeted):
-    """Begin a subscription, or move one that is there. `since`: go on after this number."""
+    """Begin a subscription, or move one that is there. `since`: go on after this number. `brief`: a snapshot without agents and deployments,
+    for whoever asks for those over HTTP; with hundreds of agents it is a megabyte."""
 
     action: Literal["subscribe"]
     since: int | None = Field(default=None, ge=0)
+    brief: bool = False
 
 
 class Unsubscribe(_Targeted):

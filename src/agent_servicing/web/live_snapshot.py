@@ -14,8 +14,9 @@ from agent_servicing.web.views.agents import agent_detail, agent_summary
 from agent_servicing.web.views.deployments import deployment_view
 
 
-async def snapshot(context: WebContext, caller: Principal, target: Target, since: int | None) -> dict[str, Any]:
-    """The `snapshot` event. Its `seq` is where the stream goes on: `since` when resuming, else the newest event it contains.
+async def snapshot(context: WebContext, caller: Principal, target: Target, since: int | None, *, brief: bool = False) -> dict[str, Any]:
+    """The `snapshot` event. Its `seq` is where the stream goes on: `since` when resuming, else the newest event it contains. `brief`: of a
+    subscription to everything no more than that.
 
     Raises NotFound, Denied, or Conflict `since_ahead` for a number this log has not reached.
     """
@@ -24,22 +25,23 @@ async def snapshot(context: WebContext, caller: Principal, target: Target, since
     if since is not None and since > seq:
         raise Conflict(f"The log ends at {seq}, before {since}.", code="since_ahead", hint="Subscribe without since.")
     for _ in range(LIVE_SNAPSHOT_ATTEMPTS):
-        view = await _view(context, caller, target)
+        view = await _view(context, caller, target, brief)
         newest = await log.last_seq()
         if newest == seq or since is not None:
             break
         seq = newest  # something happened meanwhile: only a view between two equal numbers holds exactly the events up to them
     else:
-        view = await _view(context, caller, target)
+        view = await _view(context, caller, target, brief)
     return {"event": "snapshot", "seq": seq if since is None else since, "at": _text(context), **view}
 
 
-async def _view(context: WebContext, caller: Principal, target: Target) -> dict[str, Any]:
+async def _view(context: WebContext, caller: Principal, target: Target, brief: bool) -> dict[str, Any]:
     if target.upgrade_id is not None:
         return await _of_upgrade(context, caller, target.upgrade_id, target.agent_id)
     if target.agent_id is not None:
         return await _of_agent(context, caller, target.agent_id)
-    return await _of_all(context, caller)
+    nothing: dict[str, Any] = {"upgrade_id": None, "agent_id": None, "upgrade": None}
+    return nothing if brief else {**nothing, **await _of_all(context, caller)}
 
 
 async def _of_upgrade(context: WebContext, caller: Principal, upgrade: str, agent: str | None) -> dict[str, Any]:
@@ -68,12 +70,9 @@ async def _of_agent(context: WebContext, caller: Principal, agent: str) -> dict[
 
 
 async def _of_all(context: WebContext, caller: Principal) -> dict[str, Any]:
-    views = [view for view in await context.services.fleet.list() if sees(caller, view.state.agent.agent)]
+    views = [view for name, view in (await context.services.fleet.views()).items() if sees(caller, name)]
     now = context.clock.now()
     return {
-        "upgrade_id": None,
-        "agent_id": None,
-        "upgrade": None,
         "upgrades": _open(context, [view.state for view in views]),
         "agents": [agent_summary(view, now=now).model_dump(mode="json") for view in views],
     }

@@ -55,7 +55,7 @@ class Exporter:
         """The whole exposition. Raises Unavailable when the database cannot be read."""
         async with self._lock:
             await self._follow()
-            agents = await self._context.services.fleet.list()
+            agents = list((await self._context.services.fleet.views()).values())
             gauges = CollectorRegistry()
             _fleet(gauges, agents)
             _traffic(gauges, [view for agent in agents if (view := await self._metrics(agent)) is not None])

@@ -69,13 +69,13 @@ describe("the connection", () => {
   it("goes on after what was seen when it comes back", () => {
     const { live, wire } = world();
     wire().accept();
-    expect(wire().said).toEqual([{ action: "subscribe" }]);
+    expect(wire().said).toEqual([{ action: "subscribe", brief: true }]);
     wire().tell({ event: "snapshot", seq: 4 });
     wire().end();
     expect(live.state).toBe("reconnecting");
     vi.advanceTimersByTime(500);
     wire().accept();
-    expect(wire().said).toEqual([{ action: "subscribe", since: 4 }]);
+    expect(wire().said).toEqual([{ action: "subscribe", brief: true, since: 4 }]);
     expect(live.state).toBe("live");
   });
 
@@ -84,7 +84,7 @@ describe("the connection", () => {
     wire().accept();
     wire().tell({ event: "snapshot", seq: 90 });
     wire().tell({ event: "error", code: "since_ahead" });
-    expect(wire().said[1]).toEqual({ action: "subscribe" });
+    expect(wire().said[1]).toEqual({ action: "subscribe", brief: true });
     wire().tell({ event: "snapshot", seq: 3 });
     wire().tell({ event: "x", seq: 4 });
     expect(told).toEqual([90, 3, 4]);

@@ -107,7 +107,7 @@ export class Live {
   /** Everything after what was seen, or everything from now on. */
   private ask(): void {
     const since = this.since === null ? {} : { since: this.since };
-    this.socket?.send(JSON.stringify({ action: "subscribe", ...since }));
+    this.socket?.send(JSON.stringify({ action: "subscribe", brief: true, ...since }));
   }
 
   /** Each number once, in order: what was seen already is not told again. */

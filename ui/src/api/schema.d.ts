@@ -13,7 +13,9 @@ export interface paths {
         };
         /**
          * List agents
-         * @description Every agent this token reaches, by id, with its version, health, available updates and newest deployment.
+         * @description The agents this token reaches, with version, health, available updates and newest deployment; narrowed and ordered as asked for.
+         *
+         *     `total` is how many there are on all pages. An agent whose place in the order changes between two pages may be missed or come twice.
          */
         get: operations["list_agents_api_platform_agents_get"];
         put?: never;
@@ -1325,6 +1327,27 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/platform/deployments": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List deployments of all agents
+         * @description Those of all agents this token reaches, newest first; also of agents that were removed. `counts` holds for the agents asked for,
+         *     whatever `state` and page.
+         */
+        get: operations["list_deployments_api_platform_deployments_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/platform/fleet": {
         parameters: {
             query?: never;
@@ -1337,6 +1360,26 @@ export interface paths {
          * @description Totals for the dashboard, over all agents.
          */
         get: operations["show_fleet_api_platform_fleet_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/platform/fleet/names": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Names of all agents
+         * @description The ids of all agents this token reaches, for what offers one of them to choose. Beyond 10 000 `complete` is false.
+         */
+        get: operations["list_names_api_platform_fleet_names_get"];
         put?: never;
         post?: never;
         delete?: never;
@@ -2517,7 +2560,8 @@ export interface components {
          *           "update_available": true,
          *           "update_urgency": "normal"
          *         }
-         *       ]
+         *       ],
+         *       "total": 1
          *     }
          */
         AgentList: {
@@ -2528,6 +2572,11 @@ export interface components {
              * @description Pass as `cursor` for the next page; null at the end
              */
             next_cursor: string | null;
+            /**
+             * Total
+             * @description How many there are on all pages
+             */
+            total: number;
         };
         /**
          * AgentMetrics
@@ -2590,6 +2639,22 @@ export interface components {
             unserved: number;
             /** Window Seconds */
             window_seconds: number;
+        };
+        /**
+         * AgentNames
+         * @example {
+         *       "agents": [
+         *         "WowCache",
+         *         "WowMemory"
+         *       ],
+         *       "complete": true
+         *     }
+         */
+        AgentNames: {
+            /** Agents */
+            agents: string[];
+            /** Complete */
+            complete: boolean;
         };
         /**
          * AgentQueueView
@@ -2700,6 +2765,97 @@ export interface components {
              * @description critical, security, withdrawn (the running version is) or normal; null without an update
              */
             update_urgency: string | null;
+        };
+        /**
+         * AllDeployments
+         * @example {
+         *       "counts": {
+         *         "open": 1,
+         *         "running": 1,
+         *         "upcoming": 0,
+         *         "waiting": 0
+         *       },
+         *       "upgrades": [
+         *         {
+         *           "agent_id": "WowOrchestrator",
+         *           "approval_wanted": false,
+         *           "auto_rollback": {
+         *             "enabled": true,
+         *             "error_rate_threshold": 5,
+         *             "latency_quantile": 0.95,
+         *             "latency_threshold_ms": 300,
+         *             "min_requests": 50,
+         *             "promote_error_rate": 2,
+         *             "promote_latency_ms": 150
+         *           },
+         *           "current_stage": "route_traffic_25",
+         *           "duration_seconds": 90,
+         *           "estimated_duration_minutes": 15,
+         *           "from_version": "1.2.5",
+         *           "impact": {
+         *             "candidate_errors": 1,
+         *             "candidate_requests": 375,
+         *             "conversations_touched": 42,
+         *             "downtime_seconds": 0,
+         *             "exposed_seconds": 15,
+         *             "requests": 1500,
+         *             "stable_errors": 5,
+         *             "unserved": 0
+         *           },
+         *           "kind": "upgrade",
+         *           "message": "",
+         *           "metrics": {
+         *             "blue": {
+         *               "avg_latency_ms": 120,
+         *               "error_rate": 0.5,
+         *               "p95_latency_ms": 200,
+         *               "requests": 375,
+         *               "throughput": 37.5,
+         *               "traffic_percent": 75,
+         *               "version": "1.2.5"
+         *             },
+         *             "green": {
+         *               "avg_latency_ms": 120,
+         *               "error_rate": 0.5,
+         *               "p95_latency_ms": 200,
+         *               "requests": 375,
+         *               "throughput": 12.5,
+         *               "traffic_percent": 25,
+         *               "version": "1.3.0"
+         *             }
+         *           },
+         *           "operator": "admin",
+         *           "override_freeze": false,
+         *           "reason": "Upgrade for performance improvements",
+         *           "requested_at": "2026-01-02T02:00:00Z",
+         *           "revision": 7,
+         *           "stages": [
+         *             {
+         *               "note": "",
+         *               "stage": "route_traffic_25",
+         *               "started_at": "2026-01-02T02:01:30Z",
+         *               "status": "in_progress"
+         *             }
+         *           ],
+         *           "start_grace_seconds": 900,
+         *           "started_at": "2026-01-02T02:00:01Z",
+         *           "status": "in_progress",
+         *           "strategy": "blue-green",
+         *           "to_version": "1.3.0",
+         *           "upgrade_id": "upg-01JGD3Z5Y8M2Q4T6V8X0ABCDEF"
+         *         }
+         *       ]
+         *     }
+         */
+        AllDeployments: {
+            counts: components["schemas"]["OpenCounts"];
+            /**
+             * Next Cursor
+             * @description Pass as `cursor` for the next page; null at the end
+             */
+            next_cursor: string | null;
+            /** Upgrades */
+            upgrades: components["schemas"]["DeploymentView"][];
         };
         /**
          * AllRead
@@ -5080,6 +5236,12 @@ export interface components {
             revision: string | null;
         };
         /**
+         * ListState
+         * @description What lists of deployments are narrowed by; `open` is everything but `over`.
+         * @enum {string}
+         */
+        ListState: "open" | "upcoming" | "waiting" | "running" | "over";
+        /**
          * LoadBody
          * @example {
          *       "active_requests": 3,
@@ -5601,6 +5763,20 @@ export interface components {
             title: string;
             /** Upgrade Id */
             upgrade_id: string | null;
+        };
+        /**
+         * OpenCounts
+         * @description How many deployments of all pages are open. Those that are over only grow, and are not counted.
+         */
+        OpenCounts: {
+            /** Open */
+            open: number;
+            /** Running */
+            running: number;
+            /** Upcoming */
+            upcoming: number;
+            /** Waiting */
+            waiting: number;
         };
         /** OverrideView */
         OverrideView: {
@@ -9630,6 +9806,15 @@ export interface operations {
                 limit?: number;
                 /** @description `next_cursor` of the page before */
                 cursor?: string | null;
+                /** @description Words that all stand in id, description or owner, in any case */
+                q?: string;
+                health?: ("healthy" | "degraded" | "down" | "starting" | "removing") | null;
+                /** @description Only what needs somebody: not whole, a pressing update, a withdrawn version, a deployment paused or gone wrong */
+                attention?: boolean;
+                /** @description By id, worst health, most urgent update or newest deployment first */
+                sort?: "agent_id" | "health" | "update" | "deployed";
+                /** @description The other way round */
+                descending?: boolean;
             };
             header?: never;
             path?: never;
@@ -17902,6 +18087,106 @@ export interface operations {
             };
         };
     };
+    list_deployments_api_platform_deployments_get: {
+        parameters: {
+            query?: {
+                /** @description Most entries of this page */
+                limit?: number;
+                /** @description `next_cursor` of the page before */
+                cursor?: string | null;
+                agent?: string | null;
+                /** @description `open` is everything but `over` */
+                state?: components["schemas"]["ListState"] | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AllDeployments"];
+                };
+            };
+            /** @description No token or session, or one that is unknown, expired or revoked */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Role or reach do not suffice, or a session's request does not show that it comes from our page */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It does not fit the present state; `current` holds the state where that helps */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The input is wrong; `errors` names every field */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Asked too often; see `Retry-After` */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A fault of ours; nothing of it leaks, the log has it under `request_id` */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not possible now; see `Retry-After` */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     show_fleet_api_platform_fleet_get: {
         parameters: {
             query?: never;
@@ -17918,6 +18203,98 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["FleetView"];
+                };
+            };
+            /** @description No token or session, or one that is unknown, expired or revoked */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Role or reach do not suffice, or a session's request does not show that it comes from our page */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It does not fit the present state; `current` holds the state where that helps */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The input is wrong; `errors` names every field */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Asked too often; see `Retry-After` */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A fault of ours; nothing of it leaks, the log has it under `request_id` */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not possible now; see `Retry-After` */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_names_api_platform_fleet_names_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AgentNames"];
                 };
             };
             /** @description No token or session, or one that is unknown, expired or revoked */

@@ -4,13 +4,13 @@ import { createContext, type ReactNode, useContext, useEffect, useState, useSync
 import { type LinkState, Live, type LiveEvent } from "../api/live";
 import { others, refresher } from "./refresh";
 import { useSession } from "./session";
+import { Settler } from "./settle";
 import { lookForNewer } from "./version";
 
 const LiveContext = createContext<Live | null>(null);
 
 /** Figures that come every second are drawn by whoever listens; nothing else has to be asked for because of them. */
 const TICKS = new Set(["metrics_update", "heartbeat", "pong"]);
-const SETTLE_MS = 150;
 const AWAY_MS = 5000;
 
 export function useLive(): Live {
@@ -39,20 +39,18 @@ export function LiveProvider({ children }: { children: ReactNode }) {
       new Live(`${window.location.protocol === "https:" ? "wss" : "ws"}://${window.location.host}/ws/agent-upgrades`),
   );
   useEffect(() => {
-    let timer: number | undefined;
     const shown = refresher(queries);
-    // Several events come at one moment; asking once for all of them is enough.
+    const settler = new Settler(shown.refresh);
     const stop = live.subscribe((event) => {
       if (TICKS.has(event.event)) return;
       if (event.back) void lookForNewer();
-      window.clearTimeout(timer);
-      timer = window.setTimeout(shown.refresh, SETTLE_MS);
+      settler.heard(event.agent_id);
     });
     live.start();
     window.addEventListener("online", live.retry);
     return () => {
       window.removeEventListener("online", live.retry);
-      window.clearTimeout(timer);
+      settler.stop();
       stop();
       shown.stop();
       live.stop();

@@ -11,7 +11,14 @@ import { Broken } from "../components/boundary";
 import { Refused } from "../components/refused";
 import { Dashboard } from "../features/dashboard/dashboard";
 import { STEPS, type Step } from "../features/upgrade/draft";
-import { DEPLOYMENT_STATES, type DeploymentState, SETTINGS, type Setting } from "./search";
+import {
+  AGENT_ORDERS,
+  DEPLOYMENT_STATES,
+  type DeploymentState,
+  type FleetSearch,
+  SETTINGS,
+  type Setting,
+} from "./search";
 import { Shell } from "./shell";
 
 const root = createRootRoute({ component: Shell, notFoundComponent: () => <Refused /> });
@@ -38,8 +45,11 @@ const fleet = createRoute({
   getParentRoute: () => root,
   path: "/agents",
   component: lazyRouteComponent(() => import("../features/dashboard/fleet"), "Fleet"),
-  validateSearch: (found: Record<string, unknown>): { q?: string; rollback?: string } => ({
+  validateSearch: (found: Record<string, unknown>): FleetSearch => ({
     q: text(found.q),
+    sort: AGENT_ORDERS.find((order) => order === found.sort),
+    attention: found.attention === true ? true : undefined,
+    after: text(found.after),
     rollback: text(found.rollback),
   }),
 });
@@ -96,9 +106,10 @@ const deployments = createRoute({
   getParentRoute: () => root,
   path: "/deployments",
   component: lazyRouteComponent(() => import("../features/schedule/deployments"), "AllDeployments"),
-  validateSearch: (found: Record<string, unknown>): { state?: DeploymentState; agent?: string } => ({
+  validateSearch: (found: Record<string, unknown>): { state?: DeploymentState; agent?: string; after?: string } => ({
     state: DEPLOYMENT_STATES.find((state) => state === found.state),
     agent: text(found.agent),
+    after: text(found.after),
   }),
 });
 const settings = createRoute({

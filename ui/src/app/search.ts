@@ -2,6 +2,17 @@
 export const DEPLOYMENT_STATES = ["all", "upcoming", "waiting", "running", "over"] as const;
 export type DeploymentState = (typeof DEPLOYMENT_STATES)[number];
 
+/** As the server orders them; by name is how they come. */
+export const AGENT_ORDERS = ["health", "update", "deployed"] as const;
+export interface FleetSearch {
+  q?: string;
+  sort?: (typeof AGENT_ORDERS)[number];
+  attention?: boolean;
+  /** The cursor of the page that is shown. */
+  after?: string;
+  rollback?: string;
+}
+
 export const SETTINGS = [
   "mine",
   "users",

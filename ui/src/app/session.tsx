@@ -1,7 +1,7 @@
 /** Who sits there. Everything below it is shown to somebody who is signed in; the page stays where it is when the session ends, so that nothing typed is lost. */
 import { Center, Loader, Title } from "@mantine/core";
 import { useQuery, useQueryClient } from "@tanstack/react-query";
-import { createContext, lazy, type ReactNode, Suspense, useContext, useEffect, useMemo, useState } from "react";
+import { createContext, lazy, type ReactNode, Suspense, useContext, useEffect, useMemo, useRef, useState } from "react";
 import { http, onSignedOut, type Schemas, setCsrfToken } from "../api/client";
 import { Failed } from "../components/panel";
 
@@ -77,10 +77,13 @@ export function SessionGate({ children }: { children: ReactNode }) {
         : null,
     [me.data],
   );
-  if (me.isPending) {
+  // Asking again forgets the failure; it is shown until there is an answer.
+  const failure = useRef<unknown>(null);
+  if (me.error) failure.current = me.error;
+  if (me.isPending && failure.current === null) {
     return (
       <Center mih="60vh">
-        <Loader aria-label="Loading" />
+        <Loader role="status" aria-label="Loading" />
       </Center>
     );
   }
@@ -90,7 +93,7 @@ export function SessionGate({ children }: { children: ReactNode }) {
         <Center mih="60vh">
           <div>
             <Title order={1}>Agent Servicing</Title>
-            <Failed error={me.error} again={() => void me.refetch()} />
+            <Failed error={failure.current} again={() => void me.refetch()} />
           </div>
         </Center>
       </main>

@@ -10,8 +10,10 @@ from agent_servicing.core.manifest import Manifest
 from agent_servicing.manifest import MANIFEST_NAME, load_manifest, resolve_source
 from agent_servicing.services.access import Role
 from agent_servicing.services.agent_lock import Seen
+from agent_servicing.services.fleet_views import AgentSearch, found
 from agent_servicing.web.auth import Caller, needs, require_agent, sees
 from agent_servicing.web.context import Context
+from agent_servicing.web.limits import NAMES_MAX
 from agent_servicing.web.paging import page_after
 from agent_servicing.web.schemas.agents import (
     AddAgentBody,
@@ -20,6 +22,7 @@ from agent_servicing.web.schemas.agents import (
     AgentDetail,
     AgentList,
     AgentMetrics,
+    AgentNames,
     FleetView,
     InstanceList,
     LogLineView,
@@ -29,7 +32,7 @@ from agent_servicing.web.schemas.agents import (
 )
 from agent_servicing.web.schemas.deployments import DeploymentView
 from agent_servicing.web.schemas.generations import GenerationList
-from agent_servicing.web.schemas.queries import LogsQuery, MetricsQuery, PageQuery, RemoveQuery
+from agent_servicing.web.schemas.queries import AgentsQuery, LogsQuery, MetricsQuery, RemoveQuery
 from agent_servicing.web.views.agents import agent_added, agent_detail, agent_summary, generation_list, instance_list, metrics_view
 from agent_servicing.web.views.deployments import deployment_view
 
@@ -37,12 +40,17 @@ router = APIRouter(tags=["Agents"])
 
 
 @router.get("/agents", summary="List agents", **needs(Role.VIEWER))
-async def list_agents(context: Context, caller: Caller, query: Annotated[PageQuery, Query()]) -> AgentList:
-    """Every agent this token reaches, by id, with its version, health, available updates and newest deployment."""
+async def list_agents(context: Context, caller: Caller, query: Annotated[AgentsQuery, Query()]) -> AgentList:
+    """The agents this token reaches, with version, health, available updates and newest deployment; narrowed and ordered as asked for.
+
+    `total` is how many there are on all pages. An agent whose place in the order changes between two pages may be missed or come twice.
+    """
+    search = AgentSearch(words=query.q, health=query.health, attention=query.attention, sort=query.sort, descending=query.descending)
+    reached = [view for name, view in (await context.services.fleet.views()).items() if sees(caller, name)]
     now = context.clock.now()
-    views = [agent_summary(view, now=now) for view in await context.services.fleet.list() if sees(caller, view.state.agent.agent)]
-    page, cursor = page_after(views, lambda view: view.agent_id, query)
-    return AgentList(agents=page, next_cursor=cursor)
+    views = found(reached, search, now)
+    page, cursor = page_after(views, lambda view: view.state.agent.agent, query)
+    return AgentList(agents=[agent_summary(view, now=now) for view in page], next_cursor=cursor, total=len(views))
 
 
 @router.post("/agents", summary="Add an agent", status_code=201, **needs(Role.OPERATOR))
@@ -129,6 +137,13 @@ async def show_fleet(context: Context, caller: Caller) -> FleetView:
     """Totals for the dashboard, over all agents."""
     require_agent(caller, None)
     return FleetView.model_validate(await context.services.fleet.totals())
+
+
+@router.get("/fleet/names", summary="Names of all agents", **needs(Role.VIEWER))
+async def list_names(context: Context, caller: Caller) -> AgentNames:
+    """The ids of all agents this token reaches, for what offers one of them to choose. Beyond 10 000 `complete` is false."""
+    names = [name for name in await context.services.fleet.views() if sees(caller, name)]
+    return AgentNames(agents=names[:NAMES_MAX], complete=len(names) <= NAMES_MAX)
 
 
 def _manifest(body: AddAgentBody) -> Manifest:

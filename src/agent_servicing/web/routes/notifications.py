@@ -19,7 +19,7 @@ async def list_notifications(context: Context, caller: Caller, query: Annotated[
     """What happened that somebody should know, newest first: of the agents this token reaches. Each caller has read its own."""
     if query.agent is not None:
         require_agent(caller, query.agent)
-    filters = NotificationFilters(agents=caller.agents, **query.model_dump())
+    filters = NotificationFilters(agents=caller.reach, **query.model_dump())
     page = await context.services.telling.notifications.list(caller.name, filters)
     views = [_view(one) for one in page.notifications]
     return NotificationList(notifications=views, unread_count=page.unread, next_cursor=page.next_cursor)
@@ -28,13 +28,13 @@ async def list_notifications(context: Context, caller: Caller, query: Annotated[
 @router.post("/notifications/{notification_id}/read", summary="Mark a notification as read", **needs(Role.VIEWER))
 async def read_notification(context: Context, caller: Caller, notification_id: str) -> NotificationView:
     """Read by the caller; for everybody else it stays as it is."""
-    return _view(await context.services.telling.notifications.read(caller.name, notification_id, agents=caller.agents))
+    return _view(await context.services.telling.notifications.read(caller.name, notification_id, agents=caller.reach))
 
 
 @router.post("/notifications/read-all", summary="Mark all notifications as read", **needs(Role.VIEWER))
 async def read_all_notifications(context: Context, caller: Caller) -> AllRead:
     """All that the caller may see, whatever a list was filtered by."""
-    return AllRead(read=await context.services.telling.notifications.read_all(caller.name, agents=caller.agents), unread_count=0)
+    return AllRead(read=await context.services.telling.notifications.read_all(caller.name, agents=caller.reach), unread_count=0)
 
 
 def _view(one: Notification) -> NotificationView:

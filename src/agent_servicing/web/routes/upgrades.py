@@ -10,18 +10,20 @@ from agent_servicing.core.model import AgentState, Deployment
 from agent_servicing.core.status import Verb
 from agent_servicing.services.access import Principal, Role
 from agent_servicing.services.rights import Asker
-from agent_servicing.web.auth import Caller, needs
+from agent_servicing.web.auth import Caller, needs, require_agent
 from agent_servicing.web.context import Context, WebContext
 from agent_servicing.web.schemas.deployments import (
+    AllDeployments,
     DeploymentList,
     DeploymentView,
+    OpenCounts,
     PlanView,
     PromoteBody,
     RollbackBody,
     RollbackPlanView,
     VerbBody,
 )
-from agent_servicing.web.schemas.queries import PageQuery
+from agent_servicing.web.schemas.queries import DeploymentsQuery, PageQuery
 from agent_servicing.web.schemas.upgrade import UpgradeBody
 from agent_servicing.web.upgrade_request import upgrade_request
 from agent_servicing.web.views.deployments import body_path, deployment_list, deployment_view, plan_view, rollback_plan_view
@@ -104,11 +106,27 @@ async def roll_back_agent(
 @router.get("/agents/{agent_id}/upgrades", summary="List deployments", **needs(Role.VIEWER))
 async def list_upgrades(context: Context, agent_id: str, query: Annotated[PageQuery, Query()]) -> DeploymentList:
     """Upgrades, rollbacks, installations and restarts of this agent, newest first; also of an agent that was removed."""
-    page = await context.services.upgrades.list(agent_id, limit=query.limit, cursor=query.cursor)
+    page = await context.services.upgrades.list([agent_id], limit=query.limit, cursor=query.cursor)
     state = await state_of(context, agent_id)
     if state is None and not page.deployments and query.cursor is None:
         raise NotFound(f"There is no agent {agent_id}.", code="unknown_agent")
     return deployment_list(page, now=context.clock.now(), state=state)
+
+
+@router.get("/deployments", summary="List deployments of all agents", **needs(Role.VIEWER))
+async def list_deployments(context: Context, caller: Caller, query: Annotated[DeploymentsQuery, Query()]) -> AllDeployments:
+    """Those of all agents this token reaches, newest first; also of agents that were removed. `counts` holds for the agents asked for,
+    whatever `state` and page."""
+    if query.agent is not None:
+        require_agent(caller, query.agent)
+    of = caller.reach if query.agent is None else [query.agent]
+    upgrades = context.services.upgrades
+    page = await upgrades.list(of, state=query.state, limit=query.limit, cursor=query.cursor)
+    agents, now = await context.services.fleet.views(), context.clock.now()
+    states = {name: view.state for name, view in agents.items()}
+    views = [deployment_view(each, now=now, state=states.get(each.agent)) for each in page.deployments]
+    counts = OpenCounts.model_validate(await upgrades.open_counts(of))
+    return AllDeployments(upgrades=views, next_cursor=page.next_cursor, counts=counts)
 
 
 @router.get("/agents/{agent_id}/upgrades/{upgrade_id}", summary="Show a deployment", **needs(Role.VIEWER))

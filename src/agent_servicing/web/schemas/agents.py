@@ -185,10 +185,18 @@ class AgentDetail(AgentSummary):
 
 
 class AgentList(View):
-    model_config = ConfigDict(json_schema_extra=example(agents=[_SUMMARY], next_cursor=None))
+    model_config = ConfigDict(json_schema_extra=example(agents=[_SUMMARY], next_cursor=None, total=1))
 
     agents: list[AgentSummary]
     next_cursor: NextCursor
+    total: int = Field(description="How many there are on all pages")
+
+
+class AgentNames(View):
+    model_config = ConfigDict(json_schema_extra=example(agents=["WowCache", "WowMemory"], complete=True))
+
+    agents: list[str]
+    complete: bool
 
 
 class AgentAdded(AgentDetail):

@@ -243,6 +243,25 @@ class DeploymentList(View):
     next_cursor: NextCursor
 
 
+class OpenCounts(View):
+    """How many deployments of all pages are open. Those that are over only grow, and are not counted."""
+
+    open: int
+    upcoming: int
+    waiting: int
+    running: int
+
+
+class AllDeployments(DeploymentList):
+    model_config = ConfigDict(
+        json_schema_extra=example(
+            upgrades=_EXAMPLE["examples"], next_cursor=None, counts={"open": 1, "upcoming": 0, "waiting": 0, "running": 1}
+        )
+    )
+
+    counts: OpenCounts
+
+
 class PlannedStageView(View):
     stage: str
     sentence: str

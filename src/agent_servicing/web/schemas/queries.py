@@ -6,6 +6,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from agent_servicing.services.custom_patches import SUMMARY_CHARACTERS_MAX
 from agent_servicing.services.fleet import LOG_LINES_MAX, WINDOW_SECONDS_MAX
+from agent_servicing.services.fleet_views import AgentOrder
+from agent_servicing.services.views import HealthWord
+from agent_servicing.store.queries import ListState
 from agent_servicing.web.limits import PAGE_DEFAULT, PAGE_MAX
 from agent_servicing.web.schemas.common import Name, Text, Time
 
@@ -20,6 +23,22 @@ class Query(BaseModel):
 class PageQuery(Query):
     limit: int = Field(PAGE_DEFAULT, ge=1, le=PAGE_MAX, description="Most entries of this page")
     cursor: Name | None = Field(default=None, description="`next_cursor` of the page before")
+
+
+class AgentsQuery(PageQuery):
+    q: Text = Field(default="", description="Words that all stand in id, description or owner, in any case")
+    health: HealthWord | None = None
+    attention: bool = Field(
+        default=False,
+        description="Only what needs somebody: not whole, a pressing update, a withdrawn version, a deployment paused or gone wrong",
+    )
+    sort: AgentOrder = Field(default="agent_id", description="By id, worst health, most urgent update or newest deployment first")
+    descending: bool = Field(default=False, description="The other way round")
+
+
+class DeploymentsQuery(PageQuery):
+    agent: Name | None = None
+    state: ListState | None = Field(default=None, description="`open` is everything but `over`")
 
 
 class LogsQuery(Query):

@@ -9,7 +9,6 @@ import { Asked, Empty, Panel } from "../../components/panel";
 import { DeploymentStatus, Status } from "../../components/status";
 import { Time, useNow } from "../../components/time";
 import { Traffic } from "../../components/traffic";
-import { isOver } from "../../lib/deployments";
 import { count, duration, stageName } from "../../lib/format";
 import { AuditList } from "../audit/audit-list";
 import { RollbackDialog } from "../rollback/lazy";
@@ -18,6 +17,10 @@ import { wentWrong } from "./went-wrong";
 
 const route = getRouteApi("/");
 const RECENT = 8;
+/** What is shown of each here; the rest is a click away. */
+const AGENTS = 20;
+const URGENT = 6;
+const RUNNING = 6;
 /** More are asked for than are shown, because those who came and went are left to the audit. */
 const ASKED = 40;
 
@@ -29,7 +32,19 @@ export function Dashboard() {
   const agents = api.useQuery(
     "get",
     "/api/platform/agents",
-    { params: { query: { limit: 200 } } },
+    { params: { query: { limit: AGENTS } } },
+    { refetchInterval },
+  );
+  const urgent = api.useQuery(
+    "get",
+    "/api/platform/agents",
+    { params: { query: { limit: URGENT, attention: true, sort: "health" } } },
+    { refetchInterval },
+  );
+  const open = api.useQuery(
+    "get",
+    "/api/platform/deployments",
+    { params: { query: { limit: RUNNING, state: "open" } } },
     { refetchInterval },
   );
   const fleet = api.useQuery("get", "/api/platform/fleet", {}, { refetchInterval });
@@ -39,9 +54,9 @@ export function Dashboard() {
     { params: { query: { limit: ASKED } } },
     { refetchInterval },
   );
-  const running = (agents.data?.agents ?? []).flatMap((agent) =>
-    agent.deployment && !isOver(agent.deployment.status) ? [agent.deployment] : [],
-  );
+  const running = open.data?.upgrades ?? [];
+  const openCount = open.data?.counts.open ?? 0;
+  const total = agents.data?.total ?? 0;
   const done = (recent.data?.events ?? []).filter((event) => !event.type.startsWith("sign"));
   const onRollback = (agent: string | undefined) => void navigate({ search: { rollback: agent } });
   return (
@@ -50,9 +65,18 @@ export function Dashboard() {
         <Title order={1}>Dashboard</Title>
         {fleet.data && <Totals fleet={fleet.data} />}
       </Group>
-      {fleet.data && <Attention fleet={fleet.data} agents={agents.data?.agents ?? []} />}
+      {urgent.data && <Attention agents={urgent.data.agents} total={urgent.data.total} />}
       {running.length > 0 && (
-        <Panel title="Running now">
+        <Panel
+          title="Running now"
+          aside={
+            openCount > running.length && (
+              <ButtonLink to="/deployments" variant="default" size="compact-md">
+                {`All ${count(openCount)}`}
+              </ButtonLink>
+            )
+          }
+        >
           <SimpleGrid cols={{ base: 1, md: Math.min(running.length, 2) }}>
             {running.map((deployment) => (
               <RunningCard key={deployment.upgrade_id} deployment={deployment} />
@@ -60,7 +84,17 @@ export function Dashboard() {
           </SimpleGrid>
         </Panel>
       )}
-      <Panel title="Agents" flush>
+      <Panel
+        title="Agents"
+        aside={
+          total > AGENTS && (
+            <ButtonLink to="/agents" variant="default" size="compact-md">
+              {`All ${count(total)}`}
+            </ButtonLink>
+          )
+        }
+        flush
+      >
         <Asked question={agents} lines={6}>
           {agents.data?.agents.length ? (
             <AgentsTable agents={agents.data.agents} onRollback={onRollback} />
@@ -99,17 +133,30 @@ function Totals({ fleet }: { fleet: Schemas["FleetView"] }) {
 }
 
 /** Only when there is something. Each line says what, and leads to where it can be mended. */
-function Attention({ fleet, agents }: { fleet: Schemas["FleetView"]; agents: Schemas["AgentSummary"][] }) {
+function Attention({ agents, total }: { agents: Schemas["AgentSummary"][]; total: number }) {
   const ill = agents.filter((agent) => agent.health.status === "down" || agent.health.status === "degraded");
   const unsafe = agents.filter((agent) => agent.available_versions.some((each) => each.security || each.critical));
+  const withdrawn = agents.filter((agent) => agent.current_standing === "withdrawn");
   const paused = agents.filter((agent) => agent.deployment?.status === "paused");
   const now = useNow();
   const back = agents.flatMap((agent) =>
     agent.deployment && wentWrong(agent.deployment, now) ? [agent.deployment] : [],
   );
-  if (!ill.length && !unsafe.length && !paused.length && !back.length && !fleet.down) return null;
+  if (!agents.length) return null;
   return (
-    <Panel title="Needs attention">
+    <Panel
+      title="Needs attention"
+      aside={
+        total > agents.length && (
+          <ButtonLink
+            to="/agents"
+            search={{ attention: true, sort: "health" }}
+            variant="default"
+            size="compact-md"
+          >{`All ${count(total)}`}</ButtonLink>
+        )
+      }
+    >
       <Stack gap="sm">
         {ill.map((agent) => (
           <Line key={`ill-${agent.agent_id}`} agent={agent.agent_id} tone="bad" tab="overview" act="Look">
@@ -122,6 +169,11 @@ function Attention({ fleet, agents }: { fleet: Schemas["FleetView"]; agents: Sch
         {unsafe.map((agent) => (
           <Line key={`unsafe-${agent.agent_id}`} agent={agent.agent_id} tone="warn" tab="versions" act="Review">
             {`${agent.agent_id} has a security update: ${agent.available_versions.find((each) => each.security || each.critical)?.version}`}
+          </Line>
+        ))}
+        {withdrawn.map((agent) => (
+          <Line key={`withdrawn-${agent.agent_id}`} agent={agent.agent_id} tone="warn" tab="versions" act="Review">
+            {`${agent.agent_id} runs ${agent.current_version}, which was withdrawn`}
           </Line>
         ))}
         {paused.map((agent) => (

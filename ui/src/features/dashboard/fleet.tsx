@@ -1,32 +1,46 @@
-/** All agents, to search in. The search is in the address. */
-import { Stack, TextInput, Title } from "@mantine/core";
+/** All agents, a page of them at a time. What is searched for, in which order, and which page is in the address. */
+import { Group, Select, Stack, Switch, TextInput, Title } from "@mantine/core";
+import { useDebouncedCallback } from "@mantine/hooks";
+import { keepPreviousData } from "@tanstack/react-query";
 import { getRouteApi } from "@tanstack/react-router";
-import { useState } from "react";
+import { useEffect, useState } from "react";
 import { api } from "../../api/client";
 import { usePolling } from "../../app/polling";
+import { AGENT_ORDERS, type FleetSearch } from "../../app/search";
 import { useTitle } from "../../app/title";
+import { Pages } from "../../components/pages";
 import { Asked, Empty, Panel } from "../../components/panel";
+import { count } from "../../lib/format";
 import { Bulk, Choose } from "../bulk/bulk";
 import { RollbackDialog } from "../rollback/lazy";
 import { AgentsTable } from "./agents-table";
 
 const route = getRouteApi("/agents");
+const ON_A_PAGE = 50;
+const TYPING_MS = 200;
+const ORDERS: Record<(typeof AGENT_ORDERS)[number], string> = {
+  health: "Worst health first",
+  update: "Most urgent update first",
+  deployed: "Newest deployment first",
+};
 
 export function Fleet() {
   useTitle("Agents");
   const search = route.useSearch();
   const navigate = route.useNavigate();
   const refetchInterval = usePolling();
+  const { q, sort = "agent_id", attention = false, after: cursor } = search;
   const agents = api.useQuery(
     "get",
     "/api/platform/agents",
-    { params: { query: { limit: 200 } } },
-    { refetchInterval },
+    { params: { query: { limit: ON_A_PAGE, q, sort, attention, cursor } } },
+    { refetchInterval, placeholderData: keepPreviousData },
   );
-  const wanted = (search.q ?? "").toLowerCase();
-  const found = (agents.data?.agents ?? []).filter((agent) =>
-    `${agent.agent_id} ${agent.description} ${agent.owner}`.toLowerCase().includes(wanted),
-  );
+  const found = agents.data?.agents ?? [];
+  const total = agents.data?.total ?? 0;
+  // Another question begins on its first page.
+  const ask = (change: FleetSearch) =>
+    void navigate({ search: (before) => ({ ...before, after: undefined, ...change }), replace: true });
   const onRollback = (agent: string | undefined) =>
     void navigate({ search: (before) => ({ ...before, rollback: agent }) });
   const [chosen, setChosen] = useState<ReadonlySet<string>>(new Set());
@@ -34,14 +48,28 @@ export function Fleet() {
   return (
     <Stack gap="lg">
       <Title order={1}>Agents</Title>
-      <TextInput
-        label="Search"
-        maw={320}
-        value={search.q ?? ""}
-        onChange={(event) => void navigate({ search: { q: event.currentTarget.value || undefined }, replace: true })}
-      />
+      <Group align="flex-end" gap="md">
+        <Words key="words" of={q ?? ""} onWords={(words) => ask({ q: words || undefined })} />
+        <Select
+          label="Order"
+          data={[
+            { value: "agent_id", label: "By name" },
+            ...AGENT_ORDERS.map((value) => ({ value, label: ORDERS[value] })),
+          ]}
+          value={sort}
+          allowDeselect={false}
+          onChange={(value) => ask({ sort: AGENT_ORDERS.find((order) => order === value) })}
+          w={240}
+        />
+        <Switch
+          label="Only what needs attention"
+          checked={attention}
+          onChange={(event) => ask({ attention: event.currentTarget.checked || undefined })}
+          pb={8}
+        />
+      </Group>
       <Bulk chosen={chosen} onChosen={setChosen} outdated={outdated} />
-      <Panel title={`${found.length} agents`} flush>
+      <Panel title={total === 1 ? "1 agent" : `${count(total)} agents`} flush>
         <Asked question={agents} lines={8}>
           {found.length ? (
             <AgentsTable
@@ -50,11 +78,37 @@ export function Fleet() {
               lead={(agent) => <Choose agent={agent} {...{ chosen, setChosen }} />}
             />
           ) : (
-            <Empty title={wanted ? `No agent matches “${search.q}”` : "No agent yet"} />
+            <Empty title={q ? `No agent matches “${q}”` : attention ? "No agent needs attention" : "No agent yet"} />
           )}
         </Asked>
       </Panel>
+      <Pages
+        after={cursor}
+        next={agents.data?.next_cursor}
+        words={`${count(found.length)} of ${count(total)} agents on this page`}
+        onGo={(after) => void navigate({ search: (before) => ({ ...before, after }) })}
+      />
       {search.rollback && <RollbackDialog agent={search.rollback} onClose={() => onRollback(undefined)} />}
     </Stack>
+  );
+}
+
+/** Typed here at once, asked for when the typing pauses. */
+function Words({ of, onWords }: { of: string; onWords: (words: string) => void }) {
+  const [words, setWords] = useState(of);
+  const settle = useDebouncedCallback(onWords, TYPING_MS);
+  // The address may change by itself: Back, or the same page entered anew.
+  useEffect(() => setWords(of), [of]);
+  return (
+    <TextInput
+      label="Search"
+      w={320}
+      maw="100%"
+      value={words}
+      onChange={(event) => {
+        setWords(event.currentTarget.value);
+        settle(event.currentTarget.value);
+      }}
+    />
   );
 }

@@ -99,7 +99,7 @@ export function Verbs({
       <Action why={whyNot} loading={under === "cancel"} variant="default" onAct={() => setAsking("cancel")}>
         Cancel
       </Action>
-      <Action why={may} color="danger" ml="md" onAct={over ? onRollback : () => setAsking("cancel")}>
+      <Action why={may} color="danger" ml={{ base: 0, sm: "md" }} onAct={over ? onRollback : () => setAsking("cancel")}>
         Roll back
       </Action>
       {asking && (

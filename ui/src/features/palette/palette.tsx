@@ -2,7 +2,7 @@
 import { Stack, Table, Text, TextInput } from "@mantine/core";
 import { useNavigate } from "@tanstack/react-router";
 import { type KeyboardEvent, useState } from "react";
-import { api } from "../../api/client";
+import { useNames } from "../../app/names";
 import { Dialog } from "../../components/dialog";
 import { matching } from "./match";
 
@@ -16,27 +16,27 @@ export function Palette({ onClose }: { onClose: () => void }) {
   const navigate = useNavigate();
   const [words, setWords] = useState("");
   const [at, setAt] = useState(0);
-  const agents = api.useQuery("get", "/api/platform/agents", { params: { query: { limit: 200 } } });
+  const names = useNames();
   const goals: Goal[] = [
     { label: "Dashboard", go: () => void navigate({ to: "/" }) },
     { label: "Agents", go: () => void navigate({ to: "/agents" }) },
     { label: "Deployments and schedule", go: () => void navigate({ to: "/deployments" }) },
     { label: "Audit", go: () => void navigate({ to: "/audit" }) },
     { label: "Settings", go: () => void navigate({ to: "/settings" }) },
-    ...(agents.data?.agents ?? []).flatMap((agent) => {
-      const params = { agentId: agent.agent_id };
+    ...names.flatMap((agent) => {
+      const params = { agentId: agent };
       return [
-        { label: agent.agent_id, go: () => void navigate({ to: "/agents/$agentId", params }) },
+        { label: agent, go: () => void navigate({ to: "/agents/$agentId", params }) },
         {
-          label: `${agent.agent_id}: upgrade`,
+          label: `${agent}: upgrade`,
           go: () => void navigate({ to: "/agents/$agentId/upgrade", params }),
         },
         {
-          label: `${agent.agent_id}: roll back`,
+          label: `${agent}: roll back`,
           go: () => void navigate({ to: "/agents/$agentId", params, search: { rollback: "open" } }),
         },
         {
-          label: `${agent.agent_id}: configuration`,
+          label: `${agent}: configuration`,
           go: () => void navigate({ to: "/agents/$agentId", params, search: { tab: "config" } }),
         },
       ];

@@ -1,9 +1,10 @@
 /** All deployments of all agents: what comes, waits, runs and was. Which of them, and of which agent, stands in the address. */
 import { Button, Group, Select, Stack, Table, Tabs, Text, Title } from "@mantine/core";
-import { useQueries } from "@tanstack/react-query";
+import { keepPreviousData } from "@tanstack/react-query";
 import { getRouteApi } from "@tanstack/react-router";
 import { useState } from "react";
-import { api, http, type Schemas } from "../../api/client";
+import { api, type Schemas } from "../../api/client";
+import { OFFERED, useNames } from "../../app/names";
 import { usePolling } from "../../app/polling";
 import { DEPLOYMENT_STATES, type DeploymentState } from "../../app/search";
 import { useMay } from "../../app/session";
@@ -11,11 +12,12 @@ import { useTitle } from "../../app/title";
 import { Action } from "../../components/action";
 import { Heads } from "../../components/heads";
 import { AnchorLink } from "../../components/links";
+import { Pages } from "../../components/pages";
 import { Asked, Empty, Panel } from "../../components/panel";
 import { DeploymentStatus } from "../../components/status";
 import { Time } from "../../components/time";
-import { isOver, stateOf } from "../../lib/deployments";
-import { duration } from "../../lib/format";
+import { isOver } from "../../lib/deployments";
+import { count, duration } from "../../lib/format";
 import { Calendar } from "./calendar";
 import { Change, type Change as ChangeKind } from "./change";
 
@@ -29,67 +31,36 @@ const STATES: Record<DeploymentState, string> = {
   running: "Running",
   over: "Over",
 };
-const EACH = 50;
-
-function useAll(wanted: string | undefined) {
-  const refetchInterval = usePolling(30_000);
-  const agents = api.useQuery(
-    "get",
-    "/api/platform/agents",
-    { params: { query: { limit: 200 } } },
-    { refetchInterval },
-  );
-  const names = (agents.data?.agents ?? []).map((agent) => agent.agent_id).filter((name) => !wanted || name === wanted);
-  const lists = useQueries({
-    queries: names.map((name) => ({
-      queryKey: ["deployments", name],
-      refetchInterval,
-      queryFn: async () => {
-        const { data, error } = await http.GET("/api/platform/agents/{agent_id}/upgrades", {
-          params: { path: { agent_id: name }, query: { limit: EACH } },
-        });
-        if (error) throw error;
-        return data.upgrades;
-      },
-    })),
-  });
-  const failed = lists.find((list) => list.error);
-  const waiting = agents.isPending || lists.some((list) => list.isPending);
-  const found = lists
-    .flatMap((list) => list.data ?? [])
-    .sort((one, other) => other.requested_at.localeCompare(one.requested_at));
-  return {
-    agents: (agents.data?.agents ?? []).map((agent) => agent.agent_id),
-    question: {
-      isPending: waiting,
-      error: agents.error ?? failed?.error,
-      data: waiting || agents.error || (failed && !found.length) ? undefined : found,
-      refetch: () => Promise.all([agents.refetch(), ...lists.map((list) => list.refetch())]),
-    },
-  };
-}
+const ON_A_PAGE = 50;
 
 export function AllDeployments() {
   useTitle("Deployments");
   const search = route.useSearch();
   const navigate = route.useNavigate();
-  const { agents, question } = useAll(search.agent);
-  const found = question.data ?? [];
-  const state = search.state ?? "all";
-  const shown = found.filter((each) => state === "all" || stateOf(each) === state);
+  const names = useNames();
+  const { state = "all", agent, after: cursor } = search;
+  const refetchInterval = usePolling(30_000);
+  const question = api.useQuery(
+    "get",
+    "/api/platform/deployments",
+    { params: { query: { limit: ON_A_PAGE, state: state === "all" ? undefined : state, agent, cursor } } },
+    { refetchInterval, placeholderData: keepPreviousData },
+  );
+  const shown = question.data?.upgrades ?? [];
+  // Another question begins on its first page.
+  const ask = (change: { state?: DeploymentState; agent?: string }, replace = false) =>
+    void navigate({ search: { state: search.state, agent, ...change }, replace });
   const [change, setChange] = useState<{ kind: ChangeKind; deployment: Deployment } | null>(null);
   return (
     <Stack gap="lg">
       <Title order={1}>Deployments and schedule</Title>
       <Group align="flex-end" justify="space-between">
-        <Tabs
-          value={state}
-          onChange={(value) => void navigate({ search: { ...search, state: (value ?? "all") as DeploymentState } })}
-        >
+        <Tabs value={state} onChange={(value) => ask({ state: (value ?? "all") as DeploymentState })}>
           <Tabs.List>
             {DEPLOYMENT_STATES.map((each) => (
               <Tabs.Tab key={each} value={each} aria-controls="deployments-list">
-                {STATES[each]} {each === "all" ? found.length : found.filter((one) => stateOf(one) === each).length}
+                {STATES[each]}
+                {each !== "all" && each !== "over" && question.data ? ` ${count(question.data.counts[each])}` : ""}
               </Tabs.Tab>
             ))}
           </Tabs.List>
@@ -97,9 +68,12 @@ export function AllDeployments() {
         <Select
           label="Agent"
           placeholder="all"
-          data={agents}
-          value={search.agent ?? null}
-          onChange={(value) => void navigate({ search: { ...search, agent: value ?? undefined }, replace: true })}
+          data={names}
+          searchable
+          limit={OFFERED}
+          nothingFoundMessage="No agent is called like that"
+          value={agent ?? null}
+          onChange={(value) => ask({ agent: value ?? undefined }, true)}
           clearable
           clearButtonProps={{ "aria-label": "All agents" }}
           w={220}
@@ -112,7 +86,7 @@ export function AllDeployments() {
               <List deployments={shown} onChange={(kind, deployment) => setChange({ kind, deployment })} />
             ) : (
               <Empty title="There is none of these">
-                {(search.agent || state !== "all") && (
+                {(agent || state !== "all") && (
                   <Button variant="default" onClick={() => void navigate({ search: {} })}>
                     Show all
                   </Button>
@@ -121,6 +95,12 @@ export function AllDeployments() {
             )}
           </Asked>
         </Panel>
+        <Pages
+          after={cursor}
+          next={question.data?.next_cursor}
+          words={`${count(shown.length)} deployments on this page, newest first`}
+          onGo={(after) => void navigate({ search: { ...search, after } })}
+        />
       </div>
       <Calendar />
       {change && <Change kind={change.kind} deployment={change.deployment} onClose={() => setChange(null)} />}
@@ -141,7 +121,7 @@ function List({
     <Table aria-label="Deployments of all agents" miw={880}>
       <Heads of={HEADS} />
       <Table.Tbody>
-        {deployments.slice(0, 500).map((each) => (
+        {deployments.map((each) => (
           <Row key={each.upgrade_id} deployment={each} onChange={(kind) => onChange(kind, each)} />
         ))}
       </Table.Tbody>

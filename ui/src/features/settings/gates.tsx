@@ -1,6 +1,6 @@
 /** Which agents need a passed staging run before an upgrade, and how old it may be. */
-import { Button, Group, NumberInput, Stack, Switch, Text } from "@mantine/core";
-import { useQueries, useQueryClient } from "@tanstack/react-query";
+import { Button, Group, NumberInput, Stack, Switch, Text, TextInput } from "@mantine/core";
+import { keepPreviousData, useQueries, useQueryClient } from "@tanstack/react-query";
 import { useState } from "react";
 import { api, http, type Schemas } from "../../api/client";
 import { useMay } from "../../app/session";
@@ -13,10 +13,20 @@ import { Grid } from "./grid";
 
 type Gate = Schemas["agent_servicing__web__schemas__staging__GateView"];
 
+const SHOWN = 20;
+
 export function Gates() {
   const queries = useQueryClient();
-  const agents = api.useQuery("get", "/api/platform/agents", { params: { query: { limit: 200 } } });
+  const [words, setWords] = useState("");
+  // Each gate is a request of its own: only what is looked at is asked for.
+  const agents = api.useQuery(
+    "get",
+    "/api/platform/agents",
+    { params: { query: { limit: SHOWN, q: words } } },
+    { placeholderData: keepPreviousData },
+  );
   const names = (agents.data?.agents ?? []).map((agent) => agent.agent_id);
+  const more = (agents.data?.total ?? 0) > SHOWN;
   const gates = useQueries({
     queries: names.map((name) => ({
       queryKey: ["gate", name],
@@ -34,6 +44,15 @@ export function Gates() {
   const found = gates.flatMap((gate) => gate.data ?? []);
   return (
     <Panel title="Staging gates" flush>
+      {(more || words) && (
+        <TextInput
+          label={`Agent (${SHOWN} of those that match are shown)`}
+          value={words}
+          onChange={(event) => setWords(event.currentTarget.value)}
+          p="md"
+          maw={360}
+        />
+      )}
       <Asked question={agents}>
         <Grid
           label="Staging gates"

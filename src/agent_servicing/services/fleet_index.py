@@ -1,0 +1,42 @@
+"""All agents as lists show them, kept between requests: a look costs one small query, and only what changed since is read again.
+
+Used by `Fleet`. With a thousand agents a list that reads each of them takes most of a second; lists are what pages, scripts and scrapes ask for
+most. What is kept is never trusted by age: every look compares the store's stamps, in the same transaction that reads what is missing.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+import anyio
+
+from agent_servicing.services.fleet_views import agent_views
+from agent_servicing.services.views import AgentView
+from agent_servicing.store.database import Database
+from agent_servicing.store.outlines import Stamp, load_outlines, load_stamps
+
+READ_AT_ONCE: Final = 100
+"""Agents read in one piece, so that the first look at thousands leaves others a turn in between."""
+
+
+@dataclass(slots=True)
+class FleetIndex:
+    """One per server. The `state` of its views is an outline: the agent, its generations, instances and open deployments, nothing else."""
+
+    database: Database
+    _known: dict[str, tuple[Stamp, AgentView]] = field(default_factory=dict)
+    _one_at_a_time: anyio.Lock = field(default_factory=anyio.Lock)
+
+    async def views(self) -> Mapping[str, AgentView]:
+        """Every agent, by id, in that order."""
+        # One look reads what is missing for all that wait behind it: after a start twenty pages ask at the same moment.
+        async with self._one_at_a_time, self.database.read() as connection:
+            stamps = await load_stamps(connection)
+            missing = [name for name, stamp in stamps.items() if name not in self._known or self._known[name][0] != stamp]
+            for first in range(0, len(missing), READ_AT_ONCE):
+                outlines = await load_outlines(connection, missing[first : first + READ_AT_ONCE])
+                for view in await agent_views(connection, outlines):
+                    name = view.state.agent.agent
+                    self._known[name] = (stamps[name], view)
+        self._known = {name: self._known[name] for name in stamps}
+        return {name: view for name, (_, view) in self._known.items()}
