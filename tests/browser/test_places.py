@@ -86,6 +86,7 @@ def test_a_lock_of_somebody_else_is_seen_and_taken_over_by_an_admin_who_types_th
         item = page.get_by_role("menuitem", name=re.compile("Remove the agent"))
         expect(item).to_have_attribute("aria-disabled", "true")
         expect(item).to_contain_text("night-watch has it locked")
+        accessible(page, "what is rarely done")
         page.keyboard.press("Escape")
         page.get_by_role("button", name="Take it over").click()
         page.get_by_text("Its holder cannot be reached", exact=True).click()

@@ -68,7 +68,7 @@ export function More({ agent, lock }: { agent: Schemas["AgentDetail"]; lock: Loc
   const going = agent.status === "removing" ? "It is being removed." : "";
   return (
     <>
-      <Menu position="bottom-end">
+      <Menu position="bottom-end" withinPortal={false} withInitialFocusPlaceholder={false}>
         <Menu.Target>
           <Button variant="default">More</Button>
         </Menu.Target>
@@ -88,7 +88,7 @@ export function More({ agent, lock }: { agent: Schemas["AgentDetail"]; lock: Loc
           >
             Restart without a gap
           </Entry>
-          <Menu.Divider />
+          <Menu.Divider role="separator" />
           <Entry why={admin || going || anothers} danger onAct={() => setActing("remove")}>
             Remove the agent
           </Entry>
