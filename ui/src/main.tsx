@@ -12,10 +12,9 @@ import { createRoot } from "react-dom/client";
 import { LiveProvider } from "./app/live";
 import { router } from "./app/router";
 import { SessionGate } from "./app/session";
+import { nonce } from "./lib/nonce";
 import { cssVariables, theme } from "./theme/theme";
 
-// The policy allows styles with this page's own nonce only: Mantine and what locks scrolling under a dialog have to know it.
-const nonce = document.querySelector<HTMLMetaElement>('meta[property="csp-nonce"]')?.nonce ?? "";
 setNonce(nonce);
 
 const queries = new QueryClient({

@@ -7,6 +7,7 @@ import { AnchorLink, ButtonLink } from "../../components/links";
 import { Asked, Empty, Panel } from "../../components/panel";
 import { date, NONE, percent } from "../../lib/format";
 import { between } from "./between";
+import { VersionDifferences } from "./version-differences";
 import { Changelog } from "./versions";
 
 type Version = Schemas["VersionView"];
@@ -65,7 +66,7 @@ export function Compare() {
       </Group>
       <Asked question={versions} lines={8}>
         {one && other ? (
-          <Both one={one} other={other} all={found} />
+          <Both agent={agentId} one={one} other={other} all={found} />
         ) : (
           <Panel title="Compared">
             <Empty title="Choose two versions that there are" />
@@ -76,7 +77,7 @@ export function Compare() {
   );
 }
 
-function Both({ one, other, all }: { one: Version; other: Version; all: Version[] }) {
+function Both({ agent, one, other, all }: { agent: string; one: Version; other: Version; all: Version[] }) {
   const { versions, back } = between(all, one.version, other.version);
   const breaking = versions.flatMap((each) => each.breaking_changes.map((note) => `${each.version}: ${note}`));
   const rows: [string, (version: Version) => string][] = [
@@ -115,6 +116,9 @@ function Both({ one, other, all }: { one: Version; other: Version; all: Version[
             ))}
           </Table.Tbody>
         </Table>
+      </Panel>
+      <Panel title="Configuration and manifest">
+        <VersionDifferences agent={agent} from={one.version} to={other.version} />
       </Panel>
       <Panel title={back ? "What would be lost" : "What would come"}>
         <Stack gap="md">

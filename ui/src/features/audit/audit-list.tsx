@@ -1,10 +1,12 @@
 /** What was done, as sentences, newest first; everything that is on record of one of them unfolds. */
 import { Accordion, Code, Group, Stack, Text } from "@mantine/core";
 import type { Schemas } from "../../api/client";
+import { Diff } from "../../components/diff";
 import { Empty } from "../../components/panel";
 import { Status } from "../../components/status";
 import { Time } from "../../components/time";
 import type { Tone } from "../../theme/tokens";
+import { sidesOfEntry } from "./sides";
 
 type Entry = Schemas["AuditEvent"] & Record<string, unknown>;
 
@@ -27,7 +29,7 @@ export function AuditList({ events }: { events: Schemas["AuditEvent"][] }) {
   if (!events.length)
     return <Empty title="Nothing was done yet">What people and the engine do is kept here, with its reason.</Empty>;
   return (
-    <Accordion variant="default" chevronPosition="left">
+    <Accordion variant="default" chevronPosition="left" keepMounted={false}>
       {events.map((each) => {
         const entry = each as Entry;
         const status = String(entry.status ?? "");
@@ -51,17 +53,30 @@ export function AuditList({ events }: { events: Schemas["AuditEvent"][] }) {
               </Group>
             </Accordion.Control>
             <Accordion.Panel>
-              <Code block className="cut">
-                {JSON.stringify(
-                  Object.fromEntries(Object.entries(entry).filter(([, value]) => value !== null)),
-                  null,
-                  2,
-                )}
-              </Code>
+              <OnRecord entry={entry} />
             </Accordion.Panel>
           </Accordion.Item>
         );
       })}
     </Accordion>
+  );
+}
+
+function OnRecord({ entry }: { entry: Entry }) {
+  const sides = sidesOfEntry(entry);
+  return (
+    <Stack gap="md">
+      {sides && (
+        <section aria-label="Before and after">
+          <Text fw={600} mb={4}>
+            Before and after
+          </Text>
+          <Diff {...sides} label="Before and after" />
+        </section>
+      )}
+      <Code block className="cut">
+        {JSON.stringify(Object.fromEntries(Object.entries(entry).filter(([, value]) => value !== null)), null, 2)}
+      </Code>
+    </Stack>
   );
 }

@@ -8,6 +8,7 @@ import { Dialog } from "../../components/dialog";
 import { Asked, Empty, Failed } from "../../components/panel";
 import { Reason } from "../../components/reason";
 import { Time } from "../../components/time";
+import { VersionDifferences } from "../agent/version-differences";
 
 type Plan = Schemas["RollbackPlanView"];
 
@@ -68,6 +69,7 @@ function Choice({ agent, current, points, onClose }: ChoiceProps) {
     });
   };
 
+  const [comparing, setComparing] = useState(false);
   const needsChoice = Boolean(plan.data?.choice_needed) && state === null;
   return (
     <Stack gap="md">
@@ -89,6 +91,10 @@ function Choice({ agent, current, points, onClose }: ChoiceProps) {
       <Asked question={plan} lines={2}>
         {plan.data && <Consequences plan={plan.data} state={state} onState={setState} />}
       </Asked>
+      <details onToggle={(event) => setComparing(event.currentTarget.open)}>
+        <summary>What {target} says differently about configuration and manifest</summary>
+        {comparing && <VersionDifferences agent={agent} from={current} to={target} />}
+      </details>
       <Reason value={reason} onChange={setReason} />
       {problem !== null && <Failed error={problem} />}
       <Text size="sm" c="dimmed" className="cut">
