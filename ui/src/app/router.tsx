@@ -10,6 +10,7 @@ import { Shell } from "./shell";
 const root = createRootRoute({ component: Shell, notFoundComponent: NotFound });
 
 const TABS = ["overview", "versions", "deployments", "staging", "config", "audit"] as const;
+const SHAPES = ["form", "json", "yaml"] as const;
 export type Tab = (typeof TABS)[number];
 
 export interface AuditSearch {
@@ -61,6 +62,14 @@ const upgrade = createRoute({
     run: text(found.run),
   }),
 });
+const hotPatch = createRoute({
+  getParentRoute: () => root,
+  path: "/agents/$agentId/hot-patch",
+  component: lazyRouteComponent(() => import("../features/hot-patch/hot-patch"), "HotPatch"),
+  validateSearch: (found: Record<string, unknown>): { as?: (typeof SHAPES)[number] } => ({
+    as: SHAPES.find((shape) => shape === found.as),
+  }),
+});
 const compare = createRoute({
   getParentRoute: () => root,
   path: "/agents/$agentId/compare",
@@ -110,6 +119,7 @@ const routes = root.addChildren([
   agent,
   deployment,
   upgrade,
+  hotPatch,
   compare,
   staging,
   deployments,

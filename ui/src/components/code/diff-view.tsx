@@ -1,5 +1,4 @@
 /** Two texts as one, with signs before the lines that went and came. Brought by `Diff`, when there is something to compare. */
-import { yaml } from "@codemirror/lang-yaml";
 import { unifiedMergeView } from "@codemirror/merge";
 import { EditorState } from "@codemirror/state";
 import { EditorView } from "@codemirror/view";
@@ -28,7 +27,7 @@ const signs = EditorView.theme({
   },
   ".cm-deletedChunk .cm-deletedLine::before": { content: '"−"', color: "var(--tone-bad)" },
   "&.cm-merge-b .cm-changedLine::before": { content: '"+"', color: "var(--tone-good)" },
-  "& .cm-deletedChunk .cm-deletedText": { background: "color-mix(in srgb, var(--tone-bad) 20%, transparent)" },
+  "& .cm-deletedChunk .cm-deletedText": { background: "color-mix(in srgb, var(--tone-bad) 22%, transparent)" },
   "&.cm-merge-b .cm-changedText": { background: "color-mix(in srgb, var(--tone-good) 20%, transparent)" },
   "& .cm-collapsedLines": {
     color: "var(--mantine-color-dimmed)",
@@ -55,9 +54,8 @@ export function DiffView({
       parent: place.current,
       doc: after,
       extensions: [
-        look(label),
+        look(label, false),
         signs,
-        yaml(),
         EditorState.readOnly.of(true),
         EditorView.editable.of(false),
         // What is long scrolls in itself, also by keyboard.

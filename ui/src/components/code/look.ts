@@ -29,13 +29,13 @@ const theme = EditorView.theme({
     },
 });
 
-/** `label` is how it is read out. Tab moves on as everywhere: no key is bound to it. */
-export function look(label: string): Extension {
+/** `coloured` but where colours tell something else already. `label` is how it is read out. Tab moves on as everywhere: no key is bound to it. */
+export function look(label: string, coloured = true): Extension {
   return [
     EditorView.cspNonce.of(nonce),
     EditorView.contentAttributes.of({ "aria-label": label }),
     EditorView.lineWrapping,
-    syntaxHighlighting(words),
+    coloured ? syntaxHighlighting(words) : [],
     theme,
   ];
 }

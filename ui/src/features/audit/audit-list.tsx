@@ -1,12 +1,14 @@
 /** What was done, as sentences, newest first; everything that is on record of one of them unfolds. */
-import { Accordion, Code, Group, Stack, Text } from "@mantine/core";
+import { Accordion, Group, Skeleton, Stack, Text } from "@mantine/core";
+import { lazy, Suspense } from "react";
 import type { Schemas } from "../../api/client";
-import { Diff } from "../../components/diff";
 import { Empty } from "../../components/panel";
 import { Status } from "../../components/status";
 import { Time } from "../../components/time";
 import type { Tone } from "../../theme/tokens";
-import { sidesOfEntry } from "./sides";
+
+/** The first page shows the list too, and does not wait for what unfolds. */
+const OnRecord = lazy(() => import("./on-record").then(({ OnRecord }) => ({ default: OnRecord })));
 
 type Entry = Schemas["AuditEvent"] & Record<string, unknown>;
 
@@ -53,30 +55,13 @@ export function AuditList({ events }: { events: Schemas["AuditEvent"][] }) {
               </Group>
             </Accordion.Control>
             <Accordion.Panel>
-              <OnRecord entry={entry} />
+              <Suspense fallback={<Skeleton height={160} />}>
+                <OnRecord entry={entry} />
+              </Suspense>
             </Accordion.Panel>
           </Accordion.Item>
         );
       })}
     </Accordion>
-  );
-}
-
-function OnRecord({ entry }: { entry: Entry }) {
-  const sides = sidesOfEntry(entry);
-  return (
-    <Stack gap="md">
-      {sides && (
-        <section aria-label="Before and after">
-          <Text fw={600} mb={4}>
-            Before and after
-          </Text>
-          <Diff {...sides} label="Before and after" />
-        </section>
-      )}
-      <Code block className="cut">
-        {JSON.stringify(Object.fromEntries(Object.entries(entry).filter(([, value]) => value !== null)), null, 2)}
-      </Code>
-    </Stack>
   );
 }
