@@ -143,7 +143,7 @@ def write(page: Page, text: str) -> None:
 
 def test_a_hot_patch_is_one_document_as_form_and_as_text_and_its_secrets_are_in_neither(page: Page, server: Server) -> None:
     page.goto(f"{server.info['api_url']}/agents/Tuned/hot-patch")
-    page.get_by_role("textbox", name="timeout_seconds").fill("60")
+    page.get_by_role("textbox", name="timeout_seconds", exact=True).fill("60")
     page.get_by_label("api_key").first.fill("a-secret-of-theirs")
     expect(page.get_by_label("workers")).to_be_disabled()
     expect(page.get_by_text("It is read at the start only.")).to_be_visible()
@@ -199,7 +199,7 @@ def test_a_hot_patch_is_mended_at_its_line_rebased_refused_applied_and_brought_b
         expect(page.get_by_role("textbox", name="Configuration of Tuned as JSON")).to_contain_text('"timeout_seconds": 700')
         page.get_by_text("Form", exact=True).click()
         for value, ending in ((13, "Refused: nothing was applied anywhere"), (60, "3/3 acknowledged in")):
-            page.get_by_role("textbox", name="timeout_seconds").fill(str(value))
+            page.get_by_role("textbox", name="timeout_seconds", exact=True).fill(str(value))
             page.get_by_role("textbox", name="Reason").fill("by hand")
             page.get_by_role("button", name="Apply hot patch").and_(page.locator(":not([aria-disabled])")).click()
             expect(page.get_by_text(ending)).to_be_visible(timeout=PATIENCE_MS)

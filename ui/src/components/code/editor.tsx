@@ -76,10 +76,10 @@ export function Editor(props: Props) {
       wanted = false;
     };
   }, [props.format]);
-  return format ? <Text_ {...props} found={format} /> : <Skeleton height={320} />;
+  return format ? <Written {...props} found={format} /> : <Skeleton height={320} />;
 }
 
-function Text_({ found, ...props }: Props & { found: Format }) {
+function Written({ found, ...props }: Props & { found: Format }) {
   const place = useRef<HTMLDivElement>(null);
   const view = useRef<EditorView | null>(null);
   const latest = useRef(props);

@@ -113,15 +113,14 @@ function Change({ agent, now }: { agent: string; now: Config }) {
   const apply = async () => {
     const former = now.change?.config_version ?? null;
     setSending({ former, waiting: true, problem: null });
-    const { error } = await http.PATCH("/api/platform/agents/{agent_id}/config", {
+    const { data, error } = await http.PATCH("/api/platform/agents/{agent_id}/config", {
       params: { path: { agent_id: agent } },
       body: { ...bodyOf(draft), reason: draft.reason } as Schemas["ConfigPatchBody"],
     });
     await queries.invalidateQueries();
     // What was refused before it became a revision of its own is mended where it was written.
-    setSending(
-      error && !REVISION.has((error as Problem).code ?? "") ? null : { former, waiting: false, problem: error },
-    );
+    const revised = error ? REVISION.has((error as Problem).code ?? "") : data.status !== "unchanged";
+    setSending(revised ? { former, waiting: false, problem: error } : null);
     setProblem(error ?? null);
   };
   const [problem, setProblem] = useState<unknown>(null);
@@ -176,7 +175,7 @@ function Change({ agent, now }: { agent: string; now: Config }) {
                     Undo everything
                   </Button>
                 )}
-                <Action why={whyNot(may, draft, local, check.wrong)} onAct={() => void apply()}>
+                <Action why={whyNot(may, draft, local, check)} onAct={() => void apply()}>
                   Apply hot patch
                 </Action>
               </Group>
@@ -208,14 +207,17 @@ function bodyOf(draft: Pick<Draft, "updates" | "base" | "options">): Partial<Sch
   return { config_updates: draft.updates, if_version: draft.base.config_version, ...asked(draft.options) };
 }
 
-function whyNot(may: string, draft: Draft, local: Wrong[], wrong: Wrong[]): string {
+function whyNot(may: string, draft: Draft, local: Wrong[], check: Check): string {
   if (may) return may;
   if (draft.unreadable.length) return "What is typed cannot be read yet.";
   if (!draft.dirty) return "Nothing is changed yet.";
-  if (local.length || wrong.length) return "See what is wrong with it first.";
+  if (local.length || check.wrong.length) return "See what is wrong with it first.";
+  if (check.plan?.status === "unchanged") return OVERRULED;
   if (draft.options.reach === "chosen" && !draft.options.places.length) return "Choose the instances that get it.";
   return draft.reason.trim() ? "" : "Say why; it is kept in the audit.";
 }
+
+const OVERRULED = "It would change nothing: something else counts over it, such as a temporary value.";
 
 interface Check {
   wrong: Wrong[];
@@ -351,11 +353,14 @@ function Said({ draft, check, local }: { draft: Draft; check: Check; local: Wron
       ) : wrong.length ? (
         <Status tone="bad">{wrong.length === 1 ? "1 thing is wrong" : `${wrong.length} things are wrong`}</Status>
       ) : (
-        check.plan && (
+        check.plan &&
+        (check.plan.status === "unchanged" ? (
+          <Text className="tone-warn">{OVERRULED}</Text>
+        ) : (
           <Status tone="good">
             {check.plan.by === "rolling_restart" ? "Valid; a rolling restart brings it" : "Valid; nothing is restarted"}
           </Status>
-        )
+        ))
       )}
       {!check.pending &&
         wrong.map((each) => (

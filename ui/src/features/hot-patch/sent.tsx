@@ -133,9 +133,8 @@ function Seen({
           <TakeBack agent={agent} target={done ? change.parent : undefined} onClose={() => setTaking(false)} />
         ) : (
           <Group>
-            {lost ? (
-              <Button onClick={onEdit}>Back to the change</Button>
-            ) : (
+            {lost && <Button onClick={onEdit}>Back to the change</Button>}
+            {!lost && change.status !== "restarting" && (
               <Button variant="default" onClick={() => setTaking(true)}>
                 {done ? "Take it back everywhere" : "Take it back now"}
               </Button>
