@@ -182,7 +182,7 @@ def test_a_hot_patch_is_mended_at_its_line_rebased_refused_applied_and_brought_b
         page.set_default_timeout(PATIENCE_MS)
         sign_in(page, server)
         page.goto(f"{server.info['api_url']}/agents/Tuned/hot-patch?as=json")
-        write(page, '{\n  "model": "small",\n  "timeout_seconds": 700\n}')
+        write(page, '{\n  "workers": 4,\n  "timeout_seconds": 700\n}')
         wrong = page.get_by_role("list", name="What is wrong, by line")
         expect(wrong.get_by_role("listitem").filter(has_text="300")).to_contain_text("Line 3", timeout=PATIENCE_MS)
         expect(page.locator(".cm-lintRange-error").first).to_contain_text("timeout_seconds")
