@@ -10,6 +10,7 @@ from playwright.sync_api import Browser, Page, expect
 from agent_servicing.adapters.system import SystemClock
 from tests.browser.conftest import PATIENCE_MS, sign_in, watched
 from tests.browser.looks import accessible
+from tests.browser.patched import a_patchable_agent
 from tests.e2e.harness import Server, a_version, an_agent
 
 pytestmark = pytest.mark.timeout(600)
@@ -24,6 +25,7 @@ def agent(server: Server) -> None:
     source = an_agent(server, agent="Echo", instances=1, extra=KEEPS)
     a_version(source, "1.1.0")
     server.post("/agents/Echo/versions/refresh", expect=200)
+    a_patchable_agent(server, "Tuned")
 
 
 def name_in(page: Page, field: str, name: str) -> None:
@@ -234,6 +236,98 @@ def test_a_target_of_notifications_that_nobody_answers_is_said_to_fail(browser: 
             ("nobody", None, None, ["nobody"]),
             ("echo-goes-back", ["Echo"], ["deployment_rolled_back"], ["nobody"]),
         ]
+
+
+def write(page: Page, text: str) -> None:
+    """In place of everything that stands in the editor."""
+    page.get_by_role("textbox", name=re.compile("^Configuration of Tuned as ")).click()
+    page.keyboard.press("Control+a")
+    page.keyboard.insert_text(text)
+
+
+def test_a_hot_patch_is_one_document_as_form_and_as_text_and_its_secrets_are_in_neither(page: Page, server: Server) -> None:
+    page.goto(f"{server.info['api_url']}/agents/Tuned/hot-patch")
+    page.get_by_role("textbox", name="timeout_seconds", exact=True).fill("60")
+    page.get_by_label("api_key").first.fill("a-secret-of-theirs")
+    expect(page.get_by_label("workers")).to_be_disabled()
+    expect(page.get_by_text("It is read at the start only.")).to_be_visible()
+    expect(page.get_by_text("Valid; nothing is restarted")).to_be_visible(timeout=PATIENCE_MS)
+    accessible(page, "hot patch, form")
+    page.get_by_text("JSON", exact=True).click()
+    editor = page.get_by_role("textbox", name="Configuration of Tuned as JSON")
+    expect(editor).to_contain_text('"timeout_seconds": 60', timeout=PATIENCE_MS)
+    assert "a-secret-of-theirs" not in page.content()
+    expect(page.get_by_role("textbox", name="What changes in the configuration")).to_contain_text("(a new value)")
+    accessible(page, "hot patch, JSON")
+    write(page, '{"verbose": true, "limits": {"most_tokens": 5000')
+    page.get_by_text("YAML", exact=True).click()
+    expect(page.get_by_role("alert").get_by_text("cannot be read yet")).to_be_visible()
+    page.keyboard.press("Control+End")
+    write(page, '{"verbose": true, "limits": {"most_tokens": 5000}}')
+    page.get_by_text("YAML", exact=True).click()
+    editor = page.get_by_role("textbox", name="Configuration of Tuned as YAML")
+    expect(editor).to_contain_text("most_tokens: 5000", timeout=PATIENCE_MS)
+    editor.click()
+    page.keyboard.press("Tab")
+    expect(editor).not_to_be_focused()
+    page.get_by_text("Form", exact=True).click()
+    expect(page.get_by_label("limits.most_tokens")).to_have_value("5000")
+    expect(page.get_by_role("switch", name="verbose")).to_be_checked()
+    page.get_by_role("link", name="Dashboard").click()
+    expect(page.get_by_role("dialog", name="Leave what is not applied yet?")).to_be_visible()
+    accessible(page, "leaving a hot patch")
+    page.get_by_role("button", name="Leave and lose it").click()
+    page.get_by_role("heading", name="Dashboard").wait_for()
+
+
+def test_a_hot_patch_is_mended_at_its_line_rebased_refused_applied_and_brought_back(browser: Browser, server: Server) -> None:
+    with browser.new_context() as context:  # not watched: what the server refuses is an error in the console
+        page = context.new_page()
+        page.set_default_timeout(PATIENCE_MS)
+        sign_in(page, server)
+        page.goto(f"{server.info['api_url']}/agents/Tuned/hot-patch?as=json")
+        write(page, '{\n  "workers": 4,\n  "timeout_seconds": 700\n}')
+        wrong = page.get_by_role("list", name="What is wrong, by line")
+        expect(wrong.get_by_role("listitem").filter(has_text="300")).to_contain_text("Line 3", timeout=PATIENCE_MS)
+        expect(page.locator(".cm-lintRange-error").first).to_contain_text("timeout_seconds")
+        wrong.get_by_role("button", name="Line 3").click()
+        expect(page.get_by_role("textbox", name="Configuration of Tuned as JSON")).to_be_focused()
+        with server.api() as api:
+            body = {"config_updates": {"verbose": True}, "reason": "theirs"}
+            theirs = api.patch("/agents/Tuned/config", json=body).json()["config_version"]
+        meanwhile = page.get_by_role("region", name="Somebody changed it meanwhile")
+        expect(meanwhile).to_contain_text("theirs", timeout=PATIENCE_MS)
+        expect(meanwhile.get_by_role("textbox", name="What somebody else changed")).to_contain_text("verbose: true")
+        accessible(page, "changed meanwhile")
+        meanwhile.get_by_role("button", name=f"Go on from {theirs}").click()
+        expect(page.get_by_role("textbox", name="Configuration of Tuned as JSON")).to_contain_text('"timeout_seconds": 700')
+        page.get_by_text("Form", exact=True).click()
+        for value, ending in ((13, "Refused: nothing was applied anywhere"), (60, "3/3 acknowledged in")):
+            page.get_by_role("textbox", name="timeout_seconds", exact=True).fill(str(value))
+            page.get_by_role("textbox", name="Reason").fill("by hand")
+            page.get_by_role("button", name="Apply hot patch").and_(page.locator(":not([aria-disabled])")).click()
+            expect(page.get_by_text(ending)).to_be_visible(timeout=PATIENCE_MS)
+            accessible(page, ending)
+            if value == 13:
+                expect(page.get_by_role("table", name="What each instance says")).to_contain_text("thirteen is bad luck")
+                page.get_by_role("button", name="Back to the change").click()
+        assert server.get("/agents/Tuned/config")["config"]["timeout_seconds"] == 60
+        page.get_by_role("link", name="To the configuration").click()
+        page.get_by_role("button", name=f"Bring {theirs} back").click()
+        page.get_by_role("textbox", name="Reason").fill("not needed")
+        page.get_by_role("dialog").get_by_role("button", name=f"Bring {theirs} back").click()
+        expect(page.get_by_role("dialog")).to_have_count(0, timeout=PATIENCE_MS)
+        assert server.get("/agents/Tuned/config")["config"]["timeout_seconds"] == 30
+
+
+def test_what_an_entry_of_the_audit_changed_and_what_versions_say_differently_is_shown_as_difference(page: Page, server: Server) -> None:
+    page.goto(f"{server.info['api_url']}/audit?agent=Tuned&type=config_patch")
+    page.get_by_role("button", name=re.compile("not needed")).first.click()
+    expect(page.get_by_role("textbox", name="Before and after")).to_contain_text("timeout_seconds: 60", timeout=PATIENCE_MS)
+    accessible(page, "audit, before and after")
+    page.goto(f"{server.info['api_url']}/agents/Tuned/compare?from=1.0.0&to=1.1.0")
+    expect(page.get_by_role("textbox", name="Differences, configuration schema")).to_contain_text("retries", timeout=PATIENCE_MS)
+    accessible(page, "compare, differences")
 
 
 def test_several_agents_are_upgraded_one_after_the_other_and_the_rest_is_left_out_after_a_failure(browser: Browser, server: Server) -> None:

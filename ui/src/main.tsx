@@ -14,10 +14,9 @@ import { LiveProvider } from "./app/live";
 import { router } from "./app/router";
 import { SessionGate } from "./app/session";
 import { Boundary } from "./components/boundary";
+import { nonce } from "./lib/nonce";
 import { cssVariables, theme } from "./theme/theme";
 
-// The policy allows styles with this page's own nonce only: Mantine and what locks scrolling under a dialog have to know it.
-const nonce = document.querySelector<HTMLMetaElement>('meta[property="csp-nonce"]')?.nonce ?? "";
 setNonce(nonce);
 
 /** What the server refuses it refuses again; everything else may have been a moment's trouble. */

@@ -33,14 +33,16 @@ RESERVED_SCHEMA: Final = json.dumps(
         "type": "object",
         "additionalProperties": False,
         "properties": {
-            "log_level": {"enum": ["DEBUG", "INFO", "WARNING", "ERROR"]},
+            "log_level": {"enum": ["DEBUG", "INFO", "WARNING", "ERROR"], "description": "Of the SDK's root logger."},
             "flags": {
                 "type": "object",
+                "description": "Feature flags, read through the SDK or OpenFeature.",
                 "maxProperties": 1000,
                 "propertyNames": {"pattern": "^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"},
             },
             "rate_limit": {
                 "type": "object",
+                "description": "What the router lets through to all instances together.",
                 "additionalProperties": False,
                 "required": ["requests_per_second"],
                 "properties": {
@@ -50,17 +52,23 @@ RESERVED_SCHEMA: Final = json.dumps(
             },
             "resources": {
                 "type": "object",
+                "description": "What the runtime lets an instance use.",
                 "additionalProperties": False,
                 "properties": {
                     "memory_mb": {"type": "integer", "minimum": 16, "maximum": 16_777_216},
                     "cpu": {"type": "number", "minimum": CPU_MIN, "maximum": 1024},
                 },
             },
-            "request_timeout_seconds": {"type": "number", "minimum": 0.05, "maximum": 3600},
+            "request_timeout_seconds": {
+                "type": "number",
+                "minimum": 0.05,
+                "maximum": 3600,
+                "description": "504 when no answer began by then.",
+            },
         },
     }
 )
-"""What may stand below `servicing`. Documented in docs/guides/configuration.md, which a test compares."""
+"""What may stand below `servicing`, described for people. Documented in docs/guides/configuration.md, which a test compares."""
 
 
 def problems(schema: str | None, values: Values) -> list[FieldError]:

@@ -3721,6 +3721,19 @@ export interface components {
          *       ],
          *       "overrides": [],
          *       "reload": "sdk",
+         *       "reserved_schema": {
+         *         "properties": {
+         *           "log_level": {
+         *             "enum": [
+         *               "DEBUG",
+         *               "INFO",
+         *               "WARNING",
+         *               "ERROR"
+         *             ]
+         *           }
+         *         },
+         *         "type": "object"
+         *       },
          *       "version": "1.2.5"
          *     }
          */
@@ -3749,6 +3762,13 @@ export interface components {
              * @description How a change reaches a running instance: sdk, signal:NAME, http:/PATH or restart
              */
             reload: string;
+            /**
+             * Reserved Schema
+             * @description The JSON Schema of what may stand below `servicing`, for every agent
+             */
+            reserved_schema: {
+                [key: string]: unknown;
+            };
             /**
              * Schema
              * @description The version's JSON Schema

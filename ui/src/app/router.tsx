@@ -24,6 +24,7 @@ import { Shell } from "./shell";
 const root = createRootRoute({ component: Shell, notFoundComponent: () => <Refused /> });
 
 const TABS = ["overview", "versions", "instances", "deployments", "staging", "config", "state", "audit"] as const;
+const SHAPES = ["form", "json", "yaml"] as const;
 export type Tab = (typeof TABS)[number];
 
 export interface AuditSearch {
@@ -88,6 +89,14 @@ const upgrade = createRoute({
     run: text(found.run),
   }),
 });
+const hotPatch = createRoute({
+  getParentRoute: () => root,
+  path: "/agents/$agentId/hot-patch",
+  component: lazyRouteComponent(() => import("../features/hot-patch/hot-patch"), "HotPatch"),
+  validateSearch: (found: Record<string, unknown>): { as?: (typeof SHAPES)[number] } => ({
+    as: SHAPES.find((shape) => shape === found.as),
+  }),
+});
 const compare = createRoute({
   getParentRoute: () => root,
   path: "/agents/$agentId/compare",
@@ -139,6 +148,7 @@ const routes = root.addChildren([
   tabbed,
   deployment,
   upgrade,
+  hotPatch,
   compare,
   staging,
   deployments,

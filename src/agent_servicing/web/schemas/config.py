@@ -164,6 +164,7 @@ class ConfigModel(View):
             ],
             reload="sdk",
             schema=None,
+            reserved_schema={"type": "object", "properties": {"log_level": {"enum": ["DEBUG", "INFO", "WARNING", "ERROR"]}}},
             overrides=[],
             instances=[_RESULT],
             change=_REVISION,
@@ -177,6 +178,7 @@ class ConfigModel(View):
     keys: list[ConfigKeyView]
     reload: str = Field(description="How a change reaches a running instance: sdk, signal:NAME, http:/PATH or restart")
     config_schema: dict[str, Any] | None = Field(serialization_alias="schema", description="The version's JSON Schema")
+    reserved_schema: dict[str, Any] = Field(description="The JSON Schema of what may stand below `servicing`, for every agent")
     overrides: list[OverrideView]
     instances: list[InstanceConfigView]
     change: RevisionModel | None = Field(description="The change under way, else the last one")

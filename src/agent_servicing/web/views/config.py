@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+from agent_servicing.services.config_checks import RESERVED_SCHEMA
 from agent_servicing.services.config_hotpatch import Outcome
 from agent_servicing.services.config_views import LEVELS, ConfigView, InstanceConfig, RevisionView, applied_by
 from agent_servicing.web.schemas.config import (
@@ -28,6 +29,7 @@ def config_model(view: ConfigView) -> ConfigModel:
         keys=[ConfigKeyView.model_validate(key) for key in view.keys],
         reload=view.reload,
         config_schema=_schema(view.schema),
+        reserved_schema=_schema(RESERVED_SCHEMA) or {},
         overrides=[OverrideView.model_validate(dict(override)) for override in view.overrides],
         instances=[instance_view(each) for each in view.instances],
         change=revision_model(view.change) if view.change is not None else None,

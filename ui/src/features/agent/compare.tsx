@@ -8,6 +8,7 @@ import { Asked, Empty, Panel } from "../../components/panel";
 import { Refused } from "../../components/refused";
 import { date, NONE, percent } from "../../lib/format";
 import { between } from "./between";
+import { VersionDifferences } from "./version-differences";
 import { Changelog } from "./versions";
 
 type Version = Schemas["VersionView"];
@@ -67,7 +68,7 @@ export function Compare() {
       </Group>
       <Asked question={versions} lines={8}>
         {one && other ? (
-          <Both one={one} other={other} all={found} />
+          <Both agent={agentId} one={one} other={other} all={found} />
         ) : (
           <Panel title="Compared">
             <Empty title="Choose two versions that there are" />
@@ -78,7 +79,7 @@ export function Compare() {
   );
 }
 
-function Both({ one, other, all }: { one: Version; other: Version; all: Version[] }) {
+function Both({ agent, one, other, all }: { agent: string; one: Version; other: Version; all: Version[] }) {
   const { versions, back } = between(all, one.version, other.version);
   const breaking = versions.flatMap((each) => each.breaking_changes.map((note) => `${each.version}: ${note}`));
   const rows: [string, (version: Version) => string][] = [
@@ -117,6 +118,9 @@ function Both({ one, other, all }: { one: Version; other: Version; all: Version[
             ))}
           </Table.Tbody>
         </Table>
+      </Panel>
+      <Panel title="Configuration and manifest">
+        <VersionDifferences agent={agent} from={one.version} to={other.version} />
       </Panel>
       <Panel title={back ? "What would be lost" : "What would come"}>
         <Stack gap="md">

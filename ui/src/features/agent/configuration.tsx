@@ -1,14 +1,18 @@
 /** The configuration in force: each key, where it comes from, who makes a change take effect; who has it; and the changes so far. */
-import { Badge, SimpleGrid, Stack, Table, Text } from "@mantine/core";
+import { Badge, Group, SimpleGrid, Stack, Table, Text } from "@mantine/core";
 import { useState } from "react";
 import { api, type Schemas } from "../../api/client";
 import { useMay } from "../../app/session";
 import { Action } from "../../components/action";
+import { Dialog } from "../../components/dialog";
+import { Diff } from "../../components/diff";
 import { Heads } from "../../components/heads";
+import { ButtonLink } from "../../components/links";
 import { Asked, Empty, Panel } from "../../components/panel";
 import { Status } from "../../components/status";
 import { Time } from "../../components/time";
-import { PatchDialog } from "./patch-dialog";
+import { type Changes, sidesOf } from "../../lib/lines";
+import { TakeBack } from "../hot-patch/take-back";
 
 export function Configuration({ agent }: { agent: string }) {
   const config = api.useQuery("get", "/api/platform/agents/{agent_id}/config", {
@@ -17,17 +21,15 @@ export function Configuration({ agent }: { agent: string }) {
   const history = api.useQuery("get", "/api/platform/agents/{agent_id}/config/revisions", {
     params: { path: { agent_id: agent } },
   });
-  const [patching, setPatching] = useState(false);
-  const why = useMay("operator", agent);
   return (
     <Stack gap="lg">
       <Panel
         title={`In force: ${config.data?.config_version ?? ""}`}
         flush
         aside={
-          <Action size="compact-md" why={why} onAct={() => setPatching(true)}>
+          <ButtonLink to="/agents/$agentId/hot-patch" params={{ agentId: agent }} size="compact-md">
             Hot patch
-          </Action>
+          </ButtonLink>
         }
       >
         <Asked question={config}>{config.data && <Keys keys={config.data.keys} />}</Asked>
@@ -37,10 +39,13 @@ export function Configuration({ agent }: { agent: string }) {
           <Asked question={config}>{config.data && <Holders instances={config.data.instances} />}</Asked>
         </Panel>
         <Panel title="Changes" flush>
-          <Asked question={history}>{history.data && <Revisions revisions={history.data.revisions} />}</Asked>
+          <Asked question={history}>
+            {history.data && (
+              <Revisions agent={agent} now={config.data?.config_version} revisions={history.data.revisions} />
+            )}
+          </Asked>
         </Panel>
       </SimpleGrid>
-      {patching && config.data && <PatchDialog agent={agent} config={config.data} onClose={() => setPatching(false)} />}
     </Stack>
   );
 }
@@ -99,29 +104,46 @@ function Holders({ instances }: { instances: Schemas["ConfigModel"]["instances"]
   );
 }
 
-function Revisions({ revisions }: { revisions: Schemas["RevisionModel"][] }) {
+type Revision = Schemas["RevisionModel"];
+
+function Revisions({ agent, now, revisions }: { agent: string; now?: string; revisions: Revision[] }) {
+  const why = useMay("operator", agent);
+  const [back, setBack] = useState<Revision | null>(null);
   if (!revisions.length) return <Empty title="It was never changed" />;
   return (
-    <Stack gap="sm" p="md">
+    <Stack gap="md" p="md">
       {revisions.map((each) => (
-        <div key={each.config_version}>
-          <Text fw={600}>
-            <span className="mono">{each.config_version}</span>{" "}
-            <Badge variant="outline" tt="none" c="var(--mantine-color-text)" style={{ borderColor: "var(--line)" }}>
-              {each.status}
-            </Badge>
-          </Text>
-          {Object.entries(each.config_changes).map(([key, change]) => (
-            <Text key={key} size="sm" className="mono cut">
-              {key}: {JSON.stringify((change as { old: unknown }).old)} →{" "}
-              {JSON.stringify((change as { new: unknown }).new)}
+        <Stack key={each.config_version} gap={4}>
+          <Group justify="space-between" gap="xs">
+            <Text fw={600}>
+              <span className="mono">{each.config_version}</span>{" "}
+              <Badge variant="outline" tt="none" c="var(--mantine-color-text)" style={{ borderColor: "var(--line)" }}>
+                {each.config_version === now ? "in force" : each.status}
+              </Badge>
             </Text>
-          ))}
+            {each.status === "applied" && each.config_version !== now && (
+              <Action size="compact-sm" variant="default" why={why} onAct={() => setBack(each)}>
+                {`Bring ${each.config_version} back`}
+              </Action>
+            )}
+          </Group>
+          <Diff {...sidesOf(each.config_changes as Changes)} label={`What ${each.config_version} changed`} />
           <Text size="sm" c="dimmed" component="div" className="cut">
             {each.operator}, <Time at={each.requested_at} />: {each.reason}
+            {each.restored_from ? ` (brings ${each.restored_from} back)` : ""}
           </Text>
-        </div>
+          {each.message && each.status !== "applied" && (
+            <Text size="sm" className="tone-bad cut">
+              {each.message}
+            </Text>
+          )}
+        </Stack>
       ))}
+      {back && (
+        <Dialog title={`Bring ${back.config_version} back`} onClose={() => setBack(null)}>
+          <TakeBack agent={agent} target={back.config_version} onClose={() => setBack(null)} />
+        </Dialog>
+      )}
     </Stack>
   );
 }

@@ -1,10 +1,14 @@
 /** What was done, as sentences, newest first; everything that is on record of one of them unfolds. */
-import { Accordion, Code, Group, Stack, Text } from "@mantine/core";
+import { Accordion, Group, Skeleton, Stack, Text } from "@mantine/core";
+import { lazy, Suspense } from "react";
 import type { Schemas } from "../../api/client";
 import { Empty } from "../../components/panel";
 import { Status } from "../../components/status";
 import { Time } from "../../components/time";
 import type { Tone } from "../../theme/tokens";
+
+/** The first page shows the list too, and does not wait for what unfolds. */
+const OnRecord = lazy(() => import("./on-record").then(({ OnRecord }) => ({ default: OnRecord })));
 
 type Entry = Schemas["AuditEvent"] & Record<string, unknown>;
 
@@ -29,7 +33,7 @@ export function AuditList({ events }: { events: Schemas["AuditEvent"][] }) {
   if (!events.length)
     return <Empty title="Nothing was done yet">What people and the engine do is kept here, with its reason.</Empty>;
   return (
-    <Accordion variant="default" chevronPosition="left">
+    <Accordion variant="default" chevronPosition="left" keepMounted={false}>
       {events.map((each) => {
         const entry = each as Entry;
         const status = String(entry.status ?? "");
@@ -53,13 +57,9 @@ export function AuditList({ events }: { events: Schemas["AuditEvent"][] }) {
               </Group>
             </Accordion.Control>
             <Accordion.Panel>
-              <Code block className="cut">
-                {JSON.stringify(
-                  Object.fromEntries(Object.entries(entry).filter(([, value]) => value !== null)),
-                  null,
-                  2,
-                )}
-              </Code>
+              <Suspense fallback={<Skeleton height={160} />}>
+                <OnRecord entry={entry} />
+              </Suspense>
             </Accordion.Panel>
           </Accordion.Item>
         );

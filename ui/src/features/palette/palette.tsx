@@ -36,6 +36,10 @@ export function Palette({ onClose }: { onClose: () => void }) {
           go: () => void navigate({ to: "/agents/$agentId", params, search: { rollback: "open" } }),
         },
         {
+          label: `${agent}: hot patch`,
+          go: () => void navigate({ to: "/agents/$agentId/hot-patch", params }),
+        },
+        {
           label: `${agent}: configuration`,
           go: () => void navigate({ to: "/agents/$agentId", params, search: { tab: "config" } }),
         },

@@ -10,6 +10,7 @@ import { Dialog } from "../../components/dialog";
 import { Asked, Empty, Failed } from "../../components/panel";
 import { Reason } from "../../components/reason";
 import { Time } from "../../components/time";
+import { VersionDifferences } from "../agent/version-differences";
 
 import { lost } from "./lost";
 
@@ -88,6 +89,7 @@ function Choice({ agent, current, points, onClose, sure, onSure }: ChoiceProps) 
   };
 
   const loss = plan.data ? lost(plan.data, state) : "";
+  const [comparing, setComparing] = useState(false);
   const needsChoice = Boolean(plan.data?.choice_needed) && state === null;
   return (
     <Stack gap="md" ref={form}>
@@ -109,6 +111,10 @@ function Choice({ agent, current, points, onClose, sure, onSure }: ChoiceProps) 
       <Asked question={plan} lines={2}>
         {plan.data && <Consequences plan={plan.data} state={state} onState={setState} />}
       </Asked>
+      <details onToggle={(event) => setComparing(event.currentTarget.open)}>
+        <summary>What {target} says differently about configuration and manifest</summary>
+        {comparing && <VersionDifferences agent={agent} from={current} to={target} />}
+      </details>
       <Reason value={reason} onChange={setReason} />
       {problem !== null && <Failed error={problem} />}
       <Text size="sm" c="dimmed" className="cut">
