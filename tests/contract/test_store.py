@@ -260,7 +260,7 @@ async def test_a_removed_agent_goes_with_its_wishes_and_versions_and_leaves_its_
         assert await queries.agent_names(connection) == []
         assert await queries.version_rows(connection, "WowMemory") == []
         assert await queries.intent_count(connection, "WowMemory") == 0
-        kept = await queries.deployment_page(connection, agent="WowMemory", before=None, limit=10)
+        kept = await queries.deployment_page(connection, of=["WowMemory"], before=None, limit=10)
     assert {d.deployment: d.status for _, d in kept} == {"upg-1": "completed", "upg-2": "cancelled", "upg-3": "cancelled"}
     assert await all_events(database) == [(1, "agent_removed")]
 
