@@ -124,7 +124,7 @@ class Subscriber:
 
 @contextlib.contextmanager
 def a_pretended_server(instances: int, bus: str) -> Iterator[tuple[subprocess.Popen[str], dict[str, Any]]]:
-    words = [sys.executable, str(Path(__file__).with_name("hot_patch_server.py")), str(instances), bus]
+    words = [sys.executable, str(Path(__file__).with_name("pretended_server.py")), str(instances), bus]
     with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         line = next(line for line in process.stdout if line.startswith("{"))

@@ -1,0 +1,149 @@
+"""(o) Reading the API with a thousand agents of three pretended instances each; services, SQLite, engine and API are real.
+
+First each kind of read alone, one after the other: the processor time that it costs the server, which a busy machine does not change. Then 200
+reads a second in a mix, each on its appointed moment: how long each took from the moment at which it was due, so that waiting behind a slow
+one counts, and so does a client that was late.
+
+About two minutes: `.venv/bin/python benchmarks/api_reads.py`, with nothing else going on.
+"""
+
+import asyncio
+import json
+import os
+import random
+import subprocess
+import sys
+import time
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+from common import percentile, report
+
+AGENTS, INSTANCES = 1_000, 3
+RATE = 200
+SECONDS = 30.0
+WARM_UP_SECONDS = 5.0
+ALONE = 50
+"""Reads of each kind for its cost."""
+
+IDLE_SECONDS = 20.0
+SEED = 20261126
+API = "/api/platform"
+
+READS = {
+    f"{API}/fleet": 10,
+    f"{API}/agents?limit=20": 10,
+    f"{API}/agents?limit=50&sort=health": 5,
+    f"{API}/agents?limit=50&q=team-3": 5,
+    f"{API}/agents?limit=6&attention=true": 5,
+    f"{API}/fleet/names": 2,
+    f"{API}/deployments?limit=50": 5,
+    f"{API}/deployments?limit=6&state=open": 5,
+    f"{API}/agents/{{agent}}": 25,
+    f"{API}/agents/{{agent}}/instances": 10,
+    f"{API}/agents/{{agent}}/versions": 10,
+    f"{API}/agents/{{agent}}/config": 5,
+    f"{API}/agents/{{agent}}/upgrades?limit=20": 10,
+    f"{API}/agents/{{agent}}/metrics": 5,
+    f"{API}/audit?limit=50": 5,
+    f"{API}/notifications?limit=20": 5,
+    f"{API}/schedule/upcoming?days=14": 3,
+    f"{API}/schedule": 3,
+    "/healthz": 2,
+}
+"""Kinds of reads and how often each comes, as the page and scripts ask; one agent in turn is drawn at random."""
+
+
+def main() -> None:
+    program = str(Path(__file__).with_name("pretended_server.py"))
+    words = [sys.executable, program, "--copies", str(AGENTS), "--of-an-agent", str(INSTANCES)]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as server:
+        try:
+            assert server.stdout is not None
+            ready = json.loads(server.stdout.readline())
+            found = asyncio.run(measured(psutil.Process(server.pid), ready["port"], ready["admin"]))
+        finally:
+            server.communicate("", timeout=60)
+    report("api_reads", {"agents": AGENTS, "instances_of_each": INSTANCES, **found})
+
+
+async def measured(server: psutil.Process, port: int, token: str) -> dict[str, Any]:
+    drawn = random.Random(SEED)
+    limits = httpx.Limits(max_connections=64, max_keepalive_connections=64)
+    headers = {"Authorization": f"Bearer {token}"}
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", headers=headers, limits=limits, timeout=60) as client:
+        await client.get(f"{API}/fleet")
+        idle = await idle_share(server)
+        costs = {kind: await cost(server, client, kind, drawn, idle) for kind in READS}
+        return {
+            "idle_percent_of_one_core": round(100 * idle, 1),
+            "processor_ms_of_each_alone": costs,
+            "processor_ms_of_the_mix": round(sum(costs[kind] * weight for kind, weight in READS.items()) / sum(READS.values()), 2),
+            **await load(server, client, drawn),
+        }
+
+
+def used(server: psutil.Process) -> float:
+    times = server.cpu_times()
+    return float(times.user + times.system)
+
+
+async def idle_share(server: psutil.Process) -> float:
+    """Of one core, when nobody asks: health checks, turns, readings."""
+    before, began = used(server), time.perf_counter()
+    await asyncio.sleep(IDLE_SECONDS)
+    return (used(server) - before) / (time.perf_counter() - began)
+
+
+async def cost(server: psutil.Process, client: httpx.AsyncClient, kind: str, drawn: random.Random, idle: float) -> float:
+    """Milliseconds of processor time for one, without what the server does anyway."""
+    before, began = used(server), time.perf_counter()
+    for _ in range(ALONE):
+        (await client.get(kind.format(agent=f"Agent{drawn.randrange(AGENTS)}"))).raise_for_status()
+    spent = used(server) - before - idle * (time.perf_counter() - began)
+    return round(1000 * spent / ALONE, 2)
+
+
+async def load(server: psutil.Process, client: httpx.AsyncClient, drawn: random.Random) -> dict[str, Any]:
+    seconds: dict[str, list[float]] = defaultdict(list)
+    late: list[float] = []
+    wrong: dict[str, int] = defaultdict(int)
+
+    async def one(kind: str, due: float, counts: bool) -> None:
+        answer = await client.get(kind.format(agent=f"Agent{drawn.randrange(AGENTS)}"))
+        if answer.status_code != 200:
+            wrong[f"{answer.status_code} {kind}"] += 1
+        if counts:
+            seconds[kind].append(time.perf_counter() - due)
+
+    begun, before = time.perf_counter() + 0.1, used(server)
+    async with asyncio.TaskGroup() as tasks:
+        for number in range(int(RATE * (WARM_UP_SECONDS + SECONDS))):
+            due = begun + number / RATE
+            await asyncio.sleep(max(0.0, due - time.perf_counter()))
+            late.append(time.perf_counter() - due)
+            kind = drawn.choices(list(READS), list(READS.values()))[0]
+            tasks.create_task(one(kind, due, due - begun >= WARM_UP_SECONDS))
+    took = time.perf_counter() - begun
+    every = [value for values in seconds.values() for value in values]
+    return {
+        "load_average": round(os.getloadavg()[0], 1),
+        "requests": len(every),
+        "answered_per_second": round(RATE * (WARM_UP_SECONDS + SECONDS) / took, 1),
+        "server_percent_of_one_core": round(100 * (used(server) - before) / took, 1),
+        "client_late_ms": in_ms(late),
+        "not_200": dict(wrong),
+        "all_ms": in_ms(every),
+        "by_kind_ms": {kind: in_ms(values) for kind, values in sorted(seconds.items())},
+    }
+
+
+def in_ms(values: list[float]) -> dict[str, float]:
+    return {name: round(1000 * percentile(values, q), 1) for name, q in (("p50", 0.5), ("p95", 0.95), ("p99", 0.99), ("max", 1.0))}
+
+
+if __name__ == "__main__":
+    main()
