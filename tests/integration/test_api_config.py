@@ -128,7 +128,9 @@ async def test_limits_of_the_router_are_applied_without_asking_any_instance_and_
     assert api_world.channel.asked == []
     routing = api_world.metrics.router.routings[AGENT]
     assert (routing.rate_limit, routing.request_timeout_seconds) == (RateLimit(requests_per_second=5.0, burst=10), 1.5)
-    keys = {k["key"]: k for k in (await client.get(f"{HERE}/config")).json()["keys"]}
+    shown = (await client.get(f"{HERE}/config")).json()
+    assert LIMITS.keys() <= shown["reserved_schema"]["properties"].keys()
+    keys = {k["key"]: k for k in shown["keys"]}
     assert (keys["servicing.rate_limit"]["value"], keys["servicing.rate_limit"]["layer"]) == (LIMITS["rate_limit"], "agent")
     assert (keys["servicing.rate_limit"]["applied_by"], keys["timeout_seconds"]["applied_by"]) == ("router", "agent")
     back = await ask(api_world, client.post(f"{HERE}/config/rollback", json={"reason": "a test"}))

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { asLines, changedKeys, same, sidesOf } from "./lines";
+import { asLines, changedKeys, foreseen, same, sidesOf } from "./lines";
 
 describe("two sets of values", () => {
   const before = { limits: { seconds: 30, burst: 5 }, models: ["a"], empty: {} };
@@ -38,5 +38,18 @@ describe("sameness", () => {
       same({ a: undefined }, { b: undefined }),
       same(null, {}),
     ]).toEqual([true, false, false, false]);
+  });
+});
+
+describe("what will stand there", () => {
+  it("is what lies below where a key is taken out, and what was there where something else counts", () => {
+    const before = { seconds: 60, model: "large", quiet: true, limits: { rate: 5 } };
+    const after = { model: "small", limits: { rate: 7 } };
+    const changes = {
+      seconds: { old: 60, new: 30 },
+      "limits.rate": { old: 5, new: 7 },
+      quiet: { old: true, new: null },
+    };
+    expect(foreseen(before, after, changes)).toEqual({ seconds: 30, model: "large", "limits.rate": 7 });
   });
 });

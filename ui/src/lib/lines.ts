@@ -65,3 +65,16 @@ export function sidesOf(changes: Changes): { before: Values; after: Values } {
     );
   return { before: side("old"), after: side("new") };
 }
+
+/** What will stand there, by what the server says of the change: what is taken out gets what lies below, and not everything that is set counts. */
+export function foreseen(before: Values, after: Values, changes: Changes): Values {
+  const was = flat(before);
+  const next = flat(after);
+  for (const key of changedKeys(before, after)) {
+    const found = changes[key];
+    const value = found ? (key in next ? next[key] : found.new) : was[key];
+    if (value === null || value === undefined) delete next[key];
+    else next[key] = value;
+  }
+  return next;
+}

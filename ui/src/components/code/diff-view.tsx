@@ -50,9 +50,11 @@ export function DiffView({
   const place = useRef<HTMLDivElement>(null);
   useEffect(() => {
     if (!place.current) return;
+    // A side with nothing on it would be one empty line that went or came.
+    const end = before && after ? "" : "\n";
     const view = new EditorView({
       parent: place.current,
-      doc: after,
+      doc: after && after + end,
       extensions: [
         look(label, false),
         signs,
@@ -61,7 +63,7 @@ export function DiffView({
         // What is long scrolls in itself, also by keyboard.
         EditorView.contentAttributes.of({ tabindex: "0" }),
         unifiedMergeView({
-          original: before,
+          original: before && before + end,
           mergeControls: false,
           gutter: false,
           collapseUnchanged: whole ? undefined : { margin: 2, minSize: 4 },

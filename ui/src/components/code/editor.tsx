@@ -122,7 +122,9 @@ function Written({ found, ...props }: Props & { found: Format }) {
 
   const placed = unreadable
     ? [{ ...between(text, unreadable.at), message: unreadable.problem }]
-    : props.wrong.map((each) => ({ ...locate(found.language, text, each.path), message: saying(each) }));
+    : props.wrong
+        .map((each) => ({ ...locate(found.language, text, each.path), message: saying(each) }))
+        .sort((one, other) => one.from - other.from);
   const diagnostics = JSON.stringify(placed);
   useEffect(() => {
     const now = view.current;

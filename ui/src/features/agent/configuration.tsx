@@ -4,7 +4,6 @@ import { useState } from "react";
 import { api, type Schemas } from "../../api/client";
 import { useMay } from "../../app/session";
 import { Action } from "../../components/action";
-import { Dialog } from "../../components/dialog";
 import { Diff } from "../../components/diff";
 import { Heads } from "../../components/heads";
 import { ButtonLink } from "../../components/links";
@@ -139,11 +138,7 @@ function Revisions({ agent, now, revisions }: { agent: string; now?: string; rev
           )}
         </Stack>
       ))}
-      {back && (
-        <Dialog title={`Bring ${back.config_version} back`} onClose={() => setBack(null)}>
-          <TakeBack agent={agent} target={back.config_version} onClose={() => setBack(null)} />
-        </Dialog>
-      )}
+      {back && <TakeBack agent={agent} target={back.config_version} onClose={() => setBack(null)} />}
     </Stack>
   );
 }

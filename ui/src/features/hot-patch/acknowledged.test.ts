@@ -21,7 +21,7 @@ describe("acknowledgements", () => {
       ["g1-2-1", 400],
       ["g1-10-1", 1800],
     ]);
-    expect(counted(rows)).toBe("2/2 acknowledged in 1.8 s");
+    expect(counted(rows)).toBe("2/2 acknowledged in 1.8\u00a0s");
   });
   it.each([
     ["preparing", "waiting", "Pending"],

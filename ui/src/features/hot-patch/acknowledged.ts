@@ -70,5 +70,5 @@ export function tookSeconds(rows: Row[]): number | null {
 export function counted(rows: Row[]): string {
   const took = tookSeconds(rows);
   const many = rows.filter((row) => row.tone === "good").length;
-  return `${many}/${rows.length} acknowledged${took === null ? "" : ` in ${took.toFixed(1)} s`}`;
+  return `${many}/${rows.length} acknowledged${took === null ? "" : ` in ${took.toFixed(1)}\u00a0s`}`;
 }

@@ -9,13 +9,15 @@ import { useMay } from "../../app/session";
 import { useTitle } from "../../app/title";
 import { Action } from "../../components/action";
 import type { Wrong } from "../../components/code/editor";
+import { Command } from "../../components/command";
 import { Dialog } from "../../components/dialog";
 import { Diff } from "../../components/diff";
 import { AnchorLink } from "../../components/links";
 import { Asked, Failed, Panel } from "../../components/panel";
 import { Reason } from "../../components/reason";
 import { Status } from "../../components/status";
-import type { Values } from "../../lib/lines";
+import { type Changes, foreseen, type Values } from "../../lib/lines";
+import { quoted } from "../../lib/words";
 import { suggester } from "./complete";
 import { conflicts, patched, patchOf, type Secret, shownWith, updatesOf } from "./document";
 import { type FieldGroup, groupsOf, reservedGroup } from "./fields";
@@ -151,7 +153,7 @@ function Change({ agent, now }: { agent: string; now: Config }) {
             <Stack gap="md">
               <Diff
                 before={draft.base.config}
-                after={shownWith(draft.doc, draft.secrets)}
+                after={afterwards(draft, check)}
                 label="What changes in the configuration"
               />
               <Said draft={draft} check={check} local={local} />
@@ -166,7 +168,7 @@ function Change({ agent, now }: { agent: string; now: Config }) {
                 reasons={["Temporary fix", "Tuning", "Incident"]}
               />
               <Text size="sm" c="dimmed" className="cut">
-                As a command: <code>{commandOf(agent, draft)}</code>
+                As a command: <Command>{commandOf(agent, draft)}</Command>
               </Text>
               {problem !== null && <Failed error={problem} />}
               <Group justify="flex-end">
@@ -218,6 +220,13 @@ function whyNot(may: string, draft: Draft, local: Wrong[], check: Check): string
 }
 
 const OVERRULED = "It would change nothing: something else counts over it, such as a temporary value.";
+
+/** As far as the server said it: until then, what is written. For chosen instances it names the others' values only. */
+function afterwards(draft: Draft, check: Check): Values {
+  const after = shownWith(draft.doc, draft.secrets);
+  const told = check.plan && !check.pending && draft.options.reach !== "chosen";
+  return told ? foreseen(draft.base.config, after, check.plan?.config_changes as Changes) : after;
+}
 
 interface Check {
   wrong: Wrong[];
@@ -344,6 +353,8 @@ function Document({ draft, groups, wrong, may }: { draft: Draft; groups: FieldGr
 
 function Said({ draft, check, local }: { draft: Draft; check: Check; local: Wrong[] }) {
   const wrong = [...local, ...check.wrong];
+  // A text has them at its lines, under it.
+  const listed = (route.useSearch().as ?? "form") === "form";
   if (!draft.dirty) return null;
   if (draft.unreadable.length) return <Status tone="bad">What is typed cannot be read yet</Status>;
   return (
@@ -362,7 +373,8 @@ function Said({ draft, check, local }: { draft: Draft; check: Check; local: Wron
           </Status>
         ))
       )}
-      {!check.pending &&
+      {listed &&
+        !check.pending &&
         wrong.map((each) => (
           <Text key={`${each.path} ${each.message}`} size="sm" className="tone-bad cut">
             {each.path ? `${each.path}: ${each.message}` : each.message}
@@ -420,7 +432,7 @@ function Meanwhile({ draft, now }: { draft: Draft; now: Config }) {
 
 function commandOf(agent: string, draft: Draft): string {
   const given = Object.entries(patchOf(draft.base.config, draft.doc)).map(
-    ([key, value]) => `${key}=${quoted(JSON.stringify(value))}`,
+    ([key, value]) => `${key}=${word(JSON.stringify(value))}`,
   );
   const hidden = Object.keys(draft.secrets).map((key) => `${key}=secret:NAME`);
   const parts = [
@@ -432,7 +444,7 @@ function commandOf(agent: string, draft: Draft): string {
   return `${parts.join(" ")} --reason ${quoted(draft.reason || "…")}`;
 }
 
-/** For a shell. */
-function quoted(text: string): string {
-  return /^[\w.+-]*$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
+/** Quoted where a shell would make something of it. */
+function word(text: string): string {
+  return /^[\w.+-]+$/.test(text) ? text : quoted(text);
 }

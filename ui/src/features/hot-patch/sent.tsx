@@ -85,7 +85,7 @@ function Seen({
       <Stack gap="md">
         <div role="status">
           <Status tone={tone}>{words}</Status>
-          {rows.length > 0 && <p className="tile-big">{counted(rows)}</p>}
+          {rows.length > 0 && <Text className="tile-big">{counted(rows)}</Text>}
           {done && !lost && (
             <Text size="sm" c="dimmed">
               {change.downtime_seconds === null ? "" : `Downtime ${change.downtime_seconds} s. `}
@@ -96,7 +96,9 @@ function Seen({
         <Text size="sm" c="dimmed" className="cut">
           {change.operator}: {change.reason}
         </Text>
-        {change.message && <Text className={lost ? "tone-bad cut" : "cut"}>{change.message}</Text>}
+        {change.message && !rows.some((row) => row.why) && (
+          <Text className={lost ? "tone-bad cut" : "cut"}>{change.message}</Text>
+        )}
         {change.upgrade_id && (
           <AnchorLink
             to="/agents/$agentId/deployments/$upgradeId"
@@ -129,30 +131,29 @@ function Seen({
         {rows.length === 0 && done && !lost && !change.upgrade_id && (
           <Text>No instance had to be asked: the router does it, for all of them at once.</Text>
         )}
-        {taking ? (
+        <Group>
+          {lost && <Button onClick={onEdit}>Back to the change</Button>}
+          {!lost && change.status !== "restarting" && (
+            <Button variant="default" onClick={() => setTaking(true)}>
+              {done ? "Take it back everywhere" : "Take it back now"}
+            </Button>
+          )}
+          {done && !lost && (
+            <Button variant="default" onClick={onAnother}>
+              Another change
+            </Button>
+          )}
+          <ButtonLink
+            to="/agents/$agentId"
+            params={{ agentId: agent }}
+            search={{ tab: "config" }}
+            variant={lost ? "default" : "filled"}
+          >
+            To the configuration
+          </ButtonLink>
+        </Group>
+        {taking && (
           <TakeBack agent={agent} target={done ? change.parent : undefined} onClose={() => setTaking(false)} />
-        ) : (
-          <Group>
-            {lost && <Button onClick={onEdit}>Back to the change</Button>}
-            {!lost && change.status !== "restarting" && (
-              <Button variant="default" onClick={() => setTaking(true)}>
-                {done ? "Take it back everywhere" : "Take it back now"}
-              </Button>
-            )}
-            {done && !lost && (
-              <Button variant="default" onClick={onAnother}>
-                Another change
-              </Button>
-            )}
-            <ButtonLink
-              to="/agents/$agentId"
-              params={{ agentId: agent }}
-              search={{ tab: "config" }}
-              variant={lost ? "default" : "filled"}
-            >
-              To the configuration
-            </ButtonLink>
-          </Group>
         )}
       </Stack>
     </Panel>

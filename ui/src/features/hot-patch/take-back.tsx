@@ -1,48 +1,31 @@
-/** Asks why, then brings the content of an earlier revision back; without one, what is under way is taken back. */
-import { Button, Group, Stack, Text } from "@mantine/core";
+/** Brings the content of an earlier revision back, by a reason; without one, what is under way is taken back. */
 import { useQueryClient } from "@tanstack/react-query";
-import { useState } from "react";
 import { http } from "../../api/client";
-import { Failed } from "../../components/panel";
-import { Reason } from "../../components/reason";
+import { Confirm } from "../../components/confirm";
 
 export function TakeBack({ agent, target, onClose }: { agent: string; target?: string; onClose: () => void }) {
-  const [reason, setReason] = useState("");
-  const [busy, setBusy] = useState(false);
-  const [problem, setProblem] = useState<unknown>(null);
   const queries = useQueryClient();
-  const go = async () => {
-    setBusy(true);
-    const { error } = await http.POST("/api/platform/agents/{agent_id}/config/rollback", {
-      params: { path: { agent_id: agent } },
-      body: { config_version: target ?? null, reason },
-    });
-    setBusy(false);
-    await queries.invalidateQueries();
-    if (error) setProblem(error);
-    else onClose();
-  };
   return (
-    <Stack gap="sm">
-      <Text>
-        {target
-          ? `Every instance gets the content of ${target} again, as a new revision.`
-          : "Every instance gets back what it had."}
-      </Text>
-      <Reason
-        value={reason}
-        onChange={setReason}
-        reasons={["Error rate", "Latency", "Wrong answers", "Not needed any more"]}
-      />
-      {problem !== null && <Failed error={problem} />}
-      <Group justify="flex-end">
-        <Button variant="default" onClick={onClose}>
-          Leave it
-        </Button>
-        <Button color="danger" loading={busy} disabled={!reason.trim()} onClick={() => void go()}>
-          {target ? `Bring ${target} back` : "Take it back"}
-        </Button>
-      </Group>
-    </Stack>
+    <Confirm
+      title={target ? `Bring ${target} back` : `Take back what ${agent} is getting`}
+      words={
+        target
+          ? `Every instance of ${agent} gets the content of ${target} again, as a new revision, by the same steps.`
+          : `Every instance of ${agent} gets back what it had.`
+      }
+      act={target ? `Bring ${target} back` : "Take it back"}
+      danger
+      reasons={["Error rate", "Latency", "Wrong answers", "Not needed any more"]}
+      command={(reason) => `servicing config rollback ${agent}${target ? ` ${target}` : ""} --reason ${reason}`}
+      onAct={async (reason) => {
+        const { error } = await http.POST("/api/platform/agents/{agent_id}/config/rollback", {
+          params: { path: { agent_id: agent } },
+          body: { config_version: target ?? null, reason },
+        });
+        await queries.invalidateQueries();
+        return { error };
+      }}
+      onClose={onClose}
+    />
   );
 }
