@@ -1,4 +1,4 @@
-"""(p) The page with 500 agents in Chromium: until the dashboard can be used, what it asks for, and what a storm of events costs it.
+"""(q) The page with 500 agents in Chromium: until the dashboard can be used, what it asks for, and what a storm of events costs it.
 
 A new visitor each time, nothing cached. *Usable*: the agents' rows with their buttons stand there and the main thread is idle; counted
 by the browser from the beginning of the navigation. Main-thread time is what Chromium spent on tasks until then, which a busy

@@ -51,7 +51,7 @@ from agent_servicing.testing.outward import MemorySender, MemoryTracker
 from agent_servicing.web.app import create_app
 from agent_servicing.web.server import uvicorn_config
 
-COPIED_AT_ONCE = 10
+COPIED_AT_ONCE = 5
 """Agents written in one transaction: those of others wait no longer than that."""
 
 MANIFEST = """

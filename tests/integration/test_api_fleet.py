@@ -1,10 +1,13 @@
 """Many agents: lists that are searched, ordered and paged, all deployments in one, and an index that is never behind what is stored."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
+import anyio
 import httpx
 import pytest
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from agent_servicing.services.fleet_index import FleetIndex
 from agent_servicing.web.app import PREFIX
@@ -159,3 +162,33 @@ async def test_lists_are_never_behind_what_is_stored(api_world: ApiWorld) -> Non
                 await api_world.turn()
                 await same()
             assert await api_world.services.fleet.views() == {}
+
+
+async def test_many_that_ask_at_once_share_a_look_and_none_gets_an_older_one(api_world: ApiWorld) -> None:
+    looks = 0
+
+    class Counted:
+        """The database, counting who reads it."""
+
+        @asynccontextmanager
+        async def read(self) -> AsyncIterator[AsyncConnection]:
+            nonlocal looks
+            looks += 1
+            async with api_world.database.read() as connection:
+                yield connection
+
+    index = FleetIndex(Counted())  # type: ignore[arg-type]
+    async with api_world.client(api_world.admin_token) as client:
+        await take_on(api_world, client, NAMES[:2])
+        seen: list[int] = []
+
+        async def ask() -> None:
+            seen.append(len(await index.views()))
+
+        async with anyio.create_task_group() as tasks:
+            for _ in range(20):
+                tasks.start_soon(ask)
+        assert seen == [2] * 20
+        assert looks <= 2
+        await take_on(api_world, client, NAMES[2:3])
+        assert list(await index.views()) == list(NAMES[:3])

@@ -25,12 +25,25 @@ class FleetIndex:
 
     database: Database
     _known: dict[str, tuple[Stamp, AgentView]] = field(default_factory=dict)
+    _shown: Mapping[str, AgentView] = field(default_factory=dict)
     _one_at_a_time: anyio.Lock = field(default_factory=anyio.Lock)
+    _asked: int = 0
+    _answered: int = 0
 
     async def views(self) -> Mapping[str, AgentView]:
-        """Every agent, by id, in that order."""
-        # One look reads what is missing for all that wait behind it: after a start twenty pages ask at the same moment.
-        async with self._one_at_a_time, self.database.read() as connection:
+        """Every agent, by id, in that order: as they are at some moment after the call."""
+        self._asked += 1
+        mine = self._asked
+        async with self._one_at_a_time:
+            if self._answered < mine:
+                # Whoever waits by now is answered by this look too: else a busy server looks ever more often, each time for one.
+                begun = self._asked
+                await self._look()
+                self._answered = begun
+            return self._shown
+
+    async def _look(self) -> None:
+        async with self.database.read() as connection:
             stamps = await load_stamps(connection)
             missing = [name for name, stamp in stamps.items() if name not in self._known or self._known[name][0] != stamp]
             for first in range(0, len(missing), READ_AT_ONCE):
@@ -39,4 +52,4 @@ class FleetIndex:
                     name = view.state.agent.agent
                     self._known[name] = (stamps[name], view)
         self._known = {name: self._known[name] for name in stamps}
-        return {name: view for name, (_, view) in self._known.items()}
+        self._shown = {name: view for name, (_, view) in self._known.items()}

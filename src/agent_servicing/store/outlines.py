@@ -6,9 +6,8 @@ also across an agent that was removed and taken on again under its old name.
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from datetime import datetime
 
-from sqlalchemy import select, update
+from sqlalchemy import String, select, type_coerce, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from agent_servicing.core.model import AgentState, Deployment
@@ -16,7 +15,7 @@ from agent_servicing.core.status import TERMINAL, DeploymentStatus
 from agent_servicing.store import codec
 from agent_servicing.store.tables import agents, deployments
 
-Stamp = tuple[datetime, int]
+Stamp = tuple[object, int]
 """Equal ones: nothing that a list shows has changed."""
 
 
@@ -27,7 +26,8 @@ async def note_change(connection: AsyncConnection, agent: str) -> None:
 
 async def load_stamps(connection: AsyncConnection) -> Mapping[str, Stamp]:
     """Every agent, by id, in that order."""
-    rows = (await connection.execute(select(agents.c.agent, agents.c.created_at, agents.c.edits).order_by(agents.c.agent))).all()
+    created_at = type_coerce(agents.c.created_at, String)  # only ever compared: a thousand times are not parsed for it
+    rows = (await connection.execute(select(agents.c.agent, created_at, agents.c.edits).order_by(agents.c.agent))).all()
     return {agent: (created_at, edits) for agent, created_at, edits in rows}
 
 
