@@ -39,6 +39,7 @@ class Database:
     def __init__(self, engines: Engines, url: str) -> None:
         self.url = url
         self._writer, self._lazy_writer, self._reader = engines.writer, engines.lazy_writer, engines.reader
+        self._alone, self._written = async_url(url).get_backend_name() == "sqlite", 0
 
     @classmethod
     @asynccontextmanager
@@ -64,17 +65,26 @@ class Database:
                 await engines.reader.dispose()
                 await engines.writer.dispose()
 
+    @property
+    def mark(self) -> int | None:
+        """Equal ones: in between nothing was written that anybody is shown. None where another process may write, too."""
+        return self._written if self._alone else None
+
     @asynccontextmanager
-    async def write(self, *, durable: bool = True) -> AsyncIterator[AsyncConnection]:
+    async def write(self, *, durable: bool = True, shown: bool = True) -> AsyncIterator[AsyncConnection]:
         """One writing transaction: committed at the end of the block, rolled back when it raises. Not cancelled half-way.
 
         Durable ones come one at a time, so what was read at the beginning is true at the end. `durable` False is for leases and the like,
         which nobody was told about: on PostgreSQL they do not stand in that line, on SQLite they do not wait for the disk, and may be
-        missing after a power cut, never half there. Raises StorageUnavailable, Invalid for values that no column can hold.
+        missing after a power cut, never half there. `shown` False is for those alone: whatever was read before is as true afterwards.
+        Raises StorageUnavailable, Invalid for values that no column can hold.
         """
-        with translated(), anyio.fail_after(TRANSACTION_TIMEOUT_SECONDS, shield=True):
-            async with (self._writer if durable else self._lazy_writer).begin() as connection:
-                yield connection
+        try:
+            with translated(), anyio.fail_after(TRANSACTION_TIMEOUT_SECONDS, shield=True):
+                async with (self._writer if durable else self._lazy_writer).begin() as connection:
+                    yield connection
+        finally:
+            self._written += shown  # also where it is not known whether it came to be written
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:

@@ -87,7 +87,7 @@ class SqlStore:
             .values(lease_token=token, lease_expires_at=expires_at, woken=False)
             .returning(agents.c.agent, agents.c.due_at)
         )
-        async with self._database.write(durable=False) as connection:
+        async with self._database.write(durable=False, shown=False) as connection:
             rows = (await connection.execute(statement)).all()
         return [Lease(agent=row.agent, token=token, expires_at=expires_at) for row in sorted(rows, key=lambda row: (row.due_at, row.agent))]
 
@@ -132,7 +132,7 @@ class SqlStore:
 
     async def release(self, lease: Lease, *, next_at: datetime) -> bool:
         """Give the lease back unchanged, due again at `next_at`; False and nothing happens when it is stale."""
-        async with self._database.write(durable=False) as connection:
+        async with self._database.write(durable=False, shown=False) as connection:
             return (await connection.execute(_give_back(lease, next_at=next_at))).rowcount == 1
 
     async def next_due(self) -> datetime | None:
