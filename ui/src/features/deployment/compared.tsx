@@ -57,6 +57,7 @@ export function Compared({ blue, green, figures, policy, live }: Props) {
               limit={limit}
               show={show}
               load={measure === "throughput"}
+              live={live}
             />
             {live && (
               <Chart
@@ -98,14 +99,16 @@ function Comparison({
   limit,
   show,
   load,
+  live,
 }: {
   blue?: number | null;
   green?: number | null;
   limit: number | null;
   show: (value: number) => string;
   load: boolean;
+  live: boolean;
 }) {
-  if (green == null) return <Status tone="quiet">No traffic there yet</Status>;
+  if (green == null) return <Status tone="quiet">{live ? "No traffic there yet" : "Gets no traffic"}</Status>;
   const words = difference(blue, green);
   if (load || limit === null) return <Text size="sm">{words || " "}</Text>;
   const beyond = green > limit;
