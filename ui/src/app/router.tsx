@@ -141,6 +141,15 @@ const audit = createRoute({
   }),
 });
 
+/** What the server prints: who is signed in has nothing to do there any more. */
+const signIn = createRoute({
+  getParentRoute: () => root,
+  path: "/sign-in",
+  beforeLoad: () => {
+    throw redirect({ to: "/", replace: true });
+  },
+});
+
 const routes = root.addChildren([
   dashboard,
   fleet,
@@ -154,6 +163,7 @@ const routes = root.addChildren([
   deployments,
   settings,
   audit,
+  signIn,
 ]);
 
 export const router = createRouter({
