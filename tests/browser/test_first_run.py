@@ -1,5 +1,9 @@
-"""A server that nobody knows yet: its first admin is made, finds an empty dashboard, stays admin, and sees chosen colours from the first paint."""
+"""A server that nobody knows yet: its first admin is made, finds an empty dashboard, stays admin, sees chosen
+colours from the first paint, and takes the history along."""
 
+import csv
+import io
+import json
 import re
 import struct
 import zlib
@@ -10,19 +14,19 @@ from playwright.sync_api import Browser, Page, Route, expect
 
 from tests.browser.conftest import PATIENCE_MS, sign_in, watched
 from tests.browser.looks import accessible
-from tests.e2e.harness import Server
+from tests.e2e.harness import Server, wait_for
 
 pytestmark = pytest.mark.timeout(600)
 
 NAME, PASSWORD = "ada", "correct horse battery"
 REFUSED = r"Failed to load resource: the server responded with a status of 4(01|09)"
+FORMULA, MARKUP, ROUNDS = "=cmd|' /C calc'!A0 in round 0", "<img src=x onerror=\"document.title='owned'\"> in round 0", 30
 FIRST_ADMIN = re.compile(r"first admin\s+(\S+), with the set-up token in (\S+)")
 
 
 def said_by_the_server(server: Server) -> tuple[str, Path]:
     """Where the first admin is made, and the file with what is needed for it, as `servicing serve` prints both."""
-    found = FIRST_ADMIN.search(server.log())
-    assert found, server.log()
+    found = wait_for("what the server says once it is ready", lambda: FIRST_ADMIN.search(server.log()))
     return found[1], Path(found[2])
 
 
@@ -111,3 +115,46 @@ def test_the_colours_that_were_chosen_are_there_at_the_first_paint(browser: Brow
             route.continue_()
         expect(page.get_by_role("heading", name="Dashboard")).to_be_visible(timeout=PATIENCE_MS)
         assert colour(page) == painted
+
+
+def downloaded(page: Page, name: str) -> str:
+    with page.expect_download() as begun:
+        page.get_by_role("link", name=name).click()
+    return begun.value.path().read_text()
+
+
+def test_the_history_is_filtered_by_its_address_and_taken_along_as_it_is_shown(browser: Browser, server: Server) -> None:
+    for number in range(ROUNDS + 1):
+        server.post("/schedule/stop", {"reason": f"in round {number}" if number else FORMULA}, expect=200)
+        server.post("/schedule/resume", {"reason": f"in round {number}" if number else MARKUP}, expect=200)
+    with watched(browser, server) as page:
+        sign_in(page, server)
+        page.goto(f"{server.info['api_url']}/audit")
+        entries = page.get_by_role("region", name="Entries").get_by_role("button", name=re.compile("in round"))
+        page.get_by_role("combobox", name="Kind").click()
+        page.get_by_role("option", name="line stopped").click()
+        page.get_by_role("textbox", name="Reason says").fill("in round")
+        expect(entries).to_have_count(ROUNDS + 1)
+        expect(page).to_have_url(re.compile(r"type=line_stopped.*says=in"))
+        page.reload()
+        expect(page.get_by_role("combobox", name="Kind")).to_have_value("line stopped")
+        expect(entries).to_have_count(ROUNDS + 1)
+        page.get_by_role("combobox", name="Kind").click()
+        page.get_by_role("option", name="line stopped").click()  # once more: any
+        page.get_by_role("button", name="Older ones").click()
+        expect(entries).to_have_count(2 * (ROUNDS + 1))
+        expect(page.get_by_text(FORMULA)).to_have_count(1)
+        expect(page.get_by_text(MARKUP)).to_have_count(1)
+        expect(page.locator("img[src=x]")).to_have_count(0)
+        rows = list(csv.DictReader(io.StringIO(downloaded(page, "Export CSV"))))
+        whole = json.loads(downloaded(page, "Export JSON"))["events"]
+        assert [row["event_id"] for row in rows] == [event["event_id"] for event in whole]
+        assert len(rows) == entries.count()
+        assert [row["reason"] for row in rows[-2:]] == [MARKUP, f"'{FORMULA}"], "a spreadsheet runs no text"
+        assert [event["reason"] for event in whole[-2:]] == [MARKUP, FORMULA]
+        page.get_by_label("To").fill("2020-01-01")
+        expect(page.get_by_text("No entry is like that")).to_be_visible()
+        accessible(page, "nothing found in the audit")
+        page.get_by_role("button", name="Show all").click()
+        expect(page).to_have_url(re.compile("/audit$"))
+        expect(page.get_by_role("button", name=re.compile("^Audit exported")).first).to_be_visible()

@@ -26,7 +26,10 @@ export function Time({ at }: { at: string | null | undefined }) {
   if (!at) return <>–</>;
   return (
     <Tooltip label={absolute(at)}>
-      <time dateTime={at}>{ago(at, since(at, Math.max(moment, Date.now() - EVERY_MS), Date.now()))}</time>
+      {/* Where what happens is read out, how long ago it was is not read out again and again. */}
+      <time dateTime={at} aria-live="off">
+        {ago(at, since(at, Math.max(moment, Date.now() - EVERY_MS), Date.now()))}
+      </time>
     </Tooltip>
   );
 }
