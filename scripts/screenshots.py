@@ -56,19 +56,8 @@ def a_demo() -> Iterator[Demo]:
     """Up to its last act; ended, with all its agents, whatever happens."""
     with tempfile.TemporaryDirectory(prefix="servicing-pictures-") as folder:
         data = Path(folder) / "demo-data"
-        command = [
-            sys.executable,
-            "-m",
-            "agent_servicing.cli.main",
-            "demo",
-            "--quick",
-            "--port",
-            "0",
-            "--router-port",
-            "0",
-            "--data-dir",
-            data,
-        ]
+        command = [sys.executable, "-m", "agent_servicing.cli.main", "demo", "--quick"]
+        command += ["--port", "0", "--router-port", "0", "--data-dir", str(data)]
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, text=True) as process:
             try:
                 said = _until("== Now you ==", process)

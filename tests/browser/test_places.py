@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from agent_servicing.adapters.system import SystemClock
 from tests.browser.conftest import PATIENCE_MS, sign_in, watched
@@ -211,6 +211,24 @@ def test_somebody_is_added_a_token_is_shown_once_and_both_are_taken_away(browser
         row.get_by_role("button", name="Revoke").click()
         page.get_by_role("dialog").get_by_role("button", name="Revoke").click()
         expect(row).to_contain_text("Revoked", timeout=PATIENCE_MS)
+
+
+def test_what_is_clicked_twice_before_an_answer_came_is_asked_for_once(browser: Browser, server: Server) -> None:
+    held: list[Route] = []
+    with watched(browser, server) as page:
+        sign_in(page, server)
+        page.goto(f"{server.info['api_url']}/settings?part=tokens")
+        page.route("**/api/platform/tokens", lambda route: held.append(route) if route.request.method == "POST" else route.continue_())
+        page.get_by_role("button", name="Make a token").click()
+        page.get_by_role("textbox", name="Name").fill("only one")
+        act = page.get_by_role("button", name="Make it")
+        act.evaluate("button => { button.click(); button.click(); }")
+        expect(act).to_be_disabled()
+        expect(page.get_by_role("button", name="Not now")).to_be_enabled()
+        held[0].continue_()
+        expect(page.get_by_text("it is shown only now")).to_be_visible(timeout=PATIENCE_MS)
+        assert len(held) == 1
+        assert [each["name"] for each in server.get("/tokens")["tokens"]].count("only one") == 1
 
 
 def test_a_target_of_notifications_that_nobody_answers_is_said_to_fail(browser: Browser, server: Server) -> None:

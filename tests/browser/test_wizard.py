@@ -197,8 +197,10 @@ def test_a_session_that_ends_in_mid_wizard_costs_nothing_that_was_answered(brows
         page.get_by_role("button", name="Next").click()
         page.get_by_text("Reason: typed before").wait_for()
         context.clear_cookies()
-        page.get_by_role("button", name="Start deployment").click()
+        with page.expect_response("**/api/platform/session"):  # the refusal made the page ask who is there
+            page.get_by_role("button", name="Start deployment").click()
         page.get_by_text("Your session is over.").wait_for()
+        expect(page.get_by_text("Reason: typed before")).to_be_attached()
         signed_in_by_password(page, "wanda", password)
         expect(page.get_by_text("Your session is over.")).to_have_count(0)
         expect(page.get_by_text("Reason: typed before")).to_be_visible()

@@ -254,14 +254,15 @@ def haproxies(server: Server) -> list[psutil.Process]:
     return [p for p in processes_of(str(server.data_dir)) if p.name() == "haproxy"]
 
 
-def processes_of(data_dir: str) -> list[psutil.Process]:
-    """Processes that belong to a data directory: by their command line, their folder or their environment."""
+def processes_of(data_dir: str, *, running: str = "") -> list[psutil.Process]:
+    """Processes that belong to a data directory: by their command line, their folder or their environment. `running`: a part of the command."""
     found = []
     for process in psutil.process_iter():
         try:
-            words = [*process.cmdline(), process.cwd(), process.environ().get("SERVICING_DATA_DIR", "")]
-            mine = any(data_dir in word for word in words)
-            if mine and process.status() != psutil.STATUS_ZOMBIE and "pytest" not in " ".join(process.cmdline()):
+            command = process.cmdline()
+            words = [*command, process.cwd(), process.environ().get("SERVICING_DATA_DIR", "")]
+            mine = any(data_dir in word for word in words) and any(running in word for word in command)
+            if mine and process.status() != psutil.STATUS_ZOMBIE and "pytest" not in " ".join(command):
                 found.append(process)
         except psutil.Error:
             continue

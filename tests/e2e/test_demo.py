@@ -107,6 +107,16 @@ def test_a_first_demo_shows_a_good_and_a_bad_upgrade_loses_nothing_and_leaves_no
     assert (folder / DATA / "admin.token").stat().st_mode & 0o777 == 0o600
 
 
+def test_a_demo_that_is_told_to_end_before_it_serves_and_again_while_it_does_leaves_nothing_running(tmp_path: Path) -> None:
+    demo = Demo(tmp_path)
+    wait_for("its data plane to start", lambda: any("haproxy" in each for each in running(tmp_path).values()), seconds=PLAYED_SECONDS)
+    demo.process.send_signal(signal.SIGTERM)
+    demo.until("Ending the agents and the data plane")
+    assert demo.end(signal.SIGTERM) == 0, demo.said
+    assert "Nothing of the demo runs any more." in demo.said
+    assert running(tmp_path) == {}
+
+
 def test_a_second_demo_goes_on_with_what_is_there_and_survives_kill_9_until_its_terminal_closes(folder: Path) -> None:
     first = Demo(folder)
     first.until("Now you")

@@ -67,7 +67,7 @@ def test_tests_that_were_running_when_the_server_was_killed_are_run_again(server
         server.stage(name, "verify", agent="Waits")
         wait_for("the tests to run", seen.exists)
         server.kill()
-        wait_for("the tests to be gone", lambda: not [p for p in processes_of(str(server.data_dir)) if "smoke.py" in p.cmdline()])
+        wait_for("the tests to be gone", lambda: not processes_of(str(server.data_dir), running="smoke.py"))
         server.start()
         wait_for("the tests to run again", lambda: len(seen.read_text()) == 2)
         flag.touch()

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from agent_servicing.adapters.router.haproxy import HaproxyRouter
-from agent_servicing.adapters.router.haproxy_process import claimed, free_port, is_free
+from agent_servicing.adapters.router.haproxy_process import PID_FILE, claimed, free_port, is_free
 from agent_servicing.adapters.router.haproxy_state import PREVIOUS, STATE
 from agent_servicing.core.errors import PermanentError, TemporaryError
 from agent_servicing.core.manifest import ConversationKey
@@ -128,6 +128,13 @@ async def test_a_killed_haproxy_comes_back_with_its_routing_and_its_pins(tmp_pat
         kill(worker_of(world.router.pid or 0))
         await until(lambda: tried(lambda: answered(world)))
         assert await world.crowd(CONVERSATIONS) == pins
+
+
+async def test_a_haproxy_that_no_pid_file_names_is_ended_all_the_same(tmp_path: Path) -> None:
+    async with open_world(tmp_path) as world:
+        (world.settings.data_dir / "router" / PID_FILE).unlink()
+        await world.router.shutdown()
+        assert is_free("127.0.0.1", world.router.port)
 
 
 async def another_master(world: World, pid: int) -> bool:

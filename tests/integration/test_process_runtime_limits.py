@@ -4,7 +4,6 @@ import json
 import resource
 import sys
 from collections.abc import AsyncIterator
-from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -13,7 +12,7 @@ import pytest
 from agent_servicing.adapters.runtime import cgroups
 from agent_servicing.adapters.runtime.cgroups import ControlGroups
 from agent_servicing.adapters.runtime.process import ProcessRuntime
-from agent_servicing.core.errors import PermanentError, TemporaryError
+from agent_servicing.core.errors import PermanentError
 from agent_servicing.core.resources import Resources
 from tests.integration import process_world as world
 from tests.integration.process_world import AGENT, printed, release, started, until
@@ -98,9 +97,13 @@ while True: pass
 )
 
 
+def group(groups: ControlGroups) -> Path:
+    return groups.parent / f"{groups.prefix}{AGENT}.g1-1-0"
+
+
 def throttled(groups: ControlGroups) -> int:
     """How often the kernel held the instance back."""
-    text = (groups.parent / f"{groups.prefix}{AGENT}.g1-1-0" / "cpu.stat").read_text()
+    text = (group(groups) / "cpu.stat").read_text()
     return int(dict(line.split() for line in text.splitlines())["nr_throttled"])
 
 
@@ -128,12 +131,12 @@ async def test_a_part_of_the_processors_is_for_all_processes_of_an_instance_toge
     assert (await runtime.observe(AGENT))["g1-1-0"].pid == process.pid, "it is the same process"
     await runtime.stop(AGENT, "g1-1-0", kill=True)
 
-    async def forgotten() -> bool:
-        with suppress(TemporaryError):
-            await runtime.forget(AGENT, "g1-1-0")
-        return not list(groups.parent.glob(f"{groups.prefix}*"))
+    async def nobody_is_in_it() -> bool:
+        return not (group(groups) / "cgroup.procs").read_text()
 
-    await until(forgotten)
+    await until(nobody_is_in_it)  # one that has a process still is left for the next server
+    await runtime.forget(AGENT, "g1-1-0")
+    assert not list(groups.parent.glob(f"{groups.prefix}*"))
 
 
 async def test_the_next_server_knows_the_part_of_a_running_instance_and_clears_away_the_group_of_one_that_ended(
@@ -157,8 +160,14 @@ async def test_a_program_that_only_reserves_address_space_is_not_stopped(runtime
         runtime, release("1.0.0", command=("sh", "-c", "kill -STOP $$; exec " + json.dumps(sys.executable) + f' -c "{program}"'))
     )
     assert process.pid is not None
+    shell = psutil.Process(process.pid)
+
+    async def waits() -> bool:
+        return bool(shell.status() == psutil.STATUS_STOPPED)
+
+    await until(waits)
     await runtime.limit(AGENT, "g1-1-0", Resources(memory_mb=128))
-    psutil.Process(process.pid).resume()
+    shell.resume()
     await printed(runtime, "reserved")
 
 

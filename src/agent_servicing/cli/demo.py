@@ -6,6 +6,7 @@ Called by `server.demo`. This module is the frame (directory, ports, log, start,
 import os
 import shlex
 import shutil
+import signal
 import sys
 from contextlib import suppress
 from dataclasses import dataclass
@@ -57,6 +58,8 @@ def run(session: Session, settings: "Settings", choices: Choices) -> None:
     screen.say(*remarks)
     place = _place(session, settings)
     show = Show(session=session, screen=screen, folder=folder, place=place, quick=choices.quick, once=choices.once)
+    # Told to end before the server listens for it, the demo ends as by Ctrl-C; by default the process would end on the spot, the agents not.
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     with folder.open_log() as log:
         try:
             serve(settings, beside=show.beside, log_stream=log)
@@ -102,6 +105,7 @@ def _place_at(api_url: str, router_url: str, *, data_dir: str, pid: int, command
 
 def _end(settings: "Settings", screen: Screen, choices: Choices, log: TextIO, place: Place) -> None:
     """Whatever ended the server, its agents and data plane follow, unless the operator wants to keep them."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # told twice, it is no further than at the first time
     if choices.keep:
         _tell(screen, "", "The server has ended; agents and data plane serve on without it.")
         _tell(screen, f"  start again: {place.again}", f"  end them:    {place.command} stop --all")

@@ -22,6 +22,7 @@ from agent_servicing.cli.demo_screen import Screen
 from agent_servicing.cli.demo_stage import Ending, Stage
 from agent_servicing.cli.demo_words import Place, tally, traffic_line
 from agent_servicing.cli.discovery import Options
+from agent_servicing.cli.exits import ServerAbsent
 from agent_servicing.cli.session import Session
 from agent_servicing.core.errors import ServicingError
 from agent_servicing.testing.ledger import Snapshot
@@ -80,6 +81,9 @@ class Show:
             tasks.start_soon(self._end_with_the_terminal)
             try:
                 await self._perform(app, api_url, tasks)
+            except ServerAbsent:
+                tasks.cancel_scope.cancel()  # it was told to end while it was asked
+                return
             except ServicingError as error:
                 self.error = error
             except _Stopped:

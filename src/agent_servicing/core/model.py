@@ -35,7 +35,8 @@ from agent_servicing.core.status import (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Instance:
-    """One running copy. Its name is derived (`g7-2-1`: generation 7, second place, first restart), so that starting it twice is the same act.
+    """One running copy. Its name is derived (`g7-2-5`: generation 7, second place, the fifth that this generation asked for, whatever its place),
+    so that starting it twice is the same act.
 
     `config_told_at`: when it was last given the configuration in force again, because it had another one.
     """

@@ -1,8 +1,8 @@
 /** The names of all agents, for what offers one of them to choose: one small request, however many there are. */
 import { api } from "../api/client";
 
-export const OFFERED = 50;
 /** How many a list that is typed into shows at once. */
+export const OFFERED = 50;
 
 const NONE: string[] = [];
 

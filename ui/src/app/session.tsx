@@ -8,6 +8,7 @@ import { Failed } from "../components/panel";
 type Me = Schemas["Me"];
 export type Role = "viewer" | "operator" | "admin";
 const AGAIN_MS = 5000;
+const ME = ["me"];
 const ORDER: Role[] = ["viewer", "operator", "admin"];
 
 interface Session {
@@ -43,20 +44,29 @@ export function mayWith(me: Pick<Me, "role" | "grants">, needed: Role, agent?: s
   return `Needs the role ${needed}${agent ? ` for ${agent}` : ""}; you are ${held}. Ask an admin.`;
 }
 
+async function whoIsThere(): Promise<Me | null> {
+  // Asked first, because it may be asked by anybody: an answer of 401 would stand in the console as an error.
+  const ways = await http.GET("/api/platform/session");
+  if (ways.error) throw ways.error;
+  if (!ways.data?.signed_in) return null;
+  const { data, response, error } = await http.GET("/api/platform/me");
+  if (data) return data;
+  if (response.status === 401) return null;
+  throw error;
+}
+
 export function SessionGate({ children }: { children: ReactNode }) {
   const queries = useQueryClient();
   const [over, setOver] = useState(false);
   const me = useQuery({
-    queryKey: ["me"],
+    queryKey: ME,
     queryFn: async (): Promise<Me | null> => {
-      // Asked first, because it may be asked by anybody: an answer of 401 would stand in the console as an error.
-      const ways = await http.GET("/api/platform/session");
-      if (ways.error) throw ways.error;
-      if (!ways.data?.signed_in) return null;
-      const { data, response, error } = await http.GET("/api/platform/me");
-      if (data) return data;
-      if (response.status === 401) return null;
-      throw error;
+      const found = await whoIsThere();
+      if (found) return found;
+      // Whoever was here stays in sight below the form, and with them what they typed.
+      const former = queries.getQueryData<Me | null>(ME) ?? null;
+      setOver(former !== null);
+      return former;
     },
     // A server that cannot be asked is no reason to ask somebody for a password.
     refetchInterval: (query) => (query.state.status === "error" ? AGAIN_MS : false),

@@ -1,10 +1,10 @@
 /** What is asked before something is done: what will happen, why, and, where it cannot be taken back, the agent's name typed out. */
-import { Button, Group, Stack, Text, TextInput } from "@mantine/core";
+import { Stack, Text, TextInput } from "@mantine/core";
 import { type ReactNode, useState } from "react";
 import { isTyped, quoted } from "../lib/words";
 import { Command } from "./command";
 import { Dialog } from "./dialog";
-import { Failed } from "./panel";
+import { Ends } from "./ends";
 import { Reason } from "./reason";
 
 interface Props {
@@ -28,16 +28,7 @@ export function Confirm({ title, words, act, onAct, onClose, children, ...more }
   const { keep = "Leave it as it is", danger = false, reasons, typed, command } = more;
   const [reason, setReason] = useState("");
   const [name, setName] = useState("");
-  const [problem, setProblem] = useState<unknown>(null);
-  const [busy, setBusy] = useState(false);
   const missing = (reasons && !reason.trim()) || (typed !== undefined && !isTyped(name, typed));
-  const send = async () => {
-    setBusy(true);
-    const { error } = await onAct(reason.trim());
-    setBusy(false);
-    if (error) setProblem(error);
-    else onClose();
-  };
   return (
     <Dialog title={title} onClose={onClose} size={reasons ? "lg" : "md"}>
       <Stack gap="md">
@@ -57,25 +48,20 @@ export function Confirm({ title, words, act, onAct, onClose, children, ...more }
             onChange={(event) => setName(event.currentTarget.value)}
           />
         )}
-        {problem !== null && <Failed error={problem} />}
         {command && (
           <Text size="sm" c="dimmed" className="cut">
             As a command: <Command>{command(quoted(reason.trim() || "…"))}</Command>
           </Text>
         )}
-        <Group justify="flex-end">
-          <Button variant="default" onClick={onClose} data-autofocus={typed !== undefined || !reasons || undefined}>
-            {keep}
-          </Button>
-          <Button
-            color={danger || typed !== undefined ? "danger" : undefined}
-            loading={busy}
-            disabled={missing}
-            onClick={() => void send()}
-          >
-            {act}
-          </Button>
-        </Group>
+        <Ends
+          act={act}
+          keep={keep}
+          danger={danger || typed !== undefined}
+          missing={missing}
+          careful={typed !== undefined || !reasons}
+          onAct={() => onAct(reason.trim())}
+          onClose={onClose}
+        />
       </Stack>
     </Dialog>
   );

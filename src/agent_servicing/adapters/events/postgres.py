@@ -48,6 +48,18 @@ async def open_postgres(url: str) -> AsyncIterator[RelayBus]:
             await bus.close()
 
 
+@asynccontextmanager
+async def _connected(url: str) -> AsyncIterator["AsyncConnection"]:
+    """Closed whatever happens: the connection's own `async with` asks the server to roll back first, and leaves it open when that is cancelled."""
+    import psycopg  # noqa: PLC0415 (an extra)
+
+    connection = await psycopg.AsyncConnection.connect(url, autocommit=True, connect_timeout=CONNECT_SECONDS)
+    try:
+        yield connection
+    finally:
+        await connection.close()
+
+
 async def _run(bus: RelayBus, url: str) -> None:
     """Two connections, because one that listens is blocked by it."""
     import psycopg  # noqa: PLC0415 (an extra)
@@ -55,8 +67,7 @@ async def _run(bus: RelayBus, url: str) -> None:
     failures = 0
     while True:
         try:
-            listener = await psycopg.AsyncConnection.connect(url, autocommit=True, connect_timeout=CONNECT_SECONDS)
-            async with listener, await psycopg.AsyncConnection.connect(url, autocommit=True, connect_timeout=CONNECT_SECONDS) as speaker:
+            async with _connected(url) as listener, _connected(url) as speaker:
                 await listener.execute(f"LISTEN {CHANNEL}")
                 failures = 0
                 bus.connected()

@@ -10,7 +10,7 @@ import signal
 import socket
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -126,8 +126,8 @@ class HaproxyProcess:
 
     async def end(self) -> bool:
         """End whatever runs of it, at once; True when there was something."""
-        pids = await anyio.to_thread.run_sync(pids_in, self._folder)
-        for pid in pids[:1]:
+        pids = await anyio.to_thread.run_sync(lambda: pids_in(self._folder) or _unnamed_in(self._folder))
+        for pid in pids:
             _signal(pid, signal.SIGTERM)
         with anyio.move_on_after(STOP_SECONDS):
             while any(_alive(pid) for pid in pids):
@@ -176,6 +176,16 @@ def pids_in(folder: Path) -> list[int]:
         return [master.pid, *(child.pid for child in master.children())]
     except (OSError, ValueError, IndexError, psutil.Error):
         return []
+
+
+def _unnamed_in(folder: Path) -> list[int]:
+    """Whatever was begun as a HAProxy of this folder, where no pid file names it: it is starting still, or the file is gone."""
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if PID_FILE in process.cmdline() and Path(process.cwd()) == folder.resolve() and _alive(process.pid):
+                found.append(process.pid)
+    return found
 
 
 def find_binary(configured: str | None) -> str:

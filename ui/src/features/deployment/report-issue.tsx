@@ -3,7 +3,7 @@ import { Anchor, Button, Group, Stack, Text, Textarea, TextInput } from "@mantin
 import { useState } from "react";
 import { http, type Schemas } from "../../api/client";
 import { Dialog } from "../../components/dialog";
-import { Failed } from "../../components/panel";
+import { Ends } from "../../components/ends";
 
 type Issue = Schemas["IssueView"];
 const SENT: Record<Issue["status"], string> = {
@@ -19,19 +19,12 @@ export function ReportIssue({ deployment, onClose }: { deployment: Schemas["Depl
     `${deployment.agent_id} ${deployment.to_version}${cause ? `: ${cause}` : ""}`.slice(0, 200),
   );
   const [note, setNote] = useState("");
-  const [problem, setProblem] = useState<unknown>(null);
   const [made, setMade] = useState<Issue | null>(null);
-  const [busy, setBusy] = useState(false);
-  const send = async () => {
-    setBusy(true);
-    const { data, error } = await http.POST("/api/platform/agents/{agent_id}/issues", {
+  const send = () =>
+    http.POST("/api/platform/agents/{agent_id}/issues", {
       params: { path: { agent_id: deployment.agent_id } },
       body: { title, note, upgrade_id: deployment.upgrade_id } as never,
     });
-    setBusy(false);
-    setProblem(error ?? null);
-    if (data) setMade(data);
-  };
   return (
     <Dialog title="Report issue" onClose={onClose}>
       {made ? (
@@ -75,15 +68,13 @@ export function ReportIssue({ deployment, onClose }: { deployment: Schemas["Depl
             value={note}
             onChange={(event) => setNote(event.currentTarget.value)}
           />
-          {problem !== null && <Failed error={problem} />}
-          <Group justify="flex-end">
-            <Button variant="default" onClick={onClose}>
-              Not now
-            </Button>
-            <Button loading={busy} disabled={!title.trim()} onClick={() => void send()}>
-              Report it
-            </Button>
-          </Group>
+          <Ends
+            act="Report it"
+            missing={!title.trim()}
+            onAct={send}
+            onDone={(issue) => setMade(issue ?? null)}
+            onClose={onClose}
+          />
         </Stack>
       )}
     </Dialog>

@@ -72,9 +72,9 @@ function Choice({ agent, current, points, onClose, sure, onSure }: ChoiceProps) 
       params: { path: { agent_id: agent } },
       body: { target_version: target, reason, state, if_version: current } as Schemas["RollbackBody"],
     });
-    setBusy(false);
-    onSure(false);
     if (error) {
+      setBusy(false);
+      onSure(false);
       setProblem(error);
       return {};
     }

@@ -1,10 +1,10 @@
 /** A new freeze or window: for one time or again and again, for all agents or some. */
-import { Button, Group, NumberInput, Radio, Select, Stack, Text, TextInput } from "@mantine/core";
+import { Group, NumberInput, Radio, Select, Stack, Text, TextInput } from "@mantine/core";
 import { useState } from "react";
 import { http, type Schemas } from "../../api/client";
 import { Dialog } from "../../components/dialog";
+import { Ends } from "../../components/ends";
 import { Agents } from "../../components/many";
-import { Failed } from "../../components/panel";
 import { Reason } from "../../components/reason";
 import { cronOf, EVERY, type Every } from "./repeat";
 
@@ -24,18 +24,15 @@ export function AddRule({ onClose }: { onClose: () => void }) {
   const [hours, setHours] = useState<number | "">(8);
   const [zone, setZone] = useState(ZONE);
   const [reason, setReason] = useState("");
-  const [problem, setProblem] = useState<unknown>(null);
   const cron = cronOf(every, at, own);
   const missing = !name.trim() || !reason.trim() || (repeats ? !cron || !hours || !zone.trim() : !from || !until);
-  const add = async () => {
+  const add = () => {
     const when = repeats
       ? { cron, duration_seconds: Number(hours) * 3600, time_zone: zone.trim() }
       : { starts_at: new Date(from).toISOString(), ends_at: new Date(until).toISOString(), time_zone: ZONE };
-    const { error } = await http.POST("/api/platform/schedule/rules", {
+    return http.POST("/api/platform/schedule/rules", {
       body: { kind, name: name.trim(), reason, agents, ...when } as Body,
     });
-    if (error) setProblem(error);
-    else onClose();
   };
   return (
     <Dialog title="Add a freeze or a window" onClose={onClose}>
@@ -137,15 +134,7 @@ export function AddRule({ onClose }: { onClose: () => void }) {
           </Group>
         )}
         <Reason value={reason} onChange={setReason} reasons={["Holidays", "Launch", "Incident"]} />
-        {problem !== null && <Failed error={problem} />}
-        <Group justify="flex-end">
-          <Button variant="default" onClick={onClose}>
-            Not now
-          </Button>
-          <Button disabled={missing} onClick={() => void add()}>
-            Add it
-          </Button>
-        </Group>
+        <Ends act="Add it" missing={missing} onAct={add} onClose={onClose} />
       </Stack>
     </Dialog>
   );

@@ -5,7 +5,8 @@ import { api, http, type Schemas } from "../../api/client";
 import { Action } from "../../components/action";
 import { Confirm } from "../../components/confirm";
 import { Dialog } from "../../components/dialog";
-import { Asked, Failed, Panel } from "../../components/panel";
+import { Ends } from "../../components/ends";
+import { Asked, Panel } from "../../components/panel";
 import { Status } from "../../components/status";
 import { Time } from "../../components/time";
 import { duration } from "../../lib/format";
@@ -210,19 +211,16 @@ function AddTarget({ view, onClose }: { view: View; onClose: () => void }) {
   const [name, setName] = useState("");
   const [url, setUrl] = useState("");
   const [severity, setSeverity] = useState<string>("warning");
-  const [problem, setProblem] = useState<unknown>(null);
-  const add = async () => {
+  const add = () => {
     const before = bodyOf(view);
     const target = name.trim();
-    const { error } = await http.PUT("/api/platform/settings/notifications", {
+    return http.PUT("/api/platform/settings/notifications", {
       body: {
         ...before,
         targets: [...before.targets, { name: target, url: url.trim(), enabled: true }],
         rules: [...view.rules, { name: target, targets: [target], min_severity: severity }],
       } as Body,
     });
-    if (error) setProblem(error);
-    else onClose();
   };
   return (
     <Dialog title="Add a target" onClose={onClose} size="md">
@@ -248,15 +246,7 @@ function AddTarget({ view, onClose }: { view: View; onClose: () => void }) {
           value={severity}
           onChange={(value) => setSeverity(value ?? "warning")}
         />
-        {problem !== null && <Failed error={problem} />}
-        <Group justify="flex-end">
-          <Button variant="default" onClick={onClose}>
-            Not now
-          </Button>
-          <Button disabled={!name.trim() || !url.trim()} onClick={() => void add()}>
-            Add it
-          </Button>
-        </Group>
+        <Ends act="Add it" missing={!name.trim() || !url.trim()} onAct={add} onClose={onClose} />
       </Stack>
     </Dialog>
   );

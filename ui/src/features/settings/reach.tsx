@@ -3,8 +3,8 @@ import { Button, Group, Select, Stack, Text, TextInput } from "@mantine/core";
 import { useState } from "react";
 import { http, type Schemas } from "../../api/client";
 import { Dialog } from "../../components/dialog";
+import { Ends } from "../../components/ends";
 import { Agents } from "../../components/many";
-import { Failed } from "../../components/panel";
 import { bodyOfReach, type Granted, grantsOf, type Reach } from "./grants";
 
 const ROLES = [
@@ -68,15 +68,12 @@ export function ReachFields({ value, onChange }: { value: Reach; onChange: (reac
 
 export function ReachDialog({ user, onClose }: { user: Schemas["UserView"]; onClose: () => void }) {
   const [reach, setReach] = useState<Reach>({ agents: user.agents ?? [], grants: grantsOf(user.grants) });
-  const [problem, setProblem] = useState<unknown>(null);
-  const keep = async () => {
+  const keep = () => {
     const { agents, grants } = bodyOfReach(reach);
-    const { error } = await http.PATCH("/api/platform/users/{user}", {
+    return http.PATCH("/api/platform/users/{user}", {
       params: { path: { user: user.name } },
       body: { grants, ...(agents ? { agents } : { all_agents: true }) } as Schemas["ChangeUserBody"],
     });
-    if (error) setProblem(error);
-    else onClose();
   };
   return (
     <Dialog title={`What ${user.name} reaches`} onClose={onClose}>
@@ -85,13 +82,7 @@ export function ReachDialog({ user, onClose }: { user: Schemas["UserView"]; onCl
           {user.name} is {user.role}. For an agent with a role of its own, the higher of the two counts.
         </Text>
         <ReachFields value={reach} onChange={setReach} />
-        {problem !== null && <Failed error={problem} />}
-        <Group justify="flex-end">
-          <Button variant="default" onClick={onClose}>
-            Not now
-          </Button>
-          <Button onClick={() => void keep()}>Keep it so</Button>
-        </Group>
+        <Ends act="Keep it so" onAct={keep} onClose={onClose} />
       </Stack>
     </Dialog>
   );

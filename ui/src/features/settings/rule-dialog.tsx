@@ -1,10 +1,10 @@
 /** One rule of notifications: what goes where. A target may be named by any number of rules; each notification comes to it once. */
-import { Button, Group, Select, Stack, TextInput } from "@mantine/core";
+import { Select, Stack, TextInput } from "@mantine/core";
 import { useState } from "react";
 import { http, type Schemas } from "../../api/client";
 import { Dialog } from "../../components/dialog";
+import { Ends } from "../../components/ends";
 import { Agents, Many } from "../../components/many";
-import { Failed } from "../../components/panel";
 import { KINDS } from "./kinds";
 import { bodyOf, type NotificationRule, SEVERITIES, withRule } from "./notification-body";
 
@@ -22,10 +22,7 @@ export function RuleDialog({
   const [agents, setAgents] = useState(rule?.agents ?? []);
   const [kinds, setKinds] = useState(rule?.kinds ?? []);
   const [severity, setSeverity] = useState<string>(rule?.min_severity ?? "warning");
-  const [problem, setProblem] = useState<unknown>(null);
-  const [busy, setBusy] = useState(false);
-  const keep = async () => {
-    setBusy(true);
+  const keep = () => {
     const written = {
       name: name.trim(),
       targets,
@@ -33,12 +30,9 @@ export function RuleDialog({
       kinds: kinds.length ? kinds : null,
       min_severity: severity as NotificationRule["min_severity"],
     };
-    const { error } = await http.PUT("/api/platform/settings/notifications", {
+    return http.PUT("/api/platform/settings/notifications", {
       body: bodyOf(view, withRule(view.rules, written, rule?.name)),
     });
-    setBusy(false);
-    if (error) setProblem(error);
-    else onClose();
   };
   return (
     <Dialog title={rule ? `Change ${rule.name}` : "Add a rule"} onClose={onClose}>
@@ -66,15 +60,12 @@ export function RuleDialog({
           value={severity}
           onChange={(value) => setSeverity(value ?? "warning")}
         />
-        {problem !== null && <Failed error={problem} />}
-        <Group justify="flex-end">
-          <Button variant="default" onClick={onClose}>
-            Not now
-          </Button>
-          <Button loading={busy} disabled={!name.trim() || !targets.length} onClick={() => void keep()}>
-            {rule ? "Keep it so" : "Add it"}
-          </Button>
-        </Group>
+        <Ends
+          act={rule ? "Keep it so" : "Add it"}
+          missing={!name.trim() || !targets.length}
+          onAct={keep}
+          onClose={onClose}
+        />
       </Stack>
     </Dialog>
   );

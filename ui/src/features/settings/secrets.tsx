@@ -1,11 +1,12 @@
 /** Secrets by name: which version, used by whom. Their values can be written and never read. */
-import { Button, Group, PasswordInput, Stack, TextInput } from "@mantine/core";
+import { PasswordInput, Stack, TextInput } from "@mantine/core";
 import { useState } from "react";
 import { api, http } from "../../api/client";
 import { useMay } from "../../app/session";
 import { Action } from "../../components/action";
 import { Dialog } from "../../components/dialog";
-import { Asked, Failed, Panel } from "../../components/panel";
+import { Ends } from "../../components/ends";
+import { Asked, Panel } from "../../components/panel";
 import { Time } from "../../components/time";
 import { Grid } from "./grid";
 
@@ -64,15 +65,11 @@ export function Secrets() {
 function SetSecret({ known, onClose }: { known: string; onClose: () => void }) {
   const [name, setName] = useState(known);
   const [value, setValue] = useState("");
-  const [problem, setProblem] = useState<unknown>(null);
-  const set = async () => {
-    const { error } = await http.PUT("/api/platform/secrets/{name}", {
+  const set = () =>
+    http.PUT("/api/platform/secrets/{name}", {
       params: { path: { name: name.trim() } },
       body: { value },
     });
-    if (error) setProblem(error);
-    else onClose();
-  };
   return (
     <Dialog title={known ? `A new value for ${known}` : "Add a secret"} onClose={onClose} size="md">
       <Stack gap="md">
@@ -92,15 +89,7 @@ function SetSecret({ known, onClose }: { known: string; onClose: () => void }) {
           onChange={(event) => setValue(event.currentTarget.value)}
           visibilityToggleButtonProps={{ "aria-label": "Show or hide the value" }}
         />
-        {problem !== null && <Failed error={problem} />}
-        <Group justify="flex-end">
-          <Button variant="default" onClick={onClose}>
-            Not now
-          </Button>
-          <Button disabled={!name.trim() || !value} onClick={() => void set()}>
-            Keep it
-          </Button>
-        </Group>
+        <Ends act="Keep it" missing={!name.trim() || !value} onAct={set} onClose={onClose} />
       </Stack>
     </Dialog>
   );

@@ -1,13 +1,14 @@
 /** Tokens for programs: made with a role and an end, shown once, revoked with a second click. */
-import { Button, Group, Select, Stack, TextInput } from "@mantine/core";
+import { Button, Select, Stack, TextInput } from "@mantine/core";
 import { useState } from "react";
 import { api, http, type Schemas } from "../../api/client";
 import type { Role } from "../../app/session";
 import { Action } from "../../components/action";
 import { Confirm } from "../../components/confirm";
 import { Dialog } from "../../components/dialog";
+import { Ends } from "../../components/ends";
 import { Agents } from "../../components/many";
-import { Asked, Failed, Panel } from "../../components/panel";
+import { Asked, Panel } from "../../components/panel";
 import { Status } from "../../components/status";
 import { Time } from "../../components/time";
 import { Grid, Once } from "./grid";
@@ -91,10 +92,9 @@ function Make({ onClose }: { onClose: () => void }) {
   const [role, setRole] = useState<string>("viewer");
   const [until, setUntil] = useState("");
   const [agents, setAgents] = useState<string[]>([]);
-  const [problem, setProblem] = useState<unknown>(null);
   const [made, setMade] = useState<string | null>(null);
-  const make = async () => {
-    const { data, error } = await http.POST("/api/platform/tokens", {
+  const make = () =>
+    http.POST("/api/platform/tokens", {
       body: {
         name: name.trim(),
         role: role as Role,
@@ -102,9 +102,6 @@ function Make({ onClose }: { onClose: () => void }) {
         ...(until ? { expires_at: new Date(until).toISOString() } : {}),
       },
     });
-    setProblem(error ?? null);
-    if (data) setMade(data.token);
-  };
   return (
     <Dialog title="Make a token" onClose={onClose} size="md">
       {made ? (
@@ -137,15 +134,13 @@ function Make({ onClose }: { onClose: () => void }) {
             value={until}
             onChange={(event) => setUntil(event.currentTarget.value)}
           />
-          {problem !== null && <Failed error={problem} />}
-          <Group justify="flex-end">
-            <Button variant="default" onClick={onClose}>
-              Not now
-            </Button>
-            <Button disabled={!name.trim()} onClick={() => void make()}>
-              Make it
-            </Button>
-          </Group>
+          <Ends
+            act="Make it"
+            missing={!name.trim()}
+            onAct={make}
+            onDone={(token) => setMade(token?.token ?? null)}
+            onClose={onClose}
+          />
         </Stack>
       )}
     </Dialog>

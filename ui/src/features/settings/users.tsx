@@ -7,6 +7,7 @@ import { useSession } from "../../app/session";
 import { Action } from "../../components/action";
 import { Confirm } from "../../components/confirm";
 import { Dialog } from "../../components/dialog";
+import { Ends } from "../../components/ends";
 import { Asked, Failed, Panel } from "../../components/panel";
 import { Status } from "../../components/status";
 import { Time } from "../../components/time";
@@ -171,9 +172,8 @@ function AddUser({ onClose }: { onClose: () => void }) {
   const [role, setRole] = useState<string>("operator");
   const [password, setPassword] = useState("");
   const [reach, setReach] = useState<Reach>({ agents: [], grants: [] });
-  const [problem, setProblem] = useState<unknown>(null);
-  const add = async () => {
-    const { error } = await http.POST("/api/platform/users", {
+  const add = () =>
+    http.POST("/api/platform/users", {
       body: {
         name: name.trim(),
         role: role as Role,
@@ -181,9 +181,6 @@ function AddUser({ onClose }: { onClose: () => void }) {
         ...(password ? { password } : {}),
       } as Schemas["CreateUserBody"],
     });
-    if (error) setProblem(error);
-    else onClose();
-  };
   return (
     <Dialog title="Add somebody" onClose={onClose}>
       <Stack gap="md">
@@ -211,15 +208,7 @@ function AddUser({ onClose }: { onClose: () => void }) {
           visibilityToggleButtonProps={{ "aria-label": "Show or hide the password" }}
         />
         <ReachFields value={reach} onChange={setReach} />
-        {problem !== null && <Failed error={problem} />}
-        <Group justify="flex-end">
-          <Button variant="default" onClick={onClose}>
-            Not now
-          </Button>
-          <Button disabled={!name.trim()} onClick={() => void add()}>
-            Add
-          </Button>
-        </Group>
+        <Ends act="Add" missing={!name.trim()} onAct={add} onClose={onClose} />
       </Stack>
     </Dialog>
   );
