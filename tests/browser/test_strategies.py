@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser.conftest import PATIENCE_MS, sign_in, watched
+from tests.browser.conftest import FLAGS, PATIENCE_MS, chromium, sign_in, watched
 from tests.browser.looks import accessible
 from tests.e2e.harness import MANIFEST, Server, a_version, an_agent
 from tests.e2e.load import Load
@@ -215,3 +215,25 @@ def test_a_rollback_that_may_lose_what_was_remembered_wants_a_choice_and_the_nam
     assert server.get("/agents/Keeps")["current_version"] == "1.0.0"
     asked = server.get("/audit", agent="Keeps", type="rollback_requested")["events"][0]
     assert (asked["reason"], asked["state"]) == ("Wrong answers", "keep")
+
+
+def test_with_text_twice_as_large_everything_is_there_and_can_be_pressed(browser: Browser, server: Server) -> None:
+    last = server.get("/agents/Echo/upgrades")["upgrades"][0]["upgrade_id"]
+    large = browser.browser_type.launch(executable_path=chromium(), args=[*FLAGS.split(), "--blink-settings=defaultFontSize=32"])
+    with large, watched(large, server, width=1280) as page:
+        sign_in(page, server)
+        wide: dict[str, int] = {}
+        for address in ("/agents", "/audit", "/?rollback=Echo", f"/agents/Echo/deployments/{last}"):
+            page.goto(server.info["api_url"] + address)
+            page.get_by_role("heading", level=1).wait_for()
+            expect(page.locator("[aria-busy=true]")).to_have_count(0)
+            assert page.evaluate("getComputedStyle(document.body).fontSize") == "28px"
+            wide[address] = page.evaluate("document.documentElement.scrollWidth")
+            if "rollback" in address:
+                dialog = page.get_by_role("dialog", name="Roll back Echo")
+                dialog.get_by_text("Latency", exact=True).click()
+                dialog.get_by_role("button", name=re.compile("^Roll back to")).click(trial=True)
+            else:
+                page.get_by_role("navigation", name="Pages").get_by_role("link", name="Settings").click(trial=True)
+        page.get_by_role("button", name="Roll back").click(trial=True)
+        assert set(wide.values()) == {1280}, wide
