@@ -48,7 +48,8 @@ MONITOR = r"""
   - region "Events since you look":
     - status
   - region "Instances":
-    - table "Instances"
+    - group "Instances, scrolls sideways":
+      - table "Instances"
 """
 ROLLBACK = r"""
 - dialog "Roll back Keeps":
@@ -59,11 +60,10 @@ ROLLBACK = r"""
   - list:
     - listitem
   - radiogroup /What the agent remembers/:
-    - radio "Keep: nobody can count the records"
-    - radio "Restore: not possible" [disabled]
-  - textbox "Reason"
-  - group "Common reasons":
-    - checkbox "Error rate"
+    - radio /^Keep: nobody can count the records/
+    - radio /^Restore: not possible/ [disabled]
+  - textbox /^Reason/
+  - group "Common reasons"
   - button "Keep 1.1.0"
   - button "Roll back to 1.0.0" [disabled]
 """

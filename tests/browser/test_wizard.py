@@ -104,6 +104,7 @@ def test_a_start_around_the_change_of_the_clocks_is_at_the_time_of_day_that_was_
         page.get_by_role("button", name="Next").click()
         expect(page.get_by_text(f"beginning {said}")).to_be_visible()
         page.get_by_role("button", name="Schedule it").click()
+        page.get_by_role("heading", level=1, name=re.compile("1.0.0 → 1.1.0")).wait_for()
         expect(page.get_by_text(f"Begins {said}")).to_be_visible()
         name = page.url.split("?")[0].rsplit("/", 1)[1]
         assert server.deployment(name)["scheduled_at"] == f"{day}T01:30:00Z"
