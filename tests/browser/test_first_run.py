@@ -152,3 +152,9 @@ def test_the_history_is_filtered_by_its_address_and_taken_along_as_it_is_shown(b
         assert len(rows) == entries.count()
         assert [row["reason"] for row in rows[-2:]] == [MARKUP, f"'{FORMULA}"], "a spreadsheet runs no text"
         assert [event["reason"] for event in whole[-2:]] == [MARKUP, FORMULA]
+        page.get_by_label("To", exact=True).fill("2020-01-01")
+        expect(page.get_by_text("No entry is like that")).to_be_visible()
+        accessible(page, "nothing found in the audit")
+        page.get_by_role("button", name="Show all").click()
+        expect(page).to_have_url(re.compile("/audit$"))
+        expect(page.get_by_role("button", name=re.compile("^Audit exported")).first).to_be_visible()

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser.conftest import PATIENCE_MS, sign_in, watched
+from tests.browser.conftest import FLAGS, PATIENCE_MS, chromium, sign_in, watched
 from tests.browser.looks import accessible
 from tests.e2e.harness import MANIFEST, Server, a_version, an_agent
 from tests.e2e.load import Load
@@ -27,6 +27,44 @@ FEWEST = """versions => {
   new MutationObserver(look).observe(document.body, { subtree: true, childList: true, characterData: true });
 }"""
 """Keeps how few instances of some versions the page ever showed as ready: whoever looks now and then would miss it."""
+MONITOR = r"""
+- main:
+  - heading "Echo 1.0.0 → 1.1.0" [level=1]
+  - group "Steer this deployment":
+    - button "Pause"
+    - button "Advance now"
+    - button "Cancel"
+    - button "Roll back"
+  - region "Traffic":
+    - heading "Traffic" [level=2]
+    - img /1\.1\.0 has \d+ %/
+  - region "Errors"
+  - region "Latency, 95 % are faster"
+  - region "Requests"
+  - region "Stages":
+    - list:
+      - listitem
+  - region "What users noticed"
+  - region "Events since you look"
+  - region "Instances"
+"""
+ROLLBACK = r"""
+- dialog "Roll back Keeps":
+  - heading "Roll back Keeps" [level=2]
+  - button "Close"
+  - radiogroup "Back to":
+    - radio /1\.0\.0, the previous version/ [checked]
+  - list:
+    - listitem
+  - radiogroup /What the agent remembers/:
+    - 'radio /^Keep: nobody can count the records/'
+    - 'radio /^Restore: not possible/ [disabled]'
+  - textbox /^Reason/
+  - group "Common reasons"
+  - button "Keep 1.1.0"
+  - button "Roll back to 1.0.0" [disabled]
+"""
+"""What a screen reader is told of both, in this order; there may be more in between."""
 STATE = '[state]\ndirectory = "state"\nwrites = {writes}\nreads = {reads}\n'
 
 
@@ -74,6 +112,7 @@ def test_a_canary_goes_on_by_itself_and_a_rolling_update_is_never_seen_with_fewe
         name = started(page, server, "1.1.0", "Canary", Part_of_the_instances="25", Watch_each_step="2")
         expect(page.get_by_role("img", name=re.compile(r"1\.1\.0 has 25 %"))).to_be_visible()
         expect(page).to_have_title(re.compile(r"^Echo 1\.0\.0 → 1\.1\.0 · 25 %"))
+        expect(page.get_by_role("main")).to_match_aria_snapshot(MONITOR)
         told = completed(page)
         expect(page).to_have_title(re.compile("· completed"))
         (watch,) = (text for text in told if text.startswith("Watch at 25 %"))
@@ -95,9 +134,8 @@ def test_a_canary_that_fails_goes_back_by_itself_and_the_open_page_says_why_at_o
         sign_in(page, server)
         name = started(page, server, "1.3.0", "Canary", Part_of_the_instances="25", Watch_each_step="300")
         expect(page).to_have_title(re.compile(r"^Echo 1\.2\.0 → 1\.3\.0 · 25 %"))
-        verdict = page.get_by_role("region", name="Taken back").get_by_role(
-            "alert"
-        )  # it comes while the page is open: it is read out at once
+        # It comes while the page is open: it is read out at once.
+        verdict = page.get_by_role("region", name="Taken back").get_by_role("alert")
         expect(verdict).to_contain_text(re.compile(r"Error rate threshold exceeded \([\d.]+% > 5%\)"), timeout=3 * PATIENCE_MS)
         expect(verdict).to_contain_text(re.compile(r"By the engine, while: .+, seen in \d+ requests within \d+ s"))
         expect(verdict.locator("time:not([aria-live=off])")).to_have_count(0)
@@ -149,7 +187,7 @@ def test_a_rollback_that_may_lose_what_was_remembered_wants_a_choice_and_the_nam
         sign_in(page, server)
         page.goto(f"{server.info['api_url']}/?rollback=Keeps")
         dialog = page.get_by_role("dialog", name="Roll back Keeps")
-        expect(dialog.get_by_role("radio", name="Restore: not possible")).to_be_disabled()
+        expect(dialog).to_match_aria_snapshot(ROLLBACK)
         expect(dialog).to_contain_text("There is no snapshot that 1.0.0 can read.")
         dialog.get_by_text("Wrong answers", exact=True).click()
         back = dialog.get_by_role("button", name="Roll back to 1.0.0")
@@ -173,3 +211,25 @@ def test_a_rollback_that_may_lose_what_was_remembered_wants_a_choice_and_the_nam
     assert server.get("/agents/Keeps")["current_version"] == "1.0.0"
     asked = server.get("/audit", agent="Keeps", type="rollback_requested")["events"][0]
     assert (asked["reason"], asked["state"]) == ("Wrong answers", "keep")
+
+
+def test_with_text_twice_as_large_everything_is_there_and_can_be_pressed(browser: Browser, server: Server) -> None:
+    last = server.get("/agents/Echo/upgrades")["upgrades"][0]["upgrade_id"]
+    large = browser.browser_type.launch(executable_path=chromium(), args=[*FLAGS.split(), "--blink-settings=defaultFontSize=32"])
+    with large, watched(large, server, width=1280) as page:
+        sign_in(page, server)
+        wide: dict[str, int] = {}
+        for address in ("/agents", "/audit", "/?rollback=Echo", f"/agents/Echo/deployments/{last}"):
+            page.goto(server.info["api_url"] + address)
+            page.get_by_role("heading", level=1).wait_for()
+            expect(page.locator("[aria-busy=true]")).to_have_count(0)
+            assert page.evaluate("getComputedStyle(document.body).fontSize") == "28px"
+            wide[address] = page.evaluate("document.documentElement.scrollWidth")
+            if "rollback" in address:
+                dialog = page.get_by_role("dialog", name="Roll back Echo")
+                dialog.get_by_text("Latency", exact=True).click()
+                dialog.get_by_role("button", name=re.compile("^Roll back to")).click(trial=True)
+            else:
+                page.get_by_role("navigation", name="Pages").get_by_role("link", name="Settings").click(trial=True)
+        page.get_by_role("button", name="Roll back").click(trial=True)
+        assert set(wide.values()) == {1280}, wide
