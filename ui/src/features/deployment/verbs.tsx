@@ -9,6 +9,7 @@ import { Action } from "../../components/action";
 import { Confirm } from "../../components/confirm";
 import { AnchorLink } from "../../components/links";
 import { REASONS } from "../../components/reason";
+import { useLockedOut } from "../agent/lock";
 
 type Deployment = Schemas["DeploymentView"];
 type Verb = "pause" | "resume" | "promote" | "cancel";
@@ -43,6 +44,7 @@ export function Verbs({
 }) {
   const queries = useQueryClient();
   const may = useMay("operator", deployment.agent_id);
+  const lockedOut = useLockedOut(deployment.agent_id);
   const [asking, setAsking] = useState<"promote" | "cancel" | null>(null);
   const [under, setUnder] = useState<Verb | null>(null);
   const [asked, setAsked] = useState<{ verb: Verb; from: string } | null>(null);
@@ -76,7 +78,7 @@ export function Verbs({
     <Group gap="sm" className="verbs" role="group" aria-label="Steer this deployment">
       {pending && <Waiting key={pending} />}
       {paused ? (
-        <Action why={whyNot || busy} variant="default" onAct={() => void at_once("resume")}>
+        <Action why={whyNot || lockedOut || busy} variant="default" onAct={() => void at_once("resume")}>
           {pending === "resume" ? "Resuming…" : "Resume"}
         </Action>
       ) : (
@@ -89,7 +91,7 @@ export function Verbs({
         </Action>
       )}
       <Action
-        why={whyNot || (paused ? "Resume it first." : "")}
+        why={whyNot || lockedOut || (paused ? "Resume it first." : "")}
         loading={under === "promote"}
         variant="default"
         onAct={() => setAsking("promote")}
