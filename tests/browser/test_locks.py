@@ -1,4 +1,4 @@
-"""Several people and one agent: what one holds, the others see wherever they would act on it, wait for it, and take it over only as admins by its name."""
+"""Several people and one agent: what one holds, the others see wherever they would act on it, wait for, and take over only as admins by its name."""
 
 import re
 from collections.abc import Iterator
@@ -97,6 +97,8 @@ def test_who_comes_second_sees_what_is_under_way_queues_and_begins_when_it_is_ov
         second.get_by_role("heading", name=re.compile("→ 1.2.0")).wait_for()
         mine = second.url.split("?")[0].rsplit("/", 1)[1]
         expect(before).to_contain_text("This waits its turn and is next", timeout=PATIENCE_MS)
+        steer = second.get_by_role("group", name="Steer this deployment")
+        expect(steer.get_by_role("button")).to_have_text(["Cancel"])
         accessible(second, "a deployment in the queue")
 
         sign_in(admin, server)
@@ -120,5 +122,10 @@ def test_who_comes_second_sees_what_is_under_way_queues_and_begins_when_it_is_ov
         assert server.outcome(first)["status"] == "completed"
         expect(second.get_by_text("In progress").or_(second.get_by_text("Completed")).first).to_be_visible(timeout=PATIENCE_MS)
         expect(before).to_have_count(0)
+        server.stage(mine, "monitor_metrics_25")
+        server.post(f"/agents/Echo/upgrades/{mine}/promote", {"full": True, "reason": "enough"})
         assert server.outcome(mine)["status"] == "completed"
+        verbs = second.get_by_role("group", name="What can be done now").get_by_role("button")
+        expect(verbs).to_have_text(["Roll back"], timeout=PATIENCE_MS)
+        expect(second.get_by_role("button", name=re.compile("Pause|Resume|Advance now|Cancel"))).to_have_count(0)
         assert server.get("/agents/Echo")["current_version"] == "1.2.0"

@@ -24,6 +24,7 @@ import { LockBanner, useLockedOut } from "../agent/lock";
 import { Instances } from "../agent/overview";
 import { RollbackDialog } from "../rollback/rollback-dialog";
 import { Compared } from "./compared";
+import { Ended } from "./ended";
 import { Figures, type Side } from "./figures";
 import { ReportIssue } from "./report-issue";
 import { Verbs } from "./verbs";
@@ -83,7 +84,7 @@ function Whole({ deployment, onRollback }: { deployment: Deployment; onRollback:
               <DeploymentStatus status={deployment.status} />
             </Group>
           </div>
-          <Verbs deployment={deployment} over={over} onRollback={onRollback} />
+          {over ? <Ended deployment={deployment} onRollback={onRollback} /> : <Verbs deployment={deployment} />}
         </Group>
       </div>
       <Group justify="space-between" gap="xs">
