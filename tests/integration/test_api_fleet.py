@@ -34,6 +34,11 @@ async def the_list(client: httpx.AsyncClient, **query: Any) -> tuple[list[str], 
     return [agent["agent_id"] for agent in answer.json()["agents"]], answer.json()
 
 
+async def in_need(client: httpx.AsyncClient) -> dict[str, list[str]]:
+    """Who needs somebody, and why."""
+    return {agent["agent_id"]: agent["attention"] for agent in (await the_list(client, attention=True))[1]["agents"]}
+
+
 async def an_upgrade(client: httpx.AsyncClient, agent: str, **changes: Any) -> str:
     answer = await client.post(f"{PREFIX}/agents/{agent}/upgrade", json={**UPGRADE, "target_version": "1.2.5", **changes})
     assert answer.status_code == 202, answer.text
@@ -55,15 +60,20 @@ async def test_agents_are_searched_ordered_and_paged(api_world: ApiWorld) -> Non
         assert (await the_list(client, sort="update"))[0] == ["Ant", "Bee", "Dog", "Eel", "Cat"]
         marked = await client.post(f"{PREFIX}/agents/Dog/versions/1.2.4/withdraw", json={"reason": "loses memories"})
         assert marked.status_code == 200, marked.text
-        assert (await the_list(client, attention=True))[0] == ["Dog"]
+        assert await in_need(client) == {"Dog": ["withdrawn"]}
         assert (await the_list(client, sort="update", limit=1))[0] == ["Dog"]
         api_world.runtime.behaviour("1.3.0").crashes = True
         api_world.source.names = ["1.2.4", "1.2.5", "1.3.0"]
         await client.post(f"{PREFIX}/agents/Bee/versions/refresh")
         await api_world.until(client, await an_upgrade(client, "Bee", target_version="1.3.0"), "rolled_back", "failed", agent="Bee")
-        assert (await the_list(client, attention=True))[0] == ["Bee", "Dog"]
+        assert await in_need(client) == {"Bee": ["went_wrong"], "Dog": ["withdrawn"]}
+        begun = await an_upgrade(client, "Ant", blue_green={"steps": [50, 100], "monitor_seconds": 600})
+        await api_world.until(client, begun, "in_progress", agent="Ant")
+        await client.post(f"{PREFIX}/agents/Ant/rollback", json={"reason": "a person decided"})
+        await api_world.until(client, begun, "cancelled", agent="Ant")
+        assert "Ant" not in await in_need(client)
         api_world.clock.advance(24 * 3600 + 1)
-        assert (await the_list(client, attention=True))[0] == ["Dog"]
+        assert await in_need(client) == {"Dog": ["withdrawn"]}
         assert (await the_list(client, health="healthy", q="dog"))[0] == ["Dog"]
         assert (await the_list(client, health="down"))[0] == []
         assert (await client.get(f"{PREFIX}/fleet/names")).json() == {"agents": list(NAMES), "complete": True}

@@ -12,7 +12,7 @@ from agent_servicing.core.model import AgentState, Deployment
 from agent_servicing.core.standing import Standing, Urgency
 from agent_servicing.core.status import WAITING, AgentStatus, DeploymentStatus, InstanceStatus
 from agent_servicing.core.versions import available_updates
-from agent_servicing.services.views import AgentView, AvailableVersion, FleetTotals, HealthSummary, HealthWord
+from agent_servicing.services.views import AgentView, AttentionWord, AvailableVersion, FleetTotals, HealthSummary, HealthWord
 from agent_servicing.store import queries
 from agent_servicing.store.queries import VersionFlags
 
@@ -108,12 +108,17 @@ def found(views: Iterable[AgentView], search: AgentSearch, now: datetime) -> lis
     return sorted(sorted(chosen, key=_name), key=_ORDERS[search.sort], reverse=search.descending)
 
 
-def needs_attention(view: AgentView, now: datetime) -> bool:
-    """Not whole, an update that should not wait, a version that nobody should run, or a deployment that is paused or went wrong by itself."""
+def attention(view: AgentView, now: datetime) -> list[AttentionWord]:
+    """Why somebody should look at the agent, most urgent first; empty when nobody needs to."""
     last = view.last_deployment
-    if last is not None and (last.status is DeploymentStatus.PAUSED or _went_wrong(last, now)):
-        return True
-    return view.health.status in ("down", "degraded") or view.urgency in ("critical", "security", "withdrawn")
+    reasons: dict[AttentionWord, bool] = {
+        "health": view.health.status in ("down", "degraded"),
+        "went_wrong": last is not None and _went_wrong(last, now),
+        "security_update": view.urgency in ("critical", "security"),
+        "withdrawn": view.standing is Standing.WITHDRAWN,
+        "paused": last is not None and last.status is DeploymentStatus.PAUSED,
+    }
+    return [word for word, holds in reasons.items() if holds]
 
 
 def _went_wrong(deployment: Deployment, now: datetime) -> bool:
@@ -124,7 +129,7 @@ def _went_wrong(deployment: Deployment, now: datetime) -> bool:
 
 
 def _lets_through(view: AgentView, search: AgentSearch, words: Sequence[str], now: datetime) -> bool:
-    if search.health not in (None, view.health.status) or (search.attention and not needs_attention(view, now)):
+    if search.health not in (None, view.health.status) or (search.attention and not attention(view, now)):
         return False
     agent = view.state.agent
     text = f"{agent.agent} {agent.manifest.description} {agent.manifest.owner}".lower()

@@ -26,6 +26,7 @@ class AvailableVersion:
 
 
 HealthWord = Literal["healthy", "degraded", "down", "starting", "removing"]
+AttentionWord = Literal["health", "went_wrong", "security_update", "withdrawn", "paused"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2270,6 +2270,7 @@ export interface components {
          * @description A new agent; `deployment` is the installation of its first version, whose id is `upgrade_id`.
          * @example {
          *       "agent_id": "WowMemory",
+         *       "attention": [],
          *       "available_versions": [
          *         {
          *           "critical": false,
@@ -2331,6 +2332,11 @@ export interface components {
         AgentAdded: {
             /** Agent Id */
             agent_id: string;
+            /**
+             * Attention
+             * @description Why somebody should look at it: health (not whole), went_wrong (its newest deployment failed or was taken back by the engine within a day), security_update, withdrawn (the running version is), paused (its deployment is)
+             */
+            attention: ("health" | "went_wrong" | "security_update" | "withdrawn" | "paused")[];
             /** Available Versions */
             available_versions: components["schemas"]["AvailableView"][];
             /** Conversation Key */
@@ -2402,6 +2408,7 @@ export interface components {
          * @description One agent whole.
          * @example {
          *       "agent_id": "WowMemory",
+         *       "attention": [],
          *       "available_versions": [
          *         {
          *           "critical": false,
@@ -2462,6 +2469,11 @@ export interface components {
         AgentDetail: {
             /** Agent Id */
             agent_id: string;
+            /**
+             * Attention
+             * @description Why somebody should look at it: health (not whole), went_wrong (its newest deployment failed or was taken back by the engine within a day), security_update, withdrawn (the running version is), paused (its deployment is)
+             */
+            attention: ("health" | "went_wrong" | "security_update" | "withdrawn" | "paused")[];
             /** Available Versions */
             available_versions: components["schemas"]["AvailableView"][];
             /** Conversation Key */
@@ -2532,6 +2544,7 @@ export interface components {
          *       "agents": [
          *         {
          *           "agent_id": "WowMemory",
+         *           "attention": [],
          *           "available_versions": [
          *             {
          *               "critical": false,
@@ -2704,6 +2717,7 @@ export interface components {
          * @description One line of the dashboard.
          * @example {
          *       "agent_id": "WowMemory",
+         *       "attention": [],
          *       "available_versions": [
          *         {
          *           "critical": false,
@@ -2736,6 +2750,11 @@ export interface components {
         AgentSummary: {
             /** Agent Id */
             agent_id: string;
+            /**
+             * Attention
+             * @description Why somebody should look at it: health (not whole), went_wrong (its newest deployment failed or was taken back by the engine within a day), security_update, withdrawn (the running version is), paused (its deployment is)
+             */
+            attention: ("health" | "went_wrong" | "security_update" | "withdrawn" | "paused")[];
             /** Available Versions */
             available_versions: components["schemas"]["AvailableView"][];
             /** Current Deployed At */

@@ -7,6 +7,7 @@ from pydantic import AfterValidator, ConfigDict, Field
 
 from agent_servicing.manifest import MANIFEST_MAX_CHARS
 from agent_servicing.services.fleet import INSTANCES_MAX
+from agent_servicing.services.views import AttentionWord
 from agent_servicing.web.schemas.common import Body, Name, NextCursor, Reason, SeenBody, Text, View, example, storable
 from agent_servicing.web.schemas.deployments import DeploymentView
 
@@ -35,6 +36,7 @@ _SUMMARY: dict[str, Any] = {
     "update_available": True,
     "update_urgency": "normal",
     "current_standing": "available",
+    "attention": [],
     "available_versions": [{"version": "1.3.0", "type": "minor", "security": False, "critical": False, "deprecated": False}],
     "deployment": None,
 }
@@ -164,6 +166,10 @@ class AgentSummary(View):
         description="critical, security, withdrawn (the running version is) or normal; null without an update"
     )
     current_standing: str = Field(description="Of the running version: available, deprecated or withdrawn")
+    attention: list[AttentionWord] = Field(
+        description="Why somebody should look at it: health (not whole), went_wrong (its newest deployment failed or was taken back by the "
+        "engine within a day), security_update, withdrawn (the running version is), paused (its deployment is)"
+    )
     available_versions: list[AvailableView]
     deployment: DeploymentView | None = Field(description="The newest one of any status")
 

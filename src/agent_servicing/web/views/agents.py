@@ -8,6 +8,7 @@ from agent_servicing.core.limits import CRASH_WINDOW_SECONDS
 from agent_servicing.core.model import AgentState, Generation
 from agent_servicing.core.queue import queued
 from agent_servicing.core.status import InstanceStatus
+from agent_servicing.services.fleet_views import attention
 from agent_servicing.services.generations import WorkView
 from agent_servicing.services.views import AgentView, MetricsView
 from agent_servicing.web.schemas.agents import (
@@ -104,6 +105,7 @@ def _summary(view: AgentView, now: datetime) -> dict[str, Any]:
         "update_available": bool(view.available),
         "update_urgency": view.urgency,
         "current_standing": view.standing,
+        "attention": attention(view, now),
         "available_versions": [AvailableView.model_validate(version) for version in view.available],
         "deployment": deployment_view(last, now=now, state=view.state) if last else None,
     }

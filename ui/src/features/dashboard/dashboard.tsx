@@ -7,13 +7,12 @@ import { useTitle } from "../../app/title";
 import { ButtonLink } from "../../components/links";
 import { Asked, Empty, Panel } from "../../components/panel";
 import { DeploymentStatus, Status } from "../../components/status";
-import { Time, useNow } from "../../components/time";
+import { Time } from "../../components/time";
 import { Traffic } from "../../components/traffic";
 import { count, duration, stageName } from "../../lib/format";
 import { AuditList } from "../audit/audit-list";
 import { RollbackDialog } from "../rollback/lazy";
 import { AgentsTable } from "./agents-table";
-import { wentWrong } from "./went-wrong";
 
 const route = getRouteApi("/");
 const RECENT = 8;
@@ -134,14 +133,8 @@ function Totals({ fleet }: { fleet: Schemas["FleetView"] }) {
 
 /** Only when there is something. Each line says what, and leads to where it can be mended. */
 function Attention({ agents, total }: { agents: Schemas["AgentSummary"][]; total: number }) {
-  const ill = agents.filter((agent) => agent.health.status === "down" || agent.health.status === "degraded");
-  const unsafe = agents.filter((agent) => agent.available_versions.some((each) => each.security || each.critical));
-  const withdrawn = agents.filter((agent) => agent.current_standing === "withdrawn");
-  const paused = agents.filter((agent) => agent.deployment?.status === "paused");
-  const now = useNow();
-  const back = agents.flatMap((agent) =>
-    agent.deployment && wentWrong(agent.deployment, now) ? [agent.deployment] : [],
-  );
+  const because = (word: Schemas["AgentSummary"]["attention"][number]) =>
+    agents.filter((agent) => agent.attention.includes(word));
   if (!agents.length) return null;
   return (
     <Panel
@@ -158,25 +151,25 @@ function Attention({ agents, total }: { agents: Schemas["AgentSummary"][]; total
       }
     >
       <Stack gap="sm">
-        {ill.map((agent) => (
+        {because("health").map((agent) => (
           <Line key={`ill-${agent.agent_id}`} agent={agent.agent_id} tone="bad" tab="overview" act="Look">
             {`${agent.agent_id} has ${agent.health.ready} of ${agent.health.desired} instances ready`}
           </Line>
         ))}
-        {back.map((deployment) => (
-          <Back key={deployment.upgrade_id} deployment={deployment} />
+        {because("went_wrong").map((agent) => (
+          <Back key={`back-${agent.agent_id}`} agent={agent} />
         ))}
-        {unsafe.map((agent) => (
+        {because("security_update").map((agent) => (
           <Line key={`unsafe-${agent.agent_id}`} agent={agent.agent_id} tone="warn" tab="versions" act="Review">
             {`${agent.agent_id} has a security update: ${agent.available_versions.find((each) => each.security || each.critical)?.version}`}
           </Line>
         ))}
-        {withdrawn.map((agent) => (
+        {because("withdrawn").map((agent) => (
           <Line key={`withdrawn-${agent.agent_id}`} agent={agent.agent_id} tone="warn" tab="versions" act="Review">
             {`${agent.agent_id} runs ${agent.current_version}, which was withdrawn`}
           </Line>
         ))}
-        {paused.map((agent) => (
+        {because("paused").map((agent) => (
           <Line key={`paused-${agent.agent_id}`} agent={agent.agent_id} tone="warn" tab="deployments" act="Look">
             {`The deployment of ${agent.agent_id} ${agent.deployment?.to_version} is paused`}
           </Line>
@@ -216,7 +209,8 @@ function Line({
 }
 
 /** What nobody may have seen: the engine took it back, or it failed, within the last day. */
-function Back({ deployment }: { deployment: Schemas["DeploymentView"] }) {
+function Back({ agent: { deployment } }: { agent: Schemas["AgentSummary"] }) {
+  if (!deployment) return null;
   const { agent_id: agentId, upgrade_id: upgradeId, to_version: version, status, rollback } = deployment;
   return (
     <Group justify="space-between">
