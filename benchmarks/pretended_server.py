@@ -103,6 +103,8 @@ async def main(asked: argparse.Namespace, folder: Path) -> None:
         secrets = Secrets(database=database, clock=clock, ids=ids, settings=settings, cipher=Vault(data_dir=folder), redactor=redactor)
         async with InstanceChannel(runtime=runtime, clock=clock, secrets=secrets) as channel, anyio.create_task_group() as tasks:
             drivers = {"database": database, "clock": clock, "ids": ids, "bus": bus, "runtime": runtime, "metrics": metrics}
+            store = SqlStore(database=database, ids=ids, event_retention_count=100_000)
+            pulse = Pulse.of(runtime=runtime, router=router, client=client, store=store, clock=clock, interval_seconds=1.0)
             services = build_services(
                 **drivers,
                 sources={"path": Source()},
@@ -111,10 +113,9 @@ async def main(asked: argparse.Namespace, folder: Path) -> None:
                 redactor=redactor,
                 outside=Outside(sender=MemorySender(), tracker=MemoryTracker()),
                 configs=channel,
+                probes=pulse,
                 passwords=Argon2Passwords(),
             )
-            store = SqlStore(database=database, ids=ids, event_retention_count=100_000)
-            pulse = Pulse.of(runtime=runtime, router=router, client=client, store=store, clock=clock, interval_seconds=1.0)
             engine = Engine(
                 store=store, runtime=runtime, router=router, metrics=metrics, client=client, clock=clock, limits=Limits(),
                 action_timeout_seconds=10, channel=channel, pulse=pulse,

@@ -92,7 +92,8 @@ async def test_a_lease_left_by_a_killed_server_is_next_due_when_it_ends(database
 async def test_setting_the_clock_back_does_not_put_agents_to_sleep(database: Database, store: Store) -> None:
     await add(database, an_agent("Idle"), an_agent("Held"))
     leases = {lease.agent: lease for lease in await store.claim(START, lease_seconds=LEASE_SECONDS, limit=2)}
-    await store.release(leases["Idle"], next_at=START + timedelta(seconds=60))
+    assert await store.release(leases["Idle"], next_at=START + timedelta(seconds=60))
+    assert not await store.release(leases["Idle"], next_at=START)
     back = START - timedelta(hours=1)
     assert {lease.agent for lease in await store.claim(back, lease_seconds=LEASE_SECONDS, limit=2)} == {"Idle", "Held"}
 

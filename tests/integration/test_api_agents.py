@@ -1,8 +1,13 @@
 """The fleet over HTTP: adding, looking, scaling, restarting, removing, versions and what changed between them."""
 
+from collections.abc import Mapping
+from datetime import timedelta
+
 import pytest
 
+from agent_servicing.core.model import Probe
 from agent_servicing.manifest import load_manifest
+from agent_servicing.services.generations import Generations
 from agent_servicing.web.app import PREFIX
 from tests.integration.api_world import AGENT, MANIFEST, UPGRADE, ApiWorld
 
@@ -48,6 +53,25 @@ async def test_an_agent_is_added_once(api_world: ApiWorld) -> None:
         await api_world.add(client)
         again = await client.post(f"{PREFIX}/agents", json={"manifest": MANIFEST})
         assert (again.status_code, again.json()["code"]) == (409, "agent_exists")
+
+
+async def test_health_checks_that_were_not_worth_a_write_are_shown_all_the_same(api_world: ApiWorld) -> None:
+    class Seen:
+        def latest(self, agent: str) -> Mapping[str, Probe]:
+            assert agent == AGENT
+            return {
+                "g1-1-1": Probe(instance="g1-1-1", healthy=True, at=now),
+                "g1-2-1": Probe(instance="g1-2-1", healthy=True, at=now - timedelta(days=1)),
+            }
+
+    async with api_world.client(api_world.admin_token) as admin:
+        await api_world.add(admin)
+    now = api_world.clock.now() + timedelta(seconds=1)
+    shown = Generations(database=api_world.database, clock=api_world.clock, router=None, known=None, probes=Seen())
+    first, second = (work.instance for work in (await shown.work(AGENT)).instances)
+    assert first.probed_at == now
+    assert second.probed_at is not None
+    assert timedelta() < now - second.probed_at < timedelta(minutes=1)
 
 
 async def test_instances_logs_and_metrics_can_be_read(api_world: ApiWorld) -> None:

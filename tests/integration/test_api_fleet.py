@@ -180,6 +180,8 @@ async def test_many_that_ask_at_once_share_a_look_and_none_gets_an_older_one(api
     class Counted:
         """The database, counting who reads it."""
 
+        mark = None
+
         @asynccontextmanager
         async def read(self) -> AsyncIterator[AsyncConnection]:
             nonlocal looks

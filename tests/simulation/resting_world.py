@@ -1,11 +1,12 @@
 """Many agents, the real engine with its pulse, memory adapters and a virtual clock. What the supervisor does in loops is done here in turns."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from agent_servicing.core.limits import Limits
 from agent_servicing.core.manifest import Health, Manifest, Run, Source
-from agent_servicing.core.model import Agent, AgentState, Deployment, DeploymentSpec, Intent, Release
+from agent_servicing.core.model import Agent, AgentState, Deployment, DeploymentSpec, Intent, Probe, Release
 from agent_servicing.core.status import DeploymentKind, DeploymentStatus, Verb
 from agent_servicing.ports import Router, Runtime
 from agent_servicing.reconcile.engine import Engine
@@ -56,6 +57,13 @@ class RestingWorld:
     @property
     def resting(self) -> int:
         return self.engine.pulse.resting if self.engine.pulse else 0
+
+    def latest(self, name: str) -> Mapping[str, Probe]:
+        """The newest health check of each instance, as whoever shows it is told."""
+        return self.engine.pulse.latest(name) if self.engine.pulse else {}
+
+    def age(self, probe: Probe) -> float:
+        return (self.clock.now() - probe.at).total_seconds()
 
     async def start_again(self) -> None:
         """As the supervisor does at its start."""

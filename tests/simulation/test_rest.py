@@ -30,6 +30,27 @@ async def test_agents_at_rest_get_a_full_turn_now_and_then_and_not_all_at_once()
     assert len(world.turns) - 40 < 10
 
 
+async def test_a_turn_that_finds_nothing_writes_nothing_and_the_times_of_looks_are_known_all_the_same() -> None:
+    world = await RestingWorld().at_rest()
+    written = {name: world.store.rows[name].state for name in world.names}
+    await world.run(2 * REST_SECONDS)
+    assert sorted(set(world.turns)) == world.names
+    for name in world.names:
+        assert world.store.rows[name].state is written[name]
+        assert {i.instance for i in written[name].instances} == set(world.latest(name))
+        assert all(world.age(probe) <= HEALTH.interval_seconds + 2 * STEP_SECONDS for probe in world.latest(name).values())
+
+
+async def test_after_a_restart_instances_are_looked_at_however_old_the_times_on_record_are() -> None:
+    world = await RestingWorld().at_rest()
+    await world.run(3 * REST_SECONDS)
+    await world.start_again()
+    assert not world.latest("Agent-1")
+    await world.run(2 * STEP_SECONDS)
+    assert all(world.age(probe) <= 2 * STEP_SECONDS for probe in world.latest("Agent-1").values())
+    assert len(world.latest("Agent-1")) == 2
+
+
 async def test_a_crash_at_rest_is_noticed_within_the_interval() -> None:
     world = await RestingWorld().at_rest()
     world.runtime.crash("Agent-1", "g1-1-1")

@@ -197,21 +197,16 @@ async def open_app(settings: Settings, *, api_url: str, redactor: Redactor | Non
         # The database is ours alone: whoever held a lease was killed, and its agents need not wait for the lease to run out.
         if settings.database_url is None or ownership is not None:
             await store.drop_leases()
-        drivers = {"database": database, "clock": clock, "ids": ids, "bus": bus, "runtime": runtime, "metrics": metrics, "sources": sources}
-        reading = {"router": router, "configs": channel, "snapshots": snapshots, "asides": epochs} | await _own(stack, settings, clock, ids)
-        secret: dict[str, Any] = {"secrets": secrets, "redactor": redactor}
-        services = build_services(**drivers, **secret, settings=settings, uploads=uploads, **reading, **_outside(clock))
-        await services.telling.load()
-        acting: dict[str, Any] = {
-            "runtime": runtime,
-            "router": router,
-            "metrics": metrics,
-            "client": client,
-            "clock": clock,
-            "channel": channel,
-        }
-        seeing = {"verifier": verifier, "reports": SqlReports(database=database), "masker": redactor}
+        acting: dict[str, Any] = {"runtime": runtime, "router": router, "metrics": metrics, "client": client, "clock": clock}
+        seeing = {"verifier": verifier, "reports": SqlReports(database=database), "masker": redactor, "channel": channel}
         engine = _engine(settings, acting | seeing | {"store": store, "snapshots": snapshots, "restores": epochs})
+        drivers = {"database": database, "clock": clock, "ids": ids, "bus": bus, "runtime": runtime, "metrics": metrics, "sources": sources}
+        reading = {"router": router, "configs": channel, "snapshots": snapshots, "asides": epochs, "probes": engine.pulse}
+        reading |= await _own(stack, settings, clock, ids)
+        services = build_services(
+            **drivers, **reading, **_outside(clock), secrets=secrets, redactor=redactor, settings=settings, uploads=uploads
+        )
+        await services.telling.load()
         given = {"database": database, "clock": clock, "ids": ids, "bus": bus, "live": runtime, "masker": redactor, "client": client}
         opening = open_staging(settings, **given, snapshots=snapshots, channel=channel, router_url=router.url)
         staging = await stack.enter_async_context(opening)

@@ -5,13 +5,13 @@ must be named here.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from agent_servicing.core.draft import Decision
 from agent_servicing.core.limits import Limits
 from agent_servicing.core.manifest import Manifest
-from agent_servicing.core.model import AgentState, Deployment, Generation, Instance, Process, Snapshot
+from agent_servicing.core.model import AgentState, Deployment, Generation, Instance, Probe, Process, Snapshot
 from agent_servicing.core.routing import Routing
 from agent_servicing.core.status import AgentStatus, DeploymentStatus, GenerationStatus, InstanceStatus
 
@@ -20,14 +20,17 @@ from agent_servicing.core.status import AgentStatus, DeploymentStatus, Generatio
 class Rest:
     """What must go on being true while nobody looks closely. `until`: when time alone makes something due, None when it never does.
 
-    `instances` are all there are, with the manifest that says how to probe each; every one of them is ready and healthy.
+    `instances` are all there are, with the manifest that says how to probe each; every one of them is ready and healthy. `probes` are the
+    health checks that this was seen by. `changed`: whether the turn has anything to write besides when it looked.
     """
 
     agent: str
     instances: Mapping[str, tuple[Manifest, Process]]
     routing: Routing
+    probes: Mapping[str, Probe]
     probed_at: datetime | None
     until: datetime | None
+    changed: bool
 
 
 def at_rest(snapshot: Snapshot, decision: Decision, limits: Limits) -> Rest | None:
@@ -53,9 +56,16 @@ def at_rest(snapshot: Snapshot, decision: Decision, limits: Limits) -> Rest | No
         agent=state.agent.agent,
         instances={i.instance: (_manifest(state, i), world.processes[i.instance]) for i in state.instances},
         routing=world.routing.routing,
+        probes=world.probes,
         probed_at=min((at for at in probed if at is not None), default=None),
         until=min(times, default=None),
+        changed=_without_times(before) != _without_times(state),
     )
+
+
+def _without_times(state: AgentState) -> AgentState:
+    """As if nobody had looked: a time that is observed anew at every look is not worth a write."""
+    return replace(state, instances=tuple(replace(instance, probed_at=None) for instance in state.instances))
 
 
 def _quiet(state: AgentState, processes: Mapping[str, Process]) -> bool:

@@ -386,8 +386,8 @@ class Store(Protocol):
         """Write state, events and the next time in one transaction and give the lease back; False and no change when it is stale."""
         ...
 
-    async def release(self, lease: Lease, *, next_at: datetime) -> None:
-        """Give the lease back unchanged, due again at `next_at`; nothing happens when it is stale."""
+    async def release(self, lease: Lease, *, next_at: datetime) -> bool:
+        """Give the lease back unchanged, due again at `next_at`; False and nothing happens when it is stale."""
         ...
 
     async def wake(self, agents: Collection[str] | None, now: datetime) -> None:

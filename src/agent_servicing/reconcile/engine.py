@@ -138,7 +138,10 @@ class Engine:
         rest = at_rest(snapshot, decision, self.limits) if self.pulse and problem is None else None
         if self.pulse and rest:
             commit = replace(commit, next_at=self.pulse.next_turn_at(rest))
-        written = await self.store.commit(lease, commit, self.clock.now())
+        if rest and not rest.changed:
+            written = await self.store.release(lease, next_at=commit.next_at)
+        else:
+            written = await self.store.commit(lease, commit, self.clock.now())
         if not written:
             log.warning("stale_lease", agent=lease.agent)
         if self.pulse and rest and written:

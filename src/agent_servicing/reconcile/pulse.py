@@ -110,6 +110,7 @@ class Pulse:
             routing=rest.routing,
             ends_at=self._clock.monotonic() + max(0.0, (self.next_turn_at(rest) - now).total_seconds()),
             probe_seconds=seconds,
+            probes=dict(rest.probes),
         )
         self._resting[rest.agent] = entry
         ago = (now - rest.probed_at).total_seconds() if rest.probed_at else seconds
@@ -118,6 +119,11 @@ class Pulse:
     def rouse(self, agent: str) -> Mapping[str, Probe]:
         """A full turn begins: the agent is no longer watched here. Returns the latest health check of each instance made here."""
         entry = self._resting.pop(agent, None)
+        return entry.probes if entry else {}
+
+    def latest(self, agent: str) -> Mapping[str, Probe]:
+        """The newest health check of each instance while the agent rests, for who wants to show it: turns that find nothing else write none."""
+        entry = self._resting.get(agent)
         return entry.probes if entry else {}
 
     async def run(self, woke: Callable[[], None]) -> None:

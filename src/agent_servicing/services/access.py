@@ -18,6 +18,7 @@ from agent_servicing.core.errors import Conflict, FieldError, Invalid, NotFound
 from agent_servicing.core.events import SYSTEM, Event
 from agent_servicing.ports import Clock, Ids, InstanceTokens
 from agent_servicing.services.admin_token import kept_token
+from agent_servicing.services.remembered import Remembered
 from agent_servicing.services.transaction import record
 from agent_servicing.settings import Settings
 from agent_servicing.store.access import save_used, user_by_name
@@ -107,6 +108,7 @@ class Access:
     def __init__(self, *, database: Database, clock: Clock, ids: Ids, settings: Settings, instances: InstanceTokens | None = None) -> None:
         self._database, self._clock, self._ids, self._settings, self._instances = database, clock, ids, settings, instances
         self._used: dict[str, datetime] = {}
+        self._rows = Remembered[Row[Any]](database)
 
     async def ensure_admin_token(self, data_dir: Path) -> str:
         """The token in `data_dir/admin.token` (mode 600), made and registered when missing.
@@ -127,8 +129,7 @@ class Access:
         """Who holds this token; None when unknown, expired or revoked."""
         if not 0 < len(token) <= TOKEN_CHARACTERS_MAX:
             return None
-        async with self._database.read() as connection:
-            row = (await connection.execute(select(tokens).where(tokens.c.digest == _digest(token)))).one_or_none()
+        row = await self._rows.get(_digest(token), _by_digest)
         if row is None or row.revoked_at is not None or (row.expires_at is not None and row.expires_at <= self._clock.now()):
             return None
         self._used[row.token_id] = self._clock.now()
@@ -237,6 +238,10 @@ class Access:
         )
         data = {"token_id": token_id, "name": name, "role": role.value, "agents": allowed, "status": "success"}
         await record(connection, self._ids, self._settings, Event(type="token_created", at=now, actor=actor, audit=True, data=data))
+
+
+async def _by_digest(connection: AsyncConnection, digest: str) -> Row[Any] | None:
+    return (await connection.execute(select(tokens).where(tokens.c.digest == digest))).one_or_none()
 
 
 def _digest(token: str) -> str:

@@ -26,7 +26,7 @@ from agent_servicing.services.config_reader import ConfigReader, Known
 from agent_servicing.services.custom_patches import CustomPatches
 from agent_servicing.services.events import EventLog
 from agent_servicing.services.fleet import Fleet
-from agent_servicing.services.generations import Generations
+from agent_servicing.services.generations import Generations, Probes
 from agent_servicing.services.idempotency import Idempotency
 from agent_servicing.services.oidc import OidcSignIn
 from agent_servicing.services.redaction import Redactor
@@ -105,6 +105,7 @@ def build_services(
     sinks: Sequence[AuditSink] = (),
     archive: AuditArchive | None = None,
     configs: Known | None = None,
+    probes: Probes | None = None,
     snapshots: Snapshots | None = None,
     asides: SetAsides | None = None,
     uploads: Uploads | None = None,
@@ -121,7 +122,7 @@ def build_services(
     fleet = Fleet(database=database, clock=clock, ids=ids, bus=bus, settings=settings, **of_it)
     return Services(
         fleet=fleet,
-        generations=Generations(database=database, clock=clock, router=router, known=configs),
+        generations=Generations(database=database, clock=clock, router=router, known=configs, probes=probes),
         versions=versions,
         standing=VersionStanding(database=database, clock=clock, ids=ids, bus=bus, settings=settings),
         patches=CustomPatches(database=database, clock=clock, ids=ids, bus=bus, settings=settings, uploads=uploads),

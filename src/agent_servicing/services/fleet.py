@@ -23,7 +23,7 @@ from agent_servicing.services import catalogue
 from agent_servicing.services.agent_lock import NOT_SEEN, Seen, require_free
 from agent_servicing.services.agent_upgrade import requested
 from agent_servicing.services.fleet_index import FleetIndex
-from agent_servicing.services.fleet_views import agent_views, totals_of
+from agent_servicing.services.fleet_views import agent_views
 from agent_servicing.services.planning import busy_with, describe_holder
 from agent_servicing.services.readings import Readings, metrics_view
 from agent_servicing.services.transaction import (
@@ -192,7 +192,7 @@ class Fleet:
 
     async def totals(self) -> FleetTotals:
         """Totals for the dashboard."""
-        return totals_of(list((await self.views()).values()))
+        return await self._index.totals()
 
     async def _ask(self, agent: str, verb: Verb, kind: str, *, actor: str, reason: str, value: int = 0, seen: Seen) -> None:
         reason = checked_reason(reason)

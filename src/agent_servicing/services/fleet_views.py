@@ -131,6 +131,8 @@ def _went_wrong(deployment: Deployment, now: datetime) -> bool:
 def _lets_through(view: AgentView, search: AgentSearch, words: Sequence[str], now: datetime) -> bool:
     if search.health not in (None, view.health.status) or (search.attention and not attention(view, now)):
         return False
+    if not words:
+        return True
     agent = view.state.agent
     text = f"{agent.agent} {agent.manifest.description} {agent.manifest.owner}".lower()
     return all(word in text for word in words)

@@ -1,15 +1,15 @@
 """What the generations and instances of an agent are busy with, and how far those are that leave. Reads only; called by `web`."""
 
-from collections.abc import Awaitable
-from dataclasses import dataclass
-from typing import Final, TypeVar
+from collections.abc import Awaitable, Mapping
+from dataclasses import dataclass, replace
+from typing import Final, Protocol, TypeVar
 
 import anyio
 
 from agent_servicing.core.drains import GenerationWork, InstanceWork, World, generation_work, instance_work
 from agent_servicing.core.errors import PermanentError, TemporaryError
 from agent_servicing.core.manifest import Manifest
-from agent_servicing.core.model import AgentState
+from agent_servicing.core.model import AgentState, Instance, Probe
 from agent_servicing.ports import Clock, Router
 from agent_servicing.ports.counting import CountsConversations
 from agent_servicing.services.config_reader import Known
@@ -31,16 +31,24 @@ class WorkView:
     instances: tuple[InstanceWork, ...]
 
 
-class Generations:
-    """`router` and `known` None: nothing is known of that side."""
+class Probes(Protocol):
+    """Health checks that are newer than the ones on record; the engine's pulse has them."""
 
-    def __init__(self, *, database: Database, clock: Clock, router: Router | None, known: Known | None) -> None:
-        self._database, self._clock, self._router, self._known = database, clock, router, known
+    def latest(self, agent: str) -> Mapping[str, Probe]: ...
+
+
+class Generations:
+    """`router`, `known` and `probes` None: nothing is known of that side."""
+
+    def __init__(
+        self, *, database: Database, clock: Clock, router: Router | None, known: Known | None, probes: Probes | None = None
+    ) -> None:
+        self._database, self._clock, self._router, self._known, self._probes = database, clock, router, known, probes
 
     async def work(self, agent: str) -> WorkView:
         """Raises NotFound `unknown_agent`. What a driver does not tell is None in the answer."""
         async with self._database.read() as connection:
-            state = await require_state(connection, agent)
+            state = self._seen(await require_state(connection, agent))
         world = await self._look(agent)
         numbered = {g.number: g for g in state.generations}
         ordered = sorted(state.instances, key=lambda i: (-i.generation, i.place, i.instance))
@@ -58,6 +66,11 @@ class Generations:
         )
         return WorkView(state=state, generations=tuple(generations), instances=work)
 
+    def _seen(self, state: AgentState) -> AgentState:
+        """With the times of health checks that changed nothing, and so were not written."""
+        probes = self._probes.latest(state.agent.agent) if self._probes is not None else {}
+        return replace(state, instances=tuple(_probed(instance, probes.get(instance.instance)) for instance in state.instances))
+
     async def _look(self, agent: str) -> World:
         reports = await _tried(self._known.known(agent)) if self._known is not None else None
         if self._router is None:
@@ -66,6 +79,11 @@ class Generations:
         counted = await _tried(self._router.conversations(agent)) if isinstance(self._router, CountsConversations) else None
         in_flight = view.in_flight if view is not None else None
         return World(at=self._clock.now(), in_flight=in_flight, reports=reports, conversations=counted)
+
+
+def _probed(instance: Instance, probe: Probe | None) -> Instance:
+    newer = probe is not None and (instance.probed_at is None or instance.probed_at < probe.at)
+    return replace(instance, probed_at=probe.at) if probe is not None and newer else instance
 
 
 async def _tried(reading: Awaitable[T]) -> T | None:

@@ -14,6 +14,7 @@ from agent_servicing.core.errors import NotFound
 from agent_servicing.core.events import Event
 from agent_servicing.ports import Clock, Ids
 from agent_servicing.services.access import TOKEN_CHARACTERS_MAX, Principal, Role
+from agent_servicing.services.remembered import Remembered
 from agent_servicing.services.transaction import record
 from agent_servicing.services.users import rights_of
 from agent_servicing.settings import Settings
@@ -65,6 +66,7 @@ class Sessions:
     def __init__(self, *, database: Database, clock: Clock, ids: Ids, settings: Settings) -> None:
         self._database, self._clock, self._ids, self._settings = database, clock, ids, settings
         self._seen: dict[str, datetime] = {}
+        self._held = Remembered[tuple[SessionRow, Holder]](database)
 
     async def open(self, connection: AsyncConnection, holder: Holder, method: str, visitor: Visitor) -> Opened:
         """A session with a new secret; the one that the browser had ends, whoever's it was. The caller has proved to be `holder`."""
@@ -100,12 +102,11 @@ class Sessions:
         if not 0 < len(secret) <= TOKEN_CHARACTERS_MAX:
             return None
         now = self._clock.now()
-        async with self._database.read() as connection:
-            row = await table.session_by_digest(connection, _digest(secret))
-            if row is None or not self._lasts(row, now):
-                return None
-            holder = await _holder(connection, row)
-        if holder is None or not entitled(holder, now):
+        found = await self._held.get(_digest(secret), _with_holder)
+        if found is None:
+            return None
+        row, holder = found
+        if not self._lasts(row, now) or not entitled(holder, now):
             return None
         self._seen[row.session_id] = now
         return _principal(row, holder)
@@ -191,6 +192,12 @@ def _principal(row: SessionRow, holder: Holder) -> Principal:
         user_id=holder.user_id,
         session_id=row.session_id,
     )
+
+
+async def _with_holder(connection: AsyncConnection, digest: str) -> tuple[SessionRow, Holder] | None:
+    row = await table.session_by_digest(connection, digest)
+    holder = await _holder(connection, row) if row is not None else None
+    return (row, holder) if row is not None and holder is not None else None
 
 
 async def _holder(connection: AsyncConnection, row: SessionRow) -> Holder | None:

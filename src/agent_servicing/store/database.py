@@ -1,44 +1,23 @@
 """The connection to the database: one short transaction at a time for writers, a pool for readers. Used by the store and the services."""
 
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, closing, contextmanager
 
 import anyio
 from anyio import to_thread
-from sqlalchemy import Connection, event
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, InterfaceError, InternalError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
-from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
-from sqlalchemy.pool import ConnectionPoolEntry
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from agent_servicing.core.errors import Invalid, PermanentError, TemporaryError, Unavailable
-from agent_servicing.store import postgres
+from agent_servicing.store import postgres, sqlite
 from agent_servicing.store.migrate import migrate
 from agent_servicing.store.postgres import Engines
 
-READERS = 4
-"""Reading connections kept; reads are short, more would only wait for the same disk."""
-
 TRANSACTION_TIMEOUT_SECONDS = 15.0
 """No transaction does anything but talk to the database, so a longer one is stuck."""
-
-BUSY_TIMEOUT_MS = 5_000
-"""How long SQLite waits for another process's lock, a backup for instance."""
-
-WAL_LIMIT_BYTES = 64 * 1024 * 1024
-"""The write-ahead log is cut back to this after a checkpoint."""
-
-_SQLITE_PRAGMAS = (
-    f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}",
-    "PRAGMA journal_mode = WAL",
-    f"PRAGMA journal_size_limit = {WAL_LIMIT_BYTES}",
-    "PRAGMA foreign_keys = ON",
-    "PRAGMA synchronous = NORMAL",
-)
-
 
 _PASSING_STATES = frozenset({"25006", "25P03"})
 """Read-only after a failover, idle for too long after this process was frozen: passing, although PostgreSQL's driver files them under bugs."""
@@ -60,6 +39,7 @@ class Database:
     def __init__(self, engines: Engines, url: str) -> None:
         self.url = url
         self._writer, self._lazy_writer, self._reader = engines.writer, engines.lazy_writer, engines.reader
+        self._alone, self._written = async_url(url).get_backend_name() == "sqlite", 0
 
     @classmethod
     @asynccontextmanager
@@ -72,7 +52,7 @@ class Database:
         target = async_url(url)
         if target.get_backend_name() == "sqlite":
             await to_thread.run_sync(_try_file, target)
-            engines = _sqlite_engines(target)
+            engines = sqlite.open_engines(target, pool_seconds=TRANSACTION_TIMEOUT_SECONDS)
         else:
             engines = postgres.open_engines(target, pool_seconds=TRANSACTION_TIMEOUT_SECONDS)
         try:
@@ -85,17 +65,26 @@ class Database:
                 await engines.reader.dispose()
                 await engines.writer.dispose()
 
+    @property
+    def mark(self) -> int | None:
+        """Equal ones: in between nothing was written that anybody is shown. None where another process may write, too."""
+        return self._written if self._alone else None
+
     @asynccontextmanager
-    async def write(self, *, durable: bool = True) -> AsyncIterator[AsyncConnection]:
+    async def write(self, *, durable: bool = True, shown: bool = True) -> AsyncIterator[AsyncConnection]:
         """One writing transaction: committed at the end of the block, rolled back when it raises. Not cancelled half-way.
 
         Durable ones come one at a time, so what was read at the beginning is true at the end. `durable` False is for leases and the like,
         which nobody was told about: on PostgreSQL they do not stand in that line, on SQLite they do not wait for the disk, and may be
-        missing after a power cut, never half there. Raises StorageUnavailable, Invalid for values that no column can hold.
+        missing after a power cut, never half there. `shown` False is for those alone: whatever was read before is as true afterwards.
+        Raises StorageUnavailable, Invalid for values that no column can hold.
         """
-        with translated(), anyio.fail_after(TRANSACTION_TIMEOUT_SECONDS, shield=True):
-            async with (self._writer if durable else self._lazy_writer).begin() as connection:
-                yield connection
+        try:
+            with translated(), anyio.fail_after(TRANSACTION_TIMEOUT_SECONDS, shield=True):
+                async with (self._writer if durable else self._lazy_writer).begin() as connection:
+                    yield connection
+        finally:
+            self._written += shown  # also where it is not known whether it came to be written
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
@@ -121,48 +110,10 @@ def async_url(url: str) -> URL:
 def _try_file(url: URL) -> None:
     """Open the file once the plain way: the asynchronous driver leaves a thread behind when it cannot."""
     try:
-        with closing(sqlite3.connect(url.database or "", timeout=BUSY_TIMEOUT_MS / 1000)) as connection:
+        with closing(sqlite3.connect(url.database or "", timeout=sqlite.BUSY_TIMEOUT_MS / 1000)) as connection:
             connection.execute("PRAGMA schema_version").fetchone()
     except sqlite3.Error as error:
         raise _cannot_open(url, error) from error
-
-
-def _sqlite_engines(url: URL) -> Engines:
-    timeout = TRANSACTION_TIMEOUT_SECONDS
-    writer = create_async_engine(url, pool_size=1, max_overflow=0, pool_timeout=timeout)
-    reader = create_async_engine(url, pool_size=READERS, max_overflow=0, pool_timeout=timeout)
-    for engine, read_only in ((writer, False), (reader, True)):
-        event.listen(engine.sync_engine, "connect", _sqlite_connect(read_only=read_only))
-        event.listen(engine.sync_engine, "begin", _begin_reading if read_only else _begin_writing)
-    return Engines(writer=writer, lazy_writer=writer.execution_options(durable=False), reader=reader, migrator=writer)
-
-
-def _sqlite_connect(*, read_only: bool) -> Callable[[DBAPIConnection, ConnectionPoolEntry], None]:
-    def prepare(connection: DBAPIConnection, record: ConnectionPoolEntry) -> None:
-        # The driver must not begin transactions by itself: it would do so too late, after reading.
-        connection.isolation_level = None
-        cursor = connection.cursor()
-        for pragma in _SQLITE_PRAGMAS:
-            cursor.execute(pragma)
-        if read_only:
-            cursor.execute("PRAGMA query_only = ON")
-        cursor.close()
-        record.info["durable"] = False
-
-    return prepare
-
-
-def _begin_reading(connection: Connection) -> None:
-    connection.exec_driver_sql("BEGIN")
-
-
-def _begin_writing(connection: Connection) -> None:
-    durable = bool(connection.get_execution_options().get("durable", True))
-    if connection.info["durable"] != durable:
-        connection.exec_driver_sql(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
-        connection.info["durable"] = durable
-    # Taking the write lock at once instead of at the first write: a transaction that read something can then always finish.
-    connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
 @contextmanager

@@ -87,7 +87,7 @@ class SqlStore:
             .values(lease_token=token, lease_expires_at=expires_at, woken=False)
             .returning(agents.c.agent, agents.c.due_at)
         )
-        async with self._database.write(durable=False) as connection:
+        async with self._database.write(durable=False, shown=False) as connection:
             rows = (await connection.execute(statement)).all()
         return [Lease(agent=row.agent, token=token, expires_at=expires_at) for row in sorted(rows, key=lambda row: (row.due_at, row.agent))]
 
@@ -130,10 +130,10 @@ class SqlStore:
             await self._write(connection, commit, now)
         return True
 
-    async def release(self, lease: Lease, *, next_at: datetime) -> None:
-        """Give the lease back unchanged, due again at `next_at`; nothing happens when it is stale."""
-        async with self._database.write(durable=False) as connection:
-            await connection.execute(_give_back(lease, next_at=next_at))
+    async def release(self, lease: Lease, *, next_at: datetime) -> bool:
+        """Give the lease back unchanged, due again at `next_at`; False and nothing happens when it is stale."""
+        async with self._database.write(durable=False, shown=False) as connection:
+            return (await connection.execute(_give_back(lease, next_at=next_at))).rowcount == 1
 
     async def next_due(self) -> datetime | None:
         """When the earliest agent can be claimed: when it is due, or when its lease ends should nobody give it back before.

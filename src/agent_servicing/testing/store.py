@@ -144,10 +144,12 @@ class MemoryStore:
             del self.rows[lease.agent]
         return True
 
-    async def release(self, lease: Lease, *, next_at: datetime) -> None:
+    async def release(self, lease: Lease, *, next_at: datetime) -> bool:
         row = self.rows.get(lease.agent)
-        if row is not None and row.lease == lease:
-            self._give_back(row, next_at)
+        if row is None or row.lease != lease:
+            return False
+        self._give_back(row, next_at)
+        return True
 
     @property
     def _limit(self) -> int:
