@@ -2,9 +2,9 @@
 
 First each kind of read alone, one after the other: the processor time that it costs the server, which a busy machine does not change. Then
 50, 100 and 200 reads a second in a mix, each on its appointed moment: how long each took from the moment at which it was due, so that waiting
-behind a slow one counts, and so does a client that was late.
+behind a slow one counts, and so does a client that was late. Once more while somebody writes: what was read before is then read again.
 
-About three minutes: `.venv/bin/python benchmarks/api_reads.py`, with nothing else going on.
+About four minutes: `.venv/bin/python benchmarks/api_reads.py`, with nothing else going on.
 """
 
 import asyncio
@@ -15,6 +15,8 @@ import subprocess
 import sys
 import time
 from collections import defaultdict
+from contextlib import suppress
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,9 @@ from common import percentile, report
 
 AGENTS, INSTANCES = 1_000, 3
 RATES = (50, 100, 200)
+WRITES_PER_SECOND = 2
+"""In the round with writes: an operator's lock on one agent or another, set and taken off."""
+
 SECONDS = 20.0
 WARM_UP_SECONDS = 5.0
 ALONE = 50
@@ -83,6 +88,8 @@ async def measured(server: psutil.Process, port: int, token: str) -> dict[str, A
             "processor_ms_of_each_alone": costs,
             "processor_ms_of_the_mix": round(sum(costs[kind] * weight for kind, weight in READS.items()) / sum(READS.values()), 2),
             "at_a_rate": {str(rate): await load(server, client, drawn, rate) for rate in RATES},
+            "writes_per_second": WRITES_PER_SECOND,
+            "at_a_rate_with_writes": {str(rate): await load_with_writes(server, client, drawn, rate) for rate in RATES},
         }
 
 
@@ -105,6 +112,23 @@ async def cost(server: psutil.Process, client: httpx.AsyncClient, kind: str, dra
         (await client.get(kind.format(agent=f"Agent{drawn.randrange(AGENTS)}"))).raise_for_status()
     spent = used(server) - before - idle * (time.perf_counter() - began)
     return round(1000 * spent / ALONE, 2)
+
+
+async def load_with_writes(server: psutil.Process, client: httpx.AsyncClient, drawn: random.Random, rate: int) -> dict[str, Any]:
+    async def write() -> None:
+        for number in count():
+            path = f"{API}/agents/Agent{number // 2 % AGENTS}/lock"
+            lock = {"reason": "bench", "expires_in_seconds": 600}
+            (await (client.delete(path) if number % 2 else client.post(path, json=lock))).raise_for_status()
+            await asyncio.sleep(1 / WRITES_PER_SECOND)
+
+    writing = asyncio.create_task(write())
+    try:
+        return await load(server, client, drawn, rate)
+    finally:
+        writing.cancel()
+        with suppress(asyncio.CancelledError):
+            await writing
 
 
 async def load(server: psutil.Process, client: httpx.AsyncClient, drawn: random.Random, rate: int) -> dict[str, Any]:

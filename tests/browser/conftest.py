@@ -50,11 +50,14 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 @contextmanager
-def watched(browser: Browser, server: Server, *, scheme: str = "light", width: int = 1440, but: str = "$^") -> Iterator[Page]:
-    """A page of a new visitor; whatever went wrong in it is told at its end, but what a test brings about (a regular expression)."""
+def watched(
+    browser: Browser, server: Server, *, scheme: str = "light", width: int = 1440, but: str = "$^", zone: str | None = None
+) -> Iterator[Page]:
+    """A page of a new visitor, in a time zone; whatever went wrong in it is told at its end, but what a test brings about (a regular expression)."""
     wrong: list[str] = []
     home = urlsplit(server.info["api_url"]).netloc
-    with browser.new_context(color_scheme=scheme, viewport={"width": width, "height": 900}) as context:  # type: ignore[arg-type]
+    looks = {"color_scheme": scheme, "viewport": {"width": width, "height": 900}, "timezone_id": zone}
+    with browser.new_context(**looks) as context:  # type: ignore[arg-type]
         page = context.new_page()
         page.set_default_timeout(PATIENCE_MS)
         page.add_init_script(WATCH_POLICY)

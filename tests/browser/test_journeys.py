@@ -164,18 +164,3 @@ def test_from_the_dashboard_to_a_rollback_are_two_clicks_and_a_reason(browser: B
     assert found["current_version"] == "1.0.0"
     entry = server.get("/audit", type="rollback", limit=1)["events"][0]
     assert (entry["agent_id"], entry["reason"]) == ("Echo", "Error rate")
-
-
-def test_a_version_that_fails_is_taken_back_by_the_engine_and_the_page_says_by_which_rule(browser: Browser, server: Server) -> None:
-    with Load(server.router_url, "Echo"), watched(browser, server, scheme="dark") as page:
-        sign_in(page, server)
-        name = server.upgrade("1.2.0", strategy="canary", canary={"monitor_seconds": 300}, auto_rollback={"min_requests": 5})
-        page.goto(f"{server.info['api_url']}/agents/Echo/deployments/{name}")
-        verdict = page.get_by_role("region", name="Taken back").get_by_role("alert")
-        expect(verdict).to_contain_text(re.compile(r"error rate .*%", re.IGNORECASE), timeout=3 * PATIENCE_MS)
-        expect(verdict).to_contain_text("By the engine")
-        expect(verdict).to_contain_text(re.compile(r"seen in \d+ requests"))
-        expect(page.get_by_text("Rolled back", exact=True).first).to_be_visible(timeout=3 * PATIENCE_MS)
-        expect(page).to_have_title(re.compile(r"^Echo 1\.0\.0 → 1\.2\.0 · rolled back"))
-        accessible(page, "taken back by the engine")
-    assert server.deployment(name)["rollback"]["auto_triggered"]

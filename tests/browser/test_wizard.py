@@ -1,10 +1,14 @@
 """An upgrade asked for in five steps, with a staging run in it: what was answered is kept, what is missing is said, what is asked for is done."""
 
 import re
+import sys
+from datetime import date, datetime, time, timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from agent_servicing.adapters.system import SystemClock
 from tests.browser.conftest import PATIENCE_MS, sign_in, watched
 from tests.browser.looks import accessible
 from tests.e2e.harness import Server, a_version, an_agent
@@ -12,20 +16,22 @@ from tests.e2e.load import Load
 
 pytestmark = pytest.mark.timeout(600)
 
-TESTS = """
+TESTS = f"""
 [tests]
+smoke = ["{sys.executable}", "-c", "import sys, urllib.request; urllib.request.urlopen(sys.argv[1] + '/hello')", "{{url}}"]
 [[tests.requests]]
 path = "/hello"
 """
+BERLIN = "Europe/Berlin"
 STEPS = ("review", "strategy", "test", "schedule", "start")
 
 
 @pytest.fixture(scope="module", autouse=True)
 def agent(server: Server) -> None:
-    """Two versions to go to: one whose staging run is good, one that never becomes healthy."""
+    """Two versions to go to: one whose staging run is good, one that answers nothing."""
     source = an_agent(server, agent="Echo", instances=2, extra=TESTS)
     a_version(source, "1.1.0")
-    a_version(source, "1.2.0", health=500)
+    a_version(source, "1.2.0", fail_every=1)
     server.post("/agents/Echo/versions/refresh", expect=200)
 
 
@@ -72,15 +78,41 @@ def test_what_is_not_answered_yet_keeps_the_upgrade_from_being_started_and_is_na
     assert server.get("/agents/Echo")["current_version"] == "1.0.0"
 
 
+def summer_begins() -> date:
+    """The next day there on which the clocks are set forward, an hour after one at night in UTC."""
+    noon = time(12, tzinfo=ZoneInfo(BERLIN))
+    days = [SystemClock().now().date() + timedelta(days=number) for number in range(2, 400)]
+    offsets = [datetime.combine(day, noon).utcoffset() or timedelta() for day in days]
+    return next(day for day, before, after in zip(days[1:], offsets, offsets[1:], strict=False) if after > before)
+
+
+def test_a_start_on_the_day_the_clocks_change_is_said_in_local_time_and_in_utc(browser: Browser, server: Server) -> None:
+    day = summer_begins()
+    said = f"{day:%b} {day.day}, {day.year}, 03:30 GMT+2"
+    with watched(browser, server, zone=BERLIN) as page:
+        sign_in(page, server)
+        page.goto(at(server, "schedule"))
+        page.get_by_role("radio", name="At a time").check()
+        expect(page.get_by_text(re.compile(f"Time zone: {BERLIN}"))).to_be_visible()
+        summary = page.get_by_role("region", name="So far")
+        for typed in ("02:30", "03:30"):  # there is no 02:30 that day: what it is taken for is said
+            page.get_by_label("Begins", exact=True).fill(f"{day}T{typed}")
+            expect(summary).to_contain_text(f"Begins {said}")
+            expect(summary).to_contain_text(f"--at {day}T01:30:00.000Z")
+        page.get_by_role("textbox", name="Reason").fill("in the night")
+        page.get_by_role("button", name="Next").click()
+        expect(page.get_by_text(f"beginning {said}")).to_be_visible()
+
+
 def test_a_version_that_does_not_exist_is_said_not_to(page: Page, server: Server) -> None:
     page.goto(at(server, "review", "9.9.9"))
     expect(page.get_by_text("Echo has no version 9.9.9")).to_be_visible(timeout=PATIENCE_MS)
     accessible(page, "no such version")
 
 
-@pytest.mark.parametrize(("version", "verdict"), [("1.2.0", "Issues detected"), ("1.1.0", "Safe to deploy")])
-def test_a_staging_run_is_started_in_the_wizard_watched_there_and_has_a_report(
-    browser: Browser, server: Server, version: str, verdict: str
+@pytest.mark.parametrize(("version", "verdict", "case"), [("1.2.0", "Issues detected", "failed"), ("1.1.0", "Safe to deploy", "passed")])
+def test_a_staging_run_is_started_in_the_wizard_watched_there_and_has_a_report_from_which_a_case_is_run_again(
+    browser: Browser, server: Server, version: str, verdict: str, case: str
 ) -> None:
     with watched(browser, server) as page:
         sign_in(page, server)
@@ -90,6 +122,11 @@ def test_a_staging_run_is_started_in_the_wizard_watched_there_and_has_a_report(
         page.get_by_role("link", name="The whole report").click()
         page.get_by_role("heading", level=1, name=re.compile(f"Echo {version}")).wait_for()
         expect(page.get_by_role("region", name="Recommendation")).to_contain_text(verdict)
+        expect(page.get_by_role("list", name="Cases of start").get_by_role("button")).to_have_count(0)
+        smoke = page.get_by_role("list", name="Cases of smoke").get_by_role("listitem")
+        expect(smoke).to_contain_text(case.capitalize())
+        smoke.get_by_role("button", name=re.compile("^Run .* again$")).click()
+        expect(page.get_by_role("region", name="Run again by hand")).to_contain_text(case, timeout=180_000)
         accessible(page, "staging report")
         page.goto(f"{server.info['api_url']}/agents/Echo?tab=staging")
         expect(page.get_by_role("row", name=re.compile(version))).to_contain_text(verdict)

@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from agent_servicing.core.config.layers import Layers
 from agent_servicing.core.config.patch import Patch
-from agent_servicing.store.tables import config_revisions
+from agent_servicing.store.tables import NAMED, config_revisions
 
 _patch = TypeAdapter(Patch)
 
@@ -52,14 +52,17 @@ async def patch_overtaken(connection: AsyncConnection, agent: str, patch: Patch 
     return live is False
 
 
+_LIVE = (
+    select(config_revisions.c.agent, config_revisions.c.body)
+    .where(config_revisions.c.agent.in_(NAMED), config_revisions.c.live)
+    .order_by(config_revisions.c.number)
+)
+
+
 async def live_patches(connection: AsyncConnection, agents: Collection[str]) -> Mapping[str, Patch]:
     """What the engine has to do something for, by agent."""
-    query = select(config_revisions.c.agent, config_revisions.c.body).where(
-        config_revisions.c.agent.in_(sorted(agents)), config_revisions.c.live
-    )
-    return {
-        row.agent: _patch.validate_json(row.body) for row in (await connection.execute(query.order_by(config_revisions.c.number))).all()
-    }
+    rows = (await connection.execute(_LIVE, {"names": sorted(agents)})).all()
+    return {row.agent: _patch.validate_json(row.body) for row in rows}
 
 
 async def layers_named(connection: AsyncConnection, wanted: Mapping[str, Collection[str]]) -> Mapping[str, Mapping[str, Layers]]:

@@ -13,10 +13,15 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from agent_servicing.core.model import AgentState, Deployment
 from agent_servicing.core.status import TERMINAL, DeploymentStatus
 from agent_servicing.store import codec
-from agent_servicing.store.tables import agents, deployments
+from agent_servicing.store.tables import NAMED, agents, deployments
 
 Stamp = tuple[object, int]
 """Equal ones: nothing that a list shows has changed."""
+
+
+_BODIES = select(agents.c.agent, agents.c.body).where(agents.c.agent.in_(NAMED)).order_by(agents.c.agent)
+_OPEN = select(deployments.c.agent, deployments.c.body).where(deployments.c.status.not_in(sorted(TERMINAL))).order_by(deployments.c.number)
+_OPEN_OF = _OPEN.where(deployments.c.agent.in_(NAMED))
 
 
 async def note_change(connection: AsyncConnection, agent: str) -> None:
@@ -33,8 +38,7 @@ async def load_stamps(connection: AsyncConnection) -> Mapping[str, Stamp]:
 
 async def load_outlines(connection: AsyncConnection, names: Sequence[str]) -> list[AgentState]:
     """These agents without what only a decision needs: the agent, its generations, instances and open deployments, in two queries."""
-    query = select(agents.c.agent, agents.c.body).where(agents.c.agent.in_(list(names))).order_by(agents.c.agent)
-    bodies = {row.agent: codec.decode_agent(row.body) for row in (await connection.execute(query)).all()}
+    bodies = {row.agent: codec.decode_agent(row.body) for row in (await connection.execute(_BODIES, {"names": list(names)})).all()}
     open_ = await open_deployments(connection, names)
     return [
         AgentState(agent=body.agent, generations=body.generations, instances=body.instances, deployments=tuple(open_.get(name, ())))
@@ -44,13 +48,9 @@ async def load_outlines(connection: AsyncConnection, names: Sequence[str]) -> li
 
 async def open_deployments(connection: AsyncConnection, names: Sequence[str] | None) -> Mapping[str, list[Deployment]]:
     """What has not ended, by agent, in the order of the requests; `names` None: of all agents."""
-    query = (
-        select(deployments.c.agent, deployments.c.body).where(deployments.c.status.not_in(sorted(TERMINAL))).order_by(deployments.c.number)
-    )
-    if names is not None:
-        query = query.where(deployments.c.agent.in_(list(names)))
+    several = connection.execute(_OPEN) if names is None else connection.execute(_OPEN_OF, {"names": list(names)})
     found: dict[str, list[Deployment]] = defaultdict(list)
-    for row in (await connection.execute(query)).all():
+    for row in (await several).all():
         found[row.agent].append(codec.decode_deployment(row.body))
     return found
 

@@ -20,7 +20,7 @@ from agent_servicing.store.codec import AgentBody, VersionBody
 from agent_servicing.store.event_log import stored_event
 from agent_servicing.store.marks import Mark, load_marks
 from agent_servicing.store.outlines import note_change
-from agent_servicing.store.tables import agents, deployments, events, intents, version_marks, versions
+from agent_servicing.store.tables import NAMED, agents, deployments, events, intents, version_marks, versions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,17 +165,25 @@ class VersionFlags:
     standing: Standing = Standing.AVAILABLE
 
 
+_USABLE: Final = (
+    select(
+        versions.c.agent,
+        versions.c.version,
+        versions.c.security,
+        versions.c.critical,
+        func.coalesce(version_marks.c.standing, versions.c.standing).label("standing"),
+    )
+    .outerjoin(version_marks, (version_marks.c.agent == versions.c.agent) & (version_marks.c.version == versions.c.version))
+    .where(versions.c.agent.in_(NAMED), versions.c.problem == "")
+)
+_NEWEST: Final = select(func.max(deployments.c.number)).where(deployments.c.agent.in_(NAMED)).group_by(deployments.c.agent)
+_LAST: Final = select(deployments.c.agent, deployments.c.body).where(deployments.c.number.in_(_NEWEST.scalar_subquery()))
+
+
 async def usable_versions(connection: AsyncConnection, only: Sequence[str]) -> Mapping[str, list[VersionFlags]]:
     """The versions without a problem of each of these agents, by their flags alone: for lists of agents."""
-    standing = func.coalesce(version_marks.c.standing, versions.c.standing).label("standing")
-    marked = (version_marks.c.agent == versions.c.agent) & (version_marks.c.version == versions.c.version)
-    query = (
-        select(versions.c.agent, versions.c.version, versions.c.security, versions.c.critical, standing)
-        .outerjoin(version_marks, marked)
-        .where(versions.c.agent.in_(list(only)), versions.c.problem == "")
-    )
     found: dict[str, list[VersionFlags]] = {}
-    for row in (await connection.execute(query)).all():
+    for row in (await connection.execute(_USABLE, {"names": list(only)})).all():
         flags = VersionFlags(version=row.version, security=row.security, critical=row.critical, standing=Standing(row.standing))
         found.setdefault(row.agent, []).append(flags)
     return found
@@ -307,9 +315,8 @@ def _deployments_of(of: Collection[str] | None) -> list[ColumnElement[bool]]:
 
 async def last_deployments(connection: AsyncConnection, only: Sequence[str]) -> Mapping[str, Deployment]:
     """The newest deployment of each of these agents."""
-    newest = select(func.max(deployments.c.number)).where(deployments.c.agent.in_(list(only))).group_by(deployments.c.agent)
-    query = select(deployments.c.agent, deployments.c.body).where(deployments.c.number.in_(newest.scalar_subquery()))
-    return {row.agent: codec.decode_deployment(row.body) for row in (await connection.execute(query)).all()}
+    rows = (await connection.execute(_LAST, {"names": list(only)})).all()
+    return {row.agent: codec.decode_deployment(row.body) for row in rows}
 
 
 # --- events ---

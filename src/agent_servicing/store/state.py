@@ -3,8 +3,9 @@
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import ColumnElement, select
+from sqlalchemy import Row, Select, bindparam, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from agent_servicing.core.config.patch import Patch
@@ -17,7 +18,7 @@ from agent_servicing.store.codec import AgentBody
 from agent_servicing.store.config import layers_named, live_patches
 from agent_servicing.store.line import load_line, load_places, lock_of
 from agent_servicing.store.outlines import open_deployments
-from agent_servicing.store.tables import agents, deployments, intents, locks, versions
+from agent_servicing.store.tables import NAMED, agents, deployments, intents, locks, versions
 
 _MOVES_VERSION = (DeploymentKind.INSTALL, DeploymentKind.UPGRADE, DeploymentKind.ROLLBACK)
 
@@ -25,11 +26,33 @@ HISTORY_READ = 200
 """How many completed deployments are looked at for rollback points; five distinct versions are among far fewer."""
 
 
+_ALL_BODIES = (
+    select(agents.c.agent, agents.c.body, locks.c.holder, locks.c.reason, locks.c.since, locks.c.expires_at)
+    .outerjoin(locks, locks.c.agent == agents.c.agent)
+    .order_by(agents.c.agent)
+)
+_BODIES = _ALL_BODIES.where(agents.c.agent.in_(NAMED))
+_ALL_INTENTS = select(intents).order_by(intents.c.intent)
+_INTENTS = _ALL_INTENTS.where(intents.c.agent.in_(NAMED))
+_RELEASES = select(versions.c.agent, versions.c.version, versions.c.ref, versions.c.manifest, versions.c.config_schema).where(
+    versions.c.agent.in_(NAMED), versions.c.version.in_(bindparam("versions", expanding=True))
+)
+_MOVES = (
+    select(deployments.c.to_version, deployments.c.finished_at)
+    .where(
+        deployments.c.agent == bindparam("named"),
+        deployments.c.status == DeploymentStatus.COMPLETED,
+        deployments.c.kind.in_(_MOVES_VERSION),
+        deployments.c.requested_at >= bindparam("since"),
+    )
+    .order_by(deployments.c.number.desc())
+    .limit(HISTORY_READ)
+)
+
+
 async def load_states(connection: AsyncConnection, only: Sequence[str] | None = None, *, default_limit: int = 0) -> list[AgentState]:
     """The agents named in `only` (None: all) that exist, by id. `default_limit` is the server's setting for deployments at a time."""
-    query = select(agents.c.agent, agents.c.body, locks.c.holder, locks.c.reason, locks.c.since, locks.c.expires_at)
-    query = query.outerjoin(locks, locks.c.agent == agents.c.agent).where(_named(agents.c.agent, only)).order_by(agents.c.agent)
-    rows = (await connection.execute(query)).all()
+    rows = await _rows(connection, _ALL_BODIES, _BODIES, only)
     open_ = await open_deployments(connection, only)
     wishes = await _intents(connection, only)
     bodies = {row.agent: codec.decode_agent(row.body) for row in rows}
@@ -78,26 +101,14 @@ async def _calendar(
 
 async def load_rollback_points(connection: AsyncConnection, body: AgentBody) -> tuple[RollbackPoint, ...]:
     """Where this agent can go back to, newest first. What an earlier agent of the same name did does not count."""
-    query = (
-        select(deployments.c.to_version, deployments.c.finished_at)
-        .where(
-            deployments.c.agent == body.agent.agent,
-            deployments.c.status == DeploymentStatus.COMPLETED,
-            deployments.c.kind.in_(_MOVES_VERSION),
-            deployments.c.requested_at >= body.agent.created_at,
-        )
-        .order_by(deployments.c.number.desc())
-        .limit(HISTORY_READ)
-    )
-    rows = (await connection.execute(query)).all()
+    rows = (await connection.execute(_MOVES, {"named": body.agent.agent, "since": body.agent.created_at})).all()
     history: list[tuple[str, datetime]] = [(row.to_version, row.finished_at) for row in reversed(rows)]
     return rollback_points(history, body.agent.version)
 
 
 async def _intents(connection: AsyncConnection, only: Sequence[str] | None) -> Mapping[str, list[Intent]]:
-    query = select(intents).where(_named(intents.c.agent, only)).order_by(intents.c.intent)
     found: dict[str, list[Intent]] = defaultdict(list)
-    for row in (await connection.execute(query)).all():
+    for row in await _rows(connection, _ALL_INTENTS, _INTENTS, only):
         intent = Intent(
             intent=row.intent,
             agent=row.agent,
@@ -128,10 +139,8 @@ async def _releases(connection: AsyncConnection, wanted: Mapping[str, set[str]])
     names = set().union(*wanted.values())
     if not names:
         return {}
-    columns = (versions.c.agent, versions.c.version, versions.c.ref, versions.c.manifest, versions.c.config_schema)
-    query = select(*columns).where(versions.c.agent.in_(sorted(wanted)), versions.c.version.in_(sorted(names)))
     found: dict[str, dict[str, Release]] = defaultdict(dict)
-    for row in (await connection.execute(query)).all():
+    for row in (await connection.execute(_RELEASES, {"names": sorted(wanted), "versions": sorted(names)})).all():
         if row.version in wanted[row.agent]:
             release = Release(
                 agent=row.agent,
@@ -144,5 +153,6 @@ async def _releases(connection: AsyncConnection, wanted: Mapping[str, set[str]])
     return found
 
 
-def _named(column: ColumnElement[str], only: Sequence[str] | None) -> ColumnElement[bool]:
-    return column.is_not(None) if only is None else column.in_(sorted(only))
+async def _rows(connection: AsyncConnection, every: Select[Any], some: Select[Any], only: Sequence[str] | None) -> Sequence[Row[Any]]:
+    found = connection.execute(every) if only is None else connection.execute(some, {"names": sorted(only)})
+    return (await found).all()

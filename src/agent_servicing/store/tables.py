@@ -24,6 +24,7 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
+    bindparam,
     false,
     text,
 )
@@ -56,6 +57,9 @@ Number, Name = _Number, _Name
 """For the tables that stand in a file of their own."""
 
 metadata = MetaData()
+
+NAMED = bindparam("names", type_=String, expanding=True)
+"""The agents asked for, in statements that are built once: a new one each time is worked out anew each time, which costs more than its rows."""
 
 
 def _of_audit(name: str, *columns: str, unique: bool = False) -> Index:

@@ -9,6 +9,7 @@ import {
 } from "@tanstack/react-router";
 import { Broken } from "../components/boundary";
 import { Refused } from "../components/refused";
+import type { AuditSearch } from "../features/audit/filters";
 import { Dashboard } from "../features/dashboard/dashboard";
 import { STEPS, type Step } from "../features/upgrade/draft";
 import {
@@ -26,13 +27,6 @@ const root = createRootRoute({ component: Shell, notFoundComponent: () => <Refus
 const TABS = ["overview", "versions", "instances", "deployments", "staging", "config", "state", "audit"] as const;
 const SHAPES = ["form", "json", "yaml"] as const;
 export type Tab = (typeof TABS)[number];
-
-export interface AuditSearch {
-  agent?: string;
-  type?: string;
-  operator?: string;
-  status?: string;
-}
 
 const text = (value: unknown): string | undefined => (typeof value === "string" && value ? value : undefined);
 
@@ -138,7 +132,19 @@ const audit = createRoute({
     type: text(found.type),
     operator: text(found.operator),
     status: text(found.status),
+    says: text(found.says),
+    since: text(found.since),
+    until: text(found.until),
   }),
+});
+
+/** What the server prints: who is signed in has nothing to do there any more. */
+const signIn = createRoute({
+  getParentRoute: () => root,
+  path: "/sign-in",
+  beforeLoad: () => {
+    throw redirect({ to: "/", replace: true });
+  },
 });
 
 const routes = root.addChildren([
@@ -154,6 +160,7 @@ const routes = root.addChildren([
   deployments,
   settings,
   audit,
+  signIn,
 ]);
 
 export const router = createRouter({

@@ -1,7 +1,7 @@
 /** A moment as people say it, the exact one in its tooltip. All of a page move on together, once in ten seconds. */
 import { Tooltip } from "@mantine/core";
 import { useSyncExternalStore } from "react";
-import { absolute, ago } from "../lib/format";
+import { absolute, ago, since } from "../lib/format";
 
 const EVERY_MS = 10_000;
 const listeners = new Set<() => void>();
@@ -26,7 +26,10 @@ export function Time({ at }: { at: string | null | undefined }) {
   if (!at) return <>–</>;
   return (
     <Tooltip label={absolute(at)}>
-      <time dateTime={at}>{ago(at, Math.max(moment, Date.now() - EVERY_MS))}</time>
+      {/* Where what happens is read out, how long ago it was is not read out again and again. */}
+      <time dateTime={at} aria-live="off">
+        {ago(at, since(at, Math.max(moment, Date.now() - EVERY_MS), Date.now()))}
+      </time>
     </Tooltip>
   );
 }

@@ -64,6 +64,11 @@ export function ago(at: string, now: number): string {
   return seconds < 0 ? `in ${about(-seconds)}` : seconds < 5 ? "just now" : `${about(seconds)} ago`;
 }
 
+/** From when a moment is told, by a page that moves on in ticks: what happened after the last one has happened, and is not still to come. */
+export function since(at: string, tick: number, now: number): number {
+  return Math.max(tick, Math.min(Date.parse(at), now));
+}
+
 function about(seconds: number): string {
   const unit = [3600, 60, 1].find((each) => seconds >= each) ?? 1;
   return duration(Math.floor(seconds / unit) * unit);

@@ -3,27 +3,26 @@ import { Button, Group, Select, Stack, TextInput, Title } from "@mantine/core";
 import { useInfiniteQuery } from "@tanstack/react-query";
 import { getRouteApi } from "@tanstack/react-router";
 import { api, http } from "../../api/client";
-import type { AuditSearch } from "../../app/router";
 import { useTitle } from "../../app/title";
-import { Asked, Panel } from "../../components/panel";
+import { Asked, Empty, Panel } from "../../components/panel";
 import { Status } from "../../components/status";
 import { count } from "../../lib/format";
 import { AuditList } from "./audit-list";
+import { type AuditSearch, choices, filtersOf } from "./filters";
 
 const route = getRouteApi("/audit");
 const PAGE = 50;
-const KINDS = ["upgrade", "rollback", "config_patch", "restart", "scale", "agent_added", "token_created"];
 
 export function Audit() {
   useTitle("Audit");
   const search = route.useSearch();
   const navigate = route.useNavigate();
-  const { agent, type, operator, status } = search;
+  const filters = filtersOf(search);
   const pages = useInfiniteQuery({
     queryKey: ["audit", search],
     initialPageParam: undefined as string | undefined,
     queryFn: async ({ pageParam }) => {
-      const query = { agent, type, operator, status, limit: PAGE, cursor: pageParam };
+      const query = { ...filters, limit: PAGE, cursor: pageParam };
       const { data, error } = await http.GET("/api/platform/audit", { params: { query } });
       if (error) throw error;
       return data;
@@ -31,10 +30,38 @@ export function Audit() {
     getNextPageParam: (last) => last.next_cursor ?? undefined,
   });
   const set = (change: AuditSearch) => void navigate({ search: { ...search, ...change }, replace: true });
-  const filters = new URLSearchParams(
-    Object.entries(search).filter((pair): pair is [string, string] => Boolean(pair[1])),
+  const words = (name: "agent" | "operator" | "says", label: string) => (
+    <TextInput
+      label={label}
+      value={search[name] ?? ""}
+      onChange={(event) => set({ [name]: event.currentTarget.value || undefined })}
+      w={180}
+    />
   );
+  const one = (name: "type" | "status", label: string, any: string) => (
+    <Select
+      label={label}
+      data={choices(name === "type" ? "kinds" : "results", search[name])}
+      value={search[name] ?? null}
+      onChange={(value) => set({ [name]: value ?? undefined })}
+      clearable
+      clearButtonProps={{ "aria-label": any }}
+      w={180}
+    />
+  );
+  const day = (name: "since" | "until", label: string) => (
+    <TextInput
+      label={label}
+      type="date"
+      value={search[name] ?? ""}
+      onChange={(event) => set({ [name]: event.currentTarget.value || undefined })}
+      w={150}
+    />
+  );
+  const file = (format: "csv" | "json") =>
+    `/api/platform/audit/export?${new URLSearchParams({ format, ...(filters as Record<string, string>) })}`;
   const events = pages.data?.pages.flatMap((page) => page.events) ?? [];
+  const filtered = Object.keys(filters).length > 0;
   return (
     <Stack gap="lg">
       <Group justify="space-between">
@@ -42,37 +69,31 @@ export function Audit() {
         <Verified />
       </Group>
       <Group align="flex-end" gap="sm">
-        <TextInput
-          label="Agent"
-          value={agent ?? ""}
-          onChange={(event) => set({ agent: event.currentTarget.value || undefined })}
-          w={180}
-        />
-        <Select
-          label="Kind"
-          data={KINDS.map((kind) => ({ value: kind, label: kind.replaceAll("_", " ") }))}
-          value={type ?? null}
-          onChange={(value) => set({ type: value ?? undefined })}
-          clearable
-          clearButtonProps={{ "aria-label": "Any kind" }}
-          w={180}
-        />
-        <TextInput
-          label="Who"
-          value={operator ?? ""}
-          onChange={(event) => set({ operator: event.currentTarget.value || undefined })}
-          w={180}
-        />
-        <Button component="a" variant="default" href={`/api/platform/audit/export?format=csv&${filters}`}>
+        {words("agent", "Agent")}
+        {one("type", "Kind", "Any kind")}
+        {words("operator", "Who")}
+        {one("status", "Result", "Any result")}
+        {words("says", "Reason says")}
+        {day("since", "From")}
+        {day("until", "To")}
+        <Button component="a" variant="default" href={file("csv")}>
           Export CSV
         </Button>
-        <Button component="a" variant="default" href={`/api/platform/audit/export?format=json&${filters}`}>
+        <Button component="a" variant="default" href={file("json")}>
           Export JSON
         </Button>
       </Group>
       <Panel title="Entries" flush>
         <Asked question={pages} lines={8}>
-          <AuditList events={events} />
+          {filtered && !events.length && !pages.hasNextPage ? (
+            <Empty title="No entry is like that">
+              <Button variant="default" mt="xs" onClick={() => void navigate({ search: {} })}>
+                Show all
+              </Button>
+            </Empty>
+          ) : (
+            <AuditList events={events} />
+          )}
         </Asked>
       </Panel>
       {pages.hasNextPage && (

@@ -11,8 +11,7 @@ import { Asked, Empty, Failed } from "../../components/panel";
 import { Reason } from "../../components/reason";
 import { Time } from "../../components/time";
 import { VersionDifferences } from "../agent/version-differences";
-
-import { lost } from "./lost";
+import { asked, type Kept, lost, outcome } from "./lost";
 
 type Plan = Schemas["RollbackPlanView"];
 
@@ -58,7 +57,7 @@ interface ChoiceProps {
 function Choice({ agent, current, points, onClose, sure, onSure }: ChoiceProps) {
   const navigate = useNavigate();
   const [target, setTarget] = useState(points.find((point) => point.can_rollback)?.version ?? "");
-  const [state, setState] = useState<"keep" | "restore" | null>(null);
+  const [state, setState] = useState<Kept | null>(null);
   const [reason, setReason] = useState("");
   const [problem, setProblem] = useState<unknown>(null);
   const [busy, setBusy] = useState(false);
@@ -170,15 +169,7 @@ function Point({ point, place }: { point: Schemas["RollbackPointView"]; place: n
   );
 }
 
-function Consequences({
-  plan,
-  state,
-  onState,
-}: {
-  plan: Plan;
-  state: string | null;
-  onState: (state: "keep" | "restore") => void;
-}) {
+function Consequences({ plan, state, onState }: { plan: Plan; state: Kept | null; onState: (state: Kept) => void }) {
   return (
     <Stack gap="xs">
       <Text fw={600}>What will happen</Text>
@@ -192,16 +183,17 @@ function Consequences({
         <Radio.Group
           label="What the agent remembers"
           value={state ?? ""}
-          onChange={(value) => onState(value as "keep" | "restore")}
+          onChange={(value) => onState(value as Kept)}
           required={plan.choice_needed}
         >
           <Stack gap="xs" mt={6}>
             {plan.choices.map((choice) => (
               <Radio
                 key={choice.state}
-                value={choice.state}
+                value={asked(choice.state)}
                 disabled={!choice.possible}
-                label={`${choice.state === "keep" ? "Keep" : "Restore"}: ${choice.sentence} (${choice.kept} kept, ${choice.converted} converted, ${choice.set_aside} set aside)`}
+                label={outcome(choice)}
+                description={choice.sentence}
               />
             ))}
           </Stack>

@@ -59,7 +59,7 @@ function Form({ onDone, words }: { onDone: () => Promise<void>; words: string })
     const token = window.location.hash.slice(1);
     if (token && !used.current) {
       used.current = true;
-      window.history.replaceState(null, "", window.location.pathname === "/sign-in" ? "/" : window.location.pathname);
+      window.history.replaceState(null, "", window.location.pathname);
       void enter({ sign_in_token: token });
     }
     // What cannot be asked now is no reason not to try a password.

@@ -6,7 +6,7 @@ import { Empty, Panel } from "../../components/panel";
 import { Status } from "../../components/status";
 import { count, milliseconds, perSecond, took } from "../../lib/format";
 import type { Tone } from "../../theme/tokens";
-import { caseName, compared, passedOf } from "./words";
+import { caseName, compared, held, passedOf } from "./words";
 
 export type Run = Schemas["StagingRunView"];
 type Case = Schemas["CaseView"];
@@ -58,7 +58,8 @@ export function RunView({ run, onCase }: { run: Run; onCase?: (id: string) => vo
         </Panel>
       )}
       {run.suites.map((suite) => (
-        <Suite key={suite.suite} suite={suite} onCase={onCase} />
+        // How it started is no test that could be run by itself.
+        <Suite key={suite.suite} suite={suite} onCase={suite.suite === "start" ? undefined : onCase} />
       ))}
       {run.comparison && <Comparison comparison={run.comparison} />}
       {run.load && <Load load={run.load} />}
@@ -197,15 +198,10 @@ function Comparison({ comparison }: { comparison: Schemas["ComparisonView"] }) {
 }
 
 function Load({ load }: { load: Schemas["LoadView"] }) {
-  const knee = load.knee_rps;
-  const words =
-    knee == null
-      ? `It kept up with everything that was sent, up to ${perSecond(load.steps.at(-1)?.achieved_rps)}.`
-      : `It bends at about ${perSecond(knee)}${knee < load.target_rps ? `, below the ${perSecond(load.target_rps)} it must hold` : ""}.`;
   return (
     <Panel title="Load in numbers" flush>
       <Stack gap={4} p="md">
-        <Text>{words}</Text>
+        <Text>{held(load)}</Text>
         <Text size="sm" c="dimmed">
           Wanted: {perSecond(load.target_rps)}.
           {load.old_knee_rps == null ? "" : ` The version that serves bends at ${perSecond(load.old_knee_rps)}.`}

@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { caseName, compared } from "./words";
+import { caseName, compared, held } from "./words";
 
 it.each([
   [{ ratio: 0.8, low: 0.7, high: 0.9 }, "20 % faster (between −30 % and −10 %)."],
@@ -13,3 +13,14 @@ it.each([
   ["tests.test_a::test_names[green-sea.org]", "names [green-sea.org]"],
   ["holds the target", "holds the target"],
 ])("the case %s is called %s", (name, words) => expect(caseName(name)).toBe(words));
+
+it.each([
+  [null, "It does not hold even 10/s."],
+  [10, "It bends at about 10/s, below the 20/s it must hold."],
+  [20, "It bends at about 20/s."],
+  [40, "It kept up with everything that was sent, up to 40/s."],
+])("a knee at %s is told as what it holds", (knee, words) =>
+  expect(held({ knee_rps: knee, target_rps: 20, steps: [10, 20, 40].map((target_rps) => ({ target_rps })) })).toBe(
+    words,
+  ),
+);

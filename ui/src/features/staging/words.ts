@@ -1,5 +1,6 @@
 /** Figures of a staging run in words: how much faster or slower, within or beyond what is tolerated, and how sure that is. */
 import type { Schemas } from "../../api/client";
+import { perSecond } from "../../lib/format";
 
 export function compared(
   row: Pick<Schemas["RequestComparisonView"], "ratio" | "low" | "high">,
@@ -26,4 +27,14 @@ function signed(ratio: number): string {
 
 export function passedOf(suite: Pick<Schemas["SuiteView"], "passed" | "decided">): string {
   return suite.decided ? `${suite.passed} of ${suite.decided} passed` : "";
+}
+
+type Held = Pick<Schemas["LoadView"], "knee_rps" | "target_rps"> & { steps: { target_rps: number }[] };
+
+/** How much load it holds. Without a knee it held not even the first step; where the last one was held there may be more. */
+export function held({ knee_rps: knee, target_rps: target, steps }: Held): string {
+  if (knee === null) return `It does not hold even ${perSecond(steps[0]?.target_rps)}.`;
+  if (knee >= (steps.at(-1)?.target_rps ?? 0))
+    return `It kept up with everything that was sent, up to ${perSecond(knee)}.`;
+  return `It bends at about ${perSecond(knee)}${knee < target ? `, below the ${perSecond(target)} it must hold` : ""}.`;
 }
