@@ -129,6 +129,8 @@ def test_what_the_judge_cannot_know_is_decided_by_an_operator_who_types_the_name
         expect(judge.get_by_role("button", name="Override it")).to_have_attribute("aria-disabled", "true")
         completed(page)
     assert server.deployment(name)["overridden_by"] == "night-shift"
+    (entry,) = server.get("/audit", agent="Echo", operator="night-shift", type="analysis_overridden")["events"]
+    assert entry["reason"] == "Too little traffic to judge"
 
 
 def test_a_rollback_that_may_lose_what_was_remembered_wants_a_choice_and_the_name(browser: Browser, server: Server) -> None:

@@ -86,8 +86,9 @@ def summer_begins() -> date:
     return next(day for day, before, after in zip(days[1:], offsets, offsets[1:], strict=False) if after > before)
 
 
-def test_a_start_on_the_day_the_clocks_change_is_said_in_local_time_and_in_utc(browser: Browser, server: Server) -> None:
+def test_a_start_around_the_change_of_the_clocks_is_at_the_time_of_day_that_was_typed(browser: Browser, server: Server) -> None:
     day = summer_begins()
+    eve = day - timedelta(days=1)
     said = f"{day:%b} {day.day}, {day.year}, 03:30 GMT+2"
     with watched(browser, server, zone=BERLIN) as page:
         sign_in(page, server)
@@ -102,6 +103,21 @@ def test_a_start_on_the_day_the_clocks_change_is_said_in_local_time_and_in_utc(b
         page.get_by_role("textbox", name="Reason").fill("in the night")
         page.get_by_role("button", name="Next").click()
         expect(page.get_by_text(f"beginning {said}")).to_be_visible()
+        page.get_by_role("button", name="Schedule it").click()
+        page.get_by_role("heading", level=1, name=re.compile("1.0.0 → 1.1.0")).wait_for()
+        expect(page.get_by_text(f"Begins {said}")).to_be_visible()
+        name = page.url.split("?")[0].rsplit("/", 1)[1]
+        assert server.deployment(name)["scheduled_at"] == f"{day}T01:30:00Z"
+        page.goto(f"{server.info['api_url']}/deployments?state=upcoming&agent=Echo")
+        page.get_by_role("button", name="Reschedule").click()
+        begins = page.get_by_role("dialog").get_by_label("Begins")
+        expect(begins).to_have_value(f"{day}T03:30")
+        begins.fill(f"{eve}T03:30")
+        page.get_by_role("textbox", name="Reason").fill("a night earlier")
+        page.get_by_role("dialog").get_by_role("button", name="Reschedule").click()
+        expect(page.get_by_role("dialog")).to_have_count(0)
+        assert server.deployment(name)["scheduled_at"] == f"{eve}T02:30:00Z"
+    server.post(f"/agents/Echo/upgrades/{name}/cancel")
 
 
 def test_a_version_that_does_not_exist_is_said_not_to(page: Page, server: Server) -> None:
