@@ -9,7 +9,7 @@ from playwright.sync_api import Browser, Page, Route, expect
 
 from agent_servicing.adapters.system import SystemClock
 from tests.browser.conftest import PATIENCE_MS, sign_in, watched
-from tests.browser.looks import accessible
+from tests.browser.looks import accessible, within_reach
 from tests.browser.patched import a_patchable_agent
 from tests.e2e.harness import Server, a_version, an_agent
 
@@ -33,6 +33,14 @@ def name_in(page: Page, field: str, name: str) -> None:
     box = page.get_by_label(field).and_(page.locator("input"))
     box.fill(name)
     box.press("Enter")
+
+
+def heard(page: Page, name: str) -> set[str]:
+    """As what Chromium gives the parts of a table to a screen reader, whatever they look like."""
+    nodes = page.context.new_cdp_session(page).send("Accessibility.getFullAXTree")["nodes"]
+    roles = {node["role"]["value"] for node in nodes if not node["ignored"]}
+    assert any(name in node.get("name", {}).get("value", "") for node in nodes)
+    return roles & {"table", "row", "rowheader", "cell", "gridcell", "LayoutTable", "LayoutTableCell"}
 
 
 @pytest.mark.parametrize("part", PARTS)
@@ -112,6 +120,7 @@ def test_a_deployment_at_a_time_is_among_what_comes_gets_another_and_is_cancelle
             each.goto(f"{server.info['api_url']}/deployments?state=upcoming&agent=Echo")
             expect(each.get_by_role("row", name=re.compile("1.1.0"))).to_be_visible(timeout=PATIENCE_MS)
             accessible(each, "deployments")
+        within_reach(phone)
         page.get_by_role("button", name="Reschedule").click()
         page.get_by_label("Begins").fill(f"{later:%Y-%m-%dT%H:%M}")
         page.get_by_role("textbox", name="Reason").fill("earlier")
@@ -125,6 +134,22 @@ def test_a_deployment_at_a_time_is_among_what_comes_gets_another_and_is_cancelle
         for each in (page, phone):
             expect(each.get_by_text("There is none of these")).to_be_visible(timeout=PATIENCE_MS)
         assert server.deployment(name)["status"] == "cancelled"
+
+
+def test_on_a_phone_every_act_of_a_table_is_in_sight_and_each_value_says_what_it_is(browser: Browser, server: Server) -> None:
+    with watched(browser, server, width=390) as phone:
+        sign_in(phone, server)
+        for address in ("/", "/agents", "/agents/Echo?tab=deployments", "/settings?part=tokens"):
+            phone.goto(server.info["api_url"] + address)
+            phone.get_by_role("table").first.wait_for()
+            within_reach(phone)
+        phone.goto(f"{server.info['api_url']}/agents")
+        row = phone.get_by_role("row", name=re.compile("Echo"))
+        assert row.get_by_role("cell").nth(2).evaluate("cell => getComputedStyle(cell, '::before').content") == '"Health"'
+        assert heard(phone, "Echo") == {"table", "row", "rowheader", "cell"}
+        accessible(phone, "agents as cards")
+        row.get_by_role("button", name="Roll back").click()
+        expect(phone.get_by_role("dialog", name="Roll back Echo")).to_be_visible(timeout=PATIENCE_MS)
 
 
 def test_a_freeze_is_added_shown_and_removed(browser: Browser, server: Server) -> None:

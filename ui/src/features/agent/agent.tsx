@@ -18,7 +18,8 @@ import { StagingRuns } from "../staging/runs";
 import { Configuration } from "./configuration";
 import { Deployments } from "./deployments";
 import { Instances } from "./instances";
-import { LockBanner, More, useLock } from "./manage";
+import { LockBanner } from "./lock";
+import { More } from "./manage";
 import { Overview } from "./overview";
 import { State } from "./state";
 import { Versions } from "./versions";
@@ -48,7 +49,6 @@ export function Agent() {
     { refetchInterval },
   );
   const why = useMay("operator", agentId);
-  const lock = useLock(agentId);
   useTitle(agentId, agent.data?.current_version);
   const tab = search.tab ?? "overview";
   const running = agent.data?.deployment;
@@ -95,10 +95,10 @@ export function Agent() {
               Upgrade
             </Action>
           )}
-          {agent.data && <More agent={agent.data} lock={lock} />}
+          {agent.data && <More agent={agent.data} />}
         </Group>
       </Group>
-      {lock && <LockBanner agent={agentId} lock={lock} />}
+      <LockBanner agent={agentId} meanwhile="Others begin nothing meanwhile; rollbacks pass." />
       <Asked question={agent} lines={6}>
         {agent.data && (
           <Tabs

@@ -2,7 +2,7 @@
 import { Table, Text } from "@mantine/core";
 import { api } from "../../api/client";
 import { usePolling } from "../../app/polling";
-import { Heads } from "../../components/heads";
+import { Cards } from "../../components/cards";
 import { AnchorLink } from "../../components/links";
 import { Asked, Empty, Panel } from "../../components/panel";
 import { DeploymentStatus } from "../../components/status";
@@ -23,39 +23,36 @@ export function Deployments({ agent }: { agent: string }) {
     <Panel title="Deployments" flush>
       <Asked question={found}>
         {found.data?.upgrades.length ? (
-          <Table aria-label="Deployments" miw={720}>
-            <Heads of={HEADS} />
-            <Table.Tbody>
-              {found.data.upgrades.map((each) => (
-                <Table.Tr key={each.upgrade_id}>
-                  <Table.Th scope="row">
-                    <AnchorLink
-                      to="/agents/$agentId/deployments/$upgradeId"
-                      params={{ agentId: agent, upgradeId: each.upgrade_id }}
-                    >
-                      {each.kind === "upgrade" ? each.strategy : each.kind}
-                    </AnchorLink>
-                  </Table.Th>
-                  <Table.Td className="mono">
-                    {each.from_version ?? "–"} → {each.to_version}
-                  </Table.Td>
-                  <Table.Td>
-                    <DeploymentStatus status={each.status} />
-                  </Table.Td>
-                  <Table.Td>
-                    {each.operator}
-                    <Text size="sm" c="dimmed" lineClamp={1}>
-                      {each.reason}
-                    </Text>
-                  </Table.Td>
-                  <Table.Td>
-                    <Time at={each.requested_at} />
-                  </Table.Td>
-                  <Table.Td>{duration(each.duration_seconds)}</Table.Td>
-                </Table.Tr>
-              ))}
-            </Table.Tbody>
-          </Table>
+          <Cards label="Deployments" heads={HEADS} least={720}>
+            {found.data.upgrades.map((each) => (
+              <Table.Tr key={each.upgrade_id}>
+                <Table.Th scope="row">
+                  <AnchorLink
+                    to="/agents/$agentId/deployments/$upgradeId"
+                    params={{ agentId: agent, upgradeId: each.upgrade_id }}
+                  >
+                    {each.kind === "upgrade" ? each.strategy : each.kind}
+                  </AnchorLink>
+                </Table.Th>
+                <Table.Td className="mono">
+                  {each.from_version ?? "–"} → {each.to_version}
+                </Table.Td>
+                <Table.Td>
+                  <DeploymentStatus status={each.status} />
+                </Table.Td>
+                <Table.Td>
+                  {each.operator}
+                  <Text size="sm" c="dimmed" lineClamp={1}>
+                    {each.reason}
+                  </Text>
+                </Table.Td>
+                <Table.Td>
+                  <Time at={each.requested_at} />
+                </Table.Td>
+                <Table.Td>{duration(each.duration_seconds)}</Table.Td>
+              </Table.Tr>
+            ))}
+          </Cards>
         ) : (
           <Empty title="Nothing was deployed yet" />
         )}

@@ -1,70 +1,22 @@
-/** What is rarely done with an agent: keep others off it, take a lock over, restart it, remove it. */
-import { Button, Group, Menu, Text } from "@mantine/core";
+/** What is rarely done with an agent: keep others off it, restart it, remove it. */
+import { Button, Menu, Text } from "@mantine/core";
 import { notifications } from "@mantine/notifications";
-import { useQueryClient } from "@tanstack/react-query";
 import { useNavigate } from "@tanstack/react-router";
 import { useState } from "react";
-import { api, http, type Schemas } from "../../api/client";
-import { usePolling } from "../../app/polling";
-import { useMay, useSession } from "../../app/session";
-import { Action } from "../../components/action";
+import { http, type Schemas } from "../../api/client";
+import { useMay } from "../../app/session";
 import { Confirm } from "../../components/confirm";
-import { Status } from "../../components/status";
-import { Time } from "../../components/time";
-import { absolute } from "../../lib/format";
+import { type LockAct, LockDialog, useLock, useLockedOut } from "./lock";
 
-type Act = "lock" | "unlock" | "take" | "restart" | "remove";
-type Lock = NonNullable<Schemas["LockState"]["lock"]>;
+type Act = "restart" | "remove";
 
-export function useLock(agent: string): Lock | null {
-  const refetchInterval = usePolling();
-  const lock = api.useQuery(
-    "get",
-    "/api/platform/agents/{agent_id}/lock",
-    { params: { path: { agent_id: agent } } },
-    { refetchInterval },
-  );
-  return lock.data?.lock ?? null;
-}
-
-/** Who keeps others off, why and until when; absent when nobody does. */
-export function LockBanner({ agent, lock }: { agent: string; lock: Lock }) {
-  const { me } = useSession();
-  const operator = useMay("operator", agent);
-  const admin = useMay("admin", agent);
-  const [acting, setActing] = useState<Act | null>(null);
-  const own = lock.holder === me.name;
-  return (
-    <section className="panel panel-body" aria-label="Lock">
-      <Group justify="space-between" gap="sm">
-        <div>
-          <Status tone="warn">{own ? "Locked by you" : `Locked by ${lock.holder}`}</Status>
-          <Text size="sm" component="div" className="cut">
-            {lock.reason}. Since <Time at={lock.since} />, until {absolute(lock.expires_at)}. Others begin nothing
-            meanwhile; rollbacks pass.
-          </Text>
-        </div>
-        {own ? (
-          <Action size="compact-md" variant="default" why={operator} onAct={() => setActing("unlock")}>
-            Unlock
-          </Action>
-        ) : (
-          <Action size="compact-md" variant="default" why={admin} onAct={() => setActing("take")}>
-            Take it over
-          </Action>
-        )}
-      </Group>
-      {acting && <Sure act={acting} agent={agent} lock={lock} version={null} onClose={() => setActing(null)} />}
-    </section>
-  );
-}
-
-export function More({ agent, lock }: { agent: Schemas["AgentDetail"]; lock: Lock | null }) {
-  const { me } = useSession();
+export function More({ agent }: { agent: Schemas["AgentDetail"] }) {
+  const lock = useLock(agent.agent_id);
+  const anothers = useLockedOut(agent.agent_id);
   const operator = useMay("operator", agent.agent_id);
   const admin = useMay("admin", agent.agent_id);
   const [acting, setActing] = useState<Act | null>(null);
-  const anothers = lock && lock.holder !== me.name ? `${lock.holder} has it locked.` : "";
+  const [locking, setLocking] = useState<LockAct | null>(null);
   const going = agent.status === "removing" ? "It is being removed." : "";
   return (
     <>
@@ -74,11 +26,11 @@ export function More({ agent, lock }: { agent: Schemas["AgentDetail"]; lock: Loc
         </Menu.Target>
         <Menu.Dropdown>
           {lock && !anothers ? (
-            <Entry why={operator || going} onAct={() => setActing("unlock")}>
+            <Entry why={operator || going} onAct={() => setLocking("unlock")}>
               Unlock it
             </Entry>
           ) : (
-            <Entry why={operator || going || anothers} onAct={() => setActing("lock")}>
+            <Entry why={operator || going || anothers} onAct={() => setLocking("lock")}>
               Lock it for others
             </Entry>
           )}
@@ -94,14 +46,9 @@ export function More({ agent, lock }: { agent: Schemas["AgentDetail"]; lock: Loc
           </Entry>
         </Menu.Dropdown>
       </Menu>
+      {locking && <LockDialog act={locking} agent={agent.agent_id} onClose={() => setLocking(null)} />}
       {acting && (
-        <Sure
-          act={acting}
-          agent={agent.agent_id}
-          lock={lock}
-          version={agent.current_version}
-          onClose={() => setActing(null)}
-        />
+        <Sure act={acting} agent={agent.agent_id} version={agent.current_version} onClose={() => setActing(null)} />
       )}
     </>
   );
@@ -139,53 +86,15 @@ function Entry({
 interface SureProps {
   act: Act;
   agent: string;
-  lock: Lock | null;
   version: string | null;
   onClose: () => void;
 }
 
-function Sure({ act, agent, lock, version, onClose }: SureProps) {
-  const queries = useQueryClient();
+function Sure({ act, agent, version, onClose }: SureProps) {
   const navigate = useNavigate();
   const params = { path: { agent_id: agent } };
   const seen = version ? { if_version: version } : {};
-  const then = async ({ error }: { error?: unknown }) => {
-    await queries.invalidateQueries();
-    return { error };
-  };
-  const lockIt = async (reason: string) =>
-    http.POST("/api/platform/agents/{agent_id}/lock", { params, body: { reason } as never });
-  const unlock = async (reason: string) =>
-    http.DELETE("/api/platform/agents/{agent_id}/lock", { params: { ...params, query: { reason } } });
   const asked = {
-    lock: {
-      title: `Lock ${agent}`,
-      words: "For four hours nobody else begins or steers anything there. What runs goes on, and rollbacks pass.",
-      act: "Lock it",
-      reasons: ["Working on it by hand", "Incident", "Wait for me"],
-      command: (reason: string) => `servicing lock ${agent} --reason ${reason}`,
-      onAct: async (reason: string) => then(await lockIt(reason)),
-    },
-    unlock: {
-      title: `Unlock ${agent}`,
-      words: "What waited for it may begin.",
-      act: "Unlock it",
-      reasons: ["Done", "Not needed any more"],
-      command: (reason: string) => `servicing unlock ${agent} --reason ${reason}`,
-      onAct: async (reason: string) => then(await unlock(reason)),
-    },
-    take: {
-      title: `Take ${agent} over`,
-      words: `The lock of ${lock?.holder ?? "somebody else"} ends, and you hold it for four hours. Its reason was: ${lock?.reason ?? ""}`,
-      act: "Take it over",
-      typed: agent,
-      reasons: ["Incident", "Its holder cannot be reached", "Agreed with its holder"],
-      command: (reason: string) => `servicing unlock ${agent} --reason ${reason}`,
-      onAct: async (reason: string) => {
-        const ended = await unlock(reason);
-        return then(ended.error ? ended : await lockIt(reason));
-      },
-    },
     restart: {
       title: `Restart ${agent}`,
       words: `Every instance is replaced by a new one of ${version ?? "the same version"}, without a gap.`,

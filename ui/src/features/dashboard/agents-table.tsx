@@ -5,7 +5,7 @@ import type { ReactNode } from "react";
 import type { Schemas } from "../../api/client";
 import { useMay } from "../../app/session";
 import { Action } from "../../components/action";
-import { Heads } from "../../components/heads";
+import { Cards } from "../../components/cards";
 import { AnchorLink } from "../../components/links";
 import { DeploymentStatus, Health } from "../../components/status";
 import { Time } from "../../components/time";
@@ -22,14 +22,11 @@ interface Props {
 
 export function AgentsTable({ agents, ...more }: Props & { agents: Agent[] }) {
   return (
-    <Table aria-label="Agents" miw={760}>
-      <Heads of={HEADS} />
-      <Table.Tbody>
-        {agents.map((agent) => (
-          <Row key={agent.agent_id} agent={agent} {...more} />
-        ))}
-      </Table.Tbody>
-    </Table>
+    <Cards label="Agents" heads={HEADS} least={760}>
+      {agents.map((agent) => (
+        <Row key={agent.agent_id} agent={agent} {...more} />
+      ))}
+    </Cards>
   );
 }
 

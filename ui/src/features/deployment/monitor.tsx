@@ -16,12 +16,15 @@ import { Refused } from "../../components/refused";
 import { DeploymentStatus, Status } from "../../components/status";
 import { Time } from "../../components/time";
 import { Traffic } from "../../components/traffic";
-import { isOver } from "../../lib/deployments";
+import { isOver, isWaiting } from "../../lib/deployments";
 import { absolute, count, duration, percent, stageName, took } from "../../lib/format";
 import type { Tone } from "../../theme/tokens";
+import { Busy, place, useQueue } from "../agent/busy";
+import { LockBanner, useLockedOut } from "../agent/lock";
 import { Instances } from "../agent/overview";
 import { RollbackDialog } from "../rollback/rollback-dialog";
 import { Compared } from "./compared";
+import { Ended } from "./ended";
 import { Figures, type Side } from "./figures";
 import { ReportIssue } from "./report-issue";
 import { Verbs } from "./verbs";
@@ -81,7 +84,7 @@ function Whole({ deployment, onRollback }: { deployment: Deployment; onRollback:
               <DeploymentStatus status={deployment.status} />
             </Group>
           </div>
-          <Verbs deployment={deployment} over={over} onRollback={onRollback} />
+          {over ? <Ended deployment={deployment} onRollback={onRollback} /> : <Verbs deployment={deployment} />}
         </Group>
       </div>
       <Group justify="space-between" gap="xs">
@@ -90,6 +93,7 @@ function Whole({ deployment, onRollback }: { deployment: Deployment; onRollback:
           Report issue
         </Action>
       </Group>
+      {!over && <Held deployment={deployment} />}
       {deployment.rollback && <Verdict deployment={deployment} />}
       {!over && deployment.judgement && <Judgement deployment={deployment} judgement={deployment.judgement} />}
       <Panel title="Traffic">
@@ -132,6 +136,28 @@ function Facts({ deployment, over }: { deployment: Deployment; over: boolean }) 
   );
 }
 
+/** What keeps it from beginning, or from being steered: somebody's lock, and what is under way before it. */
+function Held({ deployment }: { deployment: Deployment }) {
+  const { agent_id: agent, status } = deployment;
+  const queue = useQueue(agent);
+  const before = queue?.holder?.upgrade_id === deployment.upgrade_id ? null : queue?.holder;
+  return (
+    <>
+      <LockBanner
+        agent={agent}
+        meanwhile={
+          isWaiting(status)
+            ? "This begins no earlier, unless it is the holder's own."
+            : "Until then only the holder resumes and advances this; everybody may pause, cancel and roll back."
+        }
+      />
+      {before && status === "queued" && (
+        <Busy holder={before}>This waits its turn and is {place(deployment.queue_position ?? 1)}.</Busy>
+      )}
+    </>
+  );
+}
+
 /** Why it was taken back stays readable for ever: which rule, which value, which limit, when. */
 function Verdict({ deployment }: { deployment: Deployment }) {
   const cause = deployment.rollback;
@@ -171,8 +197,10 @@ function Judgement({
   const [tone, word] = VERDICTS[judgement.verdict] ?? ["quiet", judgement.verdict];
   const [asking, setAsking] = useState(false);
   const may = useMay("operator", agent);
+  const lockedOut = useLockedOut(agent);
   const why =
     may ||
+    lockedOut ||
     (overriddenBy ? `${overriddenBy} did so already.` : "") ||
     (deployment.status === "rolling_back" ? "It is being taken back." : "");
   return (

@@ -1,4 +1,4 @@
-/** What can be done with a deployment, always in this order; what cannot be done now says why. Rolling back stands apart. */
+/** What can be done with a deployment that has not ended, always in this order; what cannot be done now says why. Rolling back stands apart. */
 import { Group, Text } from "@mantine/core";
 import { notifications } from "@mantine/notifications";
 import { useQueryClient } from "@tanstack/react-query";
@@ -9,6 +9,8 @@ import { Action } from "../../components/action";
 import { Confirm } from "../../components/confirm";
 import { AnchorLink } from "../../components/links";
 import { REASONS } from "../../components/reason";
+import { isWaiting } from "../../lib/deployments";
+import { useLockedOut } from "../agent/lock";
 
 type Deployment = Schemas["DeploymentView"];
 type Verb = "pause" | "resume" | "promote" | "cancel";
@@ -32,22 +34,18 @@ const ASKED: Record<
   },
 };
 
-export function Verbs({
-  deployment,
-  over,
-  onRollback,
-}: {
-  deployment: Deployment;
-  over: boolean;
-  onRollback: () => void;
-}) {
+/** Nothing of it was begun, so that there is nothing to take back. */
+const UNBEGUN = { words: "It never begins.", act: "Cancel it", keep: "Let it wait" };
+
+export function Verbs({ deployment }: { deployment: Deployment }) {
   const queries = useQueryClient();
   const may = useMay("operator", deployment.agent_id);
+  const lockedOut = useLockedOut(deployment.agent_id);
   const [asking, setAsking] = useState<"promote" | "cancel" | null>(null);
   const [under, setUnder] = useState<Verb | null>(null);
   const [asked, setAsked] = useState<{ verb: Verb; from: string } | null>(null);
   const paused = deployment.status === "paused";
-  const back = deployment.status === "rolling_back";
+  const waiting = isWaiting(deployment.status);
 
   const send = async (verb: Verb, reason: string): Promise<unknown> => {
     setUnder(verb);
@@ -70,41 +68,44 @@ export function Verbs({
     if (error) setAsked(null);
     if (error) notifications.show({ color: "danger", message: `${problemOf(error).title} ${problemOf(error).hint}` });
   };
-  const whyNot = may || (over ? "It is over." : back ? "It is being taken back." : "");
+  const whyNot = may || (deployment.status === "rolling_back" ? "It is being taken back." : "");
   const busy = pending ? "It was asked for; the server has not said yet that it is so." : "";
   return (
     <Group gap="sm" className="verbs" role="group" aria-label="Steer this deployment">
       {pending && <Waiting key={pending} />}
-      {paused ? (
-        <Action why={whyNot || busy} variant="default" onAct={() => void at_once("resume")}>
-          {pending === "resume" ? "Resuming…" : "Resume"}
-        </Action>
-      ) : (
-        <Action
-          why={whyNot || busy || (deployment.status === "queued" ? "It has not begun." : "")}
-          variant="default"
-          onAct={() => void at_once("pause")}
-        >
-          {pending === "pause" ? "Pausing…" : "Pause"}
-        </Action>
+      {!waiting && (
+        <>
+          {paused ? (
+            <Action why={whyNot || lockedOut || busy} variant="default" onAct={() => void at_once("resume")}>
+              {pending === "resume" ? "Resuming…" : "Resume"}
+            </Action>
+          ) : (
+            <Action why={whyNot || busy} variant="default" onAct={() => void at_once("pause")}>
+              {pending === "pause" ? "Pausing…" : "Pause"}
+            </Action>
+          )}
+          <Action
+            why={whyNot || lockedOut || (paused ? "Resume it first." : "")}
+            loading={under === "promote"}
+            variant="default"
+            onAct={() => setAsking("promote")}
+          >
+            Advance now
+          </Action>
+        </>
       )}
-      <Action
-        why={whyNot || (paused ? "Resume it first." : "")}
-        loading={under === "promote"}
-        variant="default"
-        onAct={() => setAsking("promote")}
-      >
-        Advance now
-      </Action>
       <Action why={whyNot} loading={under === "cancel"} variant="default" onAct={() => setAsking("cancel")}>
         Cancel
       </Action>
-      <Action why={may} color="danger" ml={{ base: 0, sm: "md" }} onAct={over ? onRollback : () => setAsking("cancel")}>
-        Roll back
-      </Action>
+      {!waiting && (
+        <Action why={whyNot} color="danger" ml={{ base: 0, sm: "md" }} onAct={() => setAsking("cancel")}>
+          Roll back
+        </Action>
+      )}
       {asking && (
         <Confirm
           {...ASKED[asking]}
+          {...(waiting ? UNBEGUN : {})}
           title={`${ASKED[asking].title}: ${deployment.agent_id} ${deployment.to_version}`}
           reasons={REASONS}
           onAct={async (reason) => ({ error: await send(asking, reason) })}

@@ -10,7 +10,7 @@ import { DEPLOYMENT_STATES, type DeploymentState } from "../../app/search";
 import { useMay } from "../../app/session";
 import { useTitle } from "../../app/title";
 import { Action } from "../../components/action";
-import { Heads } from "../../components/heads";
+import { Cards } from "../../components/cards";
 import { AnchorLink } from "../../components/links";
 import { Pages } from "../../components/pages";
 import { Asked, Empty, Panel } from "../../components/panel";
@@ -118,14 +118,11 @@ function List({
   onChange: (kind: ChangeKind, deployment: Deployment) => void;
 }) {
   return (
-    <Table aria-label="Deployments of all agents" miw={880}>
-      <Heads of={HEADS} />
-      <Table.Tbody>
-        {deployments.map((each) => (
-          <Row key={each.upgrade_id} deployment={each} onChange={(kind) => onChange(kind, each)} />
-        ))}
-      </Table.Tbody>
-    </Table>
+    <Cards label="Deployments of all agents" heads={HEADS} least={880}>
+      {deployments.map((each) => (
+        <Row key={each.upgrade_id} deployment={each} onChange={(kind) => onChange(kind, each)} />
+      ))}
+    </Cards>
   );
 }
 

@@ -1,7 +1,7 @@
 /** A table as the settings have them: heads, rows, and a word when there is none. */
 import { Table } from "@mantine/core";
 import type { ReactNode } from "react";
-import { Heads } from "../../components/heads";
+import { Cards } from "../../components/cards";
 import { Empty } from "../../components/panel";
 
 export function Grid({
@@ -17,20 +17,17 @@ export function Grid({
 }) {
   if (!rows.length) return <Empty title={none} />;
   return (
-    <Table aria-label={label} miw={720}>
-      <Heads of={heads} />
-      <Table.Tbody>
-        {rows.map(({ key, cells: [first, ...others] }) => (
-          <Table.Tr key={key}>
-            <Table.Th scope="row">{first}</Table.Th>
-            {others.map((cell, at) => (
-              // biome-ignore lint/suspicious/noArrayIndexKey: a cell is its column
-              <Table.Td key={at}>{cell}</Table.Td>
-            ))}
-          </Table.Tr>
-        ))}
-      </Table.Tbody>
-    </Table>
+    <Cards label={label} heads={heads} least={720}>
+      {rows.map(({ key, cells: [first, ...others] }) => (
+        <Table.Tr key={key}>
+          <Table.Th scope="row">{first}</Table.Th>
+          {others.map((cell, at) => (
+            // biome-ignore lint/suspicious/noArrayIndexKey: a cell is its column
+            <Table.Td key={at}>{cell}</Table.Td>
+          ))}
+        </Table.Tr>
+      ))}
+    </Cards>
   );
 }
 

@@ -8,6 +8,7 @@ import { Action } from "../../components/action";
 import { Confirm } from "../../components/confirm";
 import { Failed, Panel } from "../../components/panel";
 import { absolute } from "../../lib/format";
+import { useLockedOut } from "../agent/lock";
 import { bodyOf, passes } from "./draft";
 import { PlanView } from "./strategy";
 import type { StepProps } from "./wizard";
@@ -25,9 +26,11 @@ export function Start({ agent, version, current, draft, plan, unanswered, may, f
   const [problem, setProblem] = useState<unknown>(null);
   const [busy, setBusy] = useState(false);
   const [sure, setSure] = useState(false);
+  const lockedOut = useLockedOut(agent);
   const refused = plan.data?.refusals.length ?? 0;
   const why =
     may ||
+    lockedOut ||
     (unanswered.length ? `Not answered yet: ${unanswered.join(", ")}.` : "") ||
     (refused ? "The server refuses this plan; see what it says." : "");
   const passed = passes(draft);

@@ -13,6 +13,8 @@ import { Refused } from "../../components/refused";
 import { Status } from "../../components/status";
 import { absolute } from "../../lib/format";
 import { keep, kept } from "../../lib/store";
+import { Busy, place, useQueue } from "../agent/busy";
+import { LockBanner } from "../agent/lock";
 import { bodyOf, commandOf, type Draft, FRESH, missing, STEPS, type Step } from "./draft";
 import { Review } from "./review";
 import { Schedule } from "./schedule";
@@ -160,6 +162,7 @@ function Steps({
         </ol>
       </nav>
       {may && <Text className="tone-warn">{may} You can look at the plan.</Text>}
+      <InTheWay agent={agent} />
       <div className="wizard">
         <Stack gap="md">
           <Title order={2} ref={head} tabIndex={-1}>
@@ -197,6 +200,25 @@ function Steps({
         </Stack>
         <Summary {...props} />
       </div>
+    </>
+  );
+}
+
+/** Who has the agent now, and what that means for what is asked for here. */
+function InTheWay({ agent }: { agent: string }) {
+  const queue = useQueue(agent);
+  return (
+    <>
+      <LockBanner
+        agent={agent}
+        meanwhile="Until then only the holder begins an upgrade; what you answer here is kept."
+      />
+      {queue?.holder && (
+        <Busy holder={queue.holder}>
+          Yours waits its turn and is {place(queue.queue.length + 1)}; step {STEPS.indexOf("schedule") + 1} has other
+          ways.
+        </Busy>
+      )}
     </>
   );
 }
