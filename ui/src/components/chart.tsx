@@ -1,5 +1,5 @@
 /** Two lines over the last minutes, drawn outside React: a figure a second costs about four milliseconds here, not a render of the page. */
-import { useMantineColorScheme } from "@mantine/core";
+import { useComputedColorScheme } from "@mantine/core";
 import { useEffect, useRef } from "react";
 import uPlot from "uplot";
 import { clock } from "../lib/format";
@@ -25,7 +25,7 @@ export function Chart({
   label: string;
 }) {
   const place = useRef<HTMLDivElement>(null);
-  const { colorScheme } = useMantineColorScheme();
+  const colorScheme = useComputedColorScheme("light"); // with "as the system" the system may change it
   // biome-ignore lint/correctness/useExhaustiveDependencies: the colours come from the style sheet, which the scheme changes
   useEffect(() => {
     const box = place.current;
