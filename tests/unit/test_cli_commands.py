@@ -475,6 +475,23 @@ def test_a_lost_answer_is_asked_for_again_under_the_same_key(world: World) -> No
     assert [r.headers["Idempotency-Key"] for r in world.server.requests] == ["cli-1"] * 3
 
 
+def test_a_request_that_is_still_under_way_when_it_is_sent_again_is_waited_for(world: World) -> None:
+    running = httpx.Response(409, json={"code": "idempotency_running", "title": "Conflict", "detail": "still under way"})
+    world.server.on("POST", "agents/X/upgrade", broken, running, running, httpx.Response(202, json=deployment("queued")))
+    assert world.run("upgrade", "X", "1.3.0", "-r", "x").exit_code == 0
+    assert [r.headers["Idempotency-Key"] for r in world.server.requests] == ["cli-1"] * 4
+
+
+def test_a_request_that_never_ends_is_told_so(world: World) -> None:
+    running = httpx.Response(
+        409, headers={"Content-Type": "application/problem+json"}, json={"code": "idempotency_running", "detail": "still under way"}
+    )
+    world.server.on("POST", "agents/X/upgrade", broken, running)
+    found = world.run("upgrade", "X", "1.3.0", "-r", "x")
+    assert found.exit_code == 1
+    assert "still under way" in found.stderr
+
+
 def test_retries_end(world: World) -> None:
     world.server.on("GET", "agents", broken)
     found = world.run("agent", "list")

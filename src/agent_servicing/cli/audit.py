@@ -13,8 +13,9 @@ from typing import Annotated, Any, Final
 
 import typer
 
+from agent_servicing.cli.answers import Json
 from agent_servicing.cli.audit_file import check_file, read_anchor
-from agent_servicing.cli.client import Json, path_of
+from agent_servicing.cli.client import path_of
 from agent_servicing.cli.exits import ExitCode, Usage
 from agent_servicing.cli.output import clean, table
 from agent_servicing.cli.session import Session

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Final, Literal
 
 from agent_servicing.adapters.runtime import cgroups, limits
-from agent_servicing.cli.client import Api, Json
+from agent_servicing.cli.answers import Json
+from agent_servicing.cli.client import Api
 from agent_servicing.core.errors import PermanentError
 
 Level = Literal["ok", "warn", "fail"]

@@ -3,22 +3,18 @@
 Requests that change something carry an `Idempotency-Key`, so that sending them again after a lost answer is safe; it is done here.
 """
 
-import json
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Final
 from urllib.parse import quote, urlsplit
 
+from agent_servicing.cli.answers import Json, entries, parsed, retry_after, under_way
 from agent_servicing.cli.discovery import START_HINT, Target
 from agent_servicing.cli.exits import ServerAbsent
-from agent_servicing.cli.problems import as_error
 from agent_servicing.cli.surroundings import Surroundings
-from agent_servicing.core.errors import ServicingError, Unavailable
+from agent_servicing.core.errors import Unavailable
 
 if TYPE_CHECKING:
     import httpx
-
-Json = dict[str, Any]
-"""A JSON object as the server sent it. Fields are looked up with `get`: a newer or older server may have more or fewer."""
 
 PREFIX: Final = "/api/platform"
 TIMEOUT_SECONDS: Final = 30.0
@@ -35,7 +31,10 @@ UPLOAD_TIMEOUT_SECONDS: Final = 300.0
 
 ATTEMPTS: Final = 3
 PAUSES_SECONDS: Final = (0.3, 1.0)
-MAX_RETRY_AFTER_SECONDS: Final = 5.0
+UNDER_WAY_ATTEMPTS: Final = 60
+UNDER_WAY_PAUSE_SECONDS: Final = 2.0
+"""Longer than the server takes a request for one that is still under way: after that it may be begun anew."""
+
 PAGE: Final = 200
 """Entries asked for at a time in lists."""
 
@@ -94,15 +93,15 @@ class Api:
         return self.send("POST", path_of("agents", agent, "restart"), {"reason": reason, **more})
 
     def instances(self, agent: str) -> list[Json]:
-        return _list(self.get(path_of("agents", agent, "instances")), "instances")
+        return entries(self.get(path_of("agents", agent, "instances")), "instances")
 
     def generations(self, agent: str) -> list[Json]:
-        return _list(self.get(path_of("agents", agent, "generations")), "generations")
+        return entries(self.get(path_of("agents", agent, "generations")), "generations")
 
     def logs(self, agent: str, *, instance: str | None, lines: int) -> list[Json]:
         """The last lines as `{"instance", "line"}`, oldest first."""
         params = {"lines": str(lines)} | ({"instance": instance} if instance else {})
-        return _list(self.get(path_of("agents", agent, "logs"), params), "lines")
+        return entries(self.get(path_of("agents", agent, "logs"), params), "lines")
 
     def fleet(self) -> Json:
         return self.get(path_of("fleet"))
@@ -125,7 +124,7 @@ class Api:
             answer = self._http.post(path, content=content, params=params, headers=headers, timeout=UPLOAD_TIMEOUT_SECONDS)
         except httpx.TransportError as e:
             raise Unavailable(f"The upload to {self.target.url} broke off: {str(e) or type(e).__name__}.", hint="Try it again.") from e
-        return _parsed(answer)
+        return parsed(answer)
 
     def changes(self, agent: str, from_version: str, to_version: str) -> Json:
         return self.get(path_of("agents", agent, "changes"), {"from": from_version, "to": to_version})
@@ -141,7 +140,7 @@ class Api:
 
     def deployments(self, agent: str, limit: int) -> list[Json]:
         """The agent's newest deployments, newest first."""
-        return _list(self.get(path_of("agents", agent, "upgrades"), {"limit": str(limit)}), "upgrades")
+        return entries(self.get(path_of("agents", agent, "upgrades"), {"limit": str(limit)}), "upgrades")
 
     def verb(self, agent: str, deployment: str, verb: str, body: Json) -> Json:
         return self.send("POST", path_of("agents", agent, "upgrades", deployment, verb), body)
@@ -162,7 +161,7 @@ class Api:
 
     def config_revisions(self, agent: str, limit: int) -> list[Json]:
         """Newest first."""
-        return _list(self.get(path_of("agents", agent, "config", "revisions"), {"limit": str(limit)}), "revisions")
+        return entries(self.get(path_of("agents", agent, "config", "revisions"), {"limit": str(limit)}), "revisions")
 
     def roll_back_config(self, agent: str, body: Json) -> Json:
         return self.send("POST", path_of("agents", agent, "config", "rollback"), body)
@@ -300,7 +299,7 @@ class Api:
             with self._http.stream("POST", path_of("backup"), json=body, timeout=patient) as answer:
                 if not answer.is_success:
                     answer.read()
-                    _parsed(answer)
+                    parsed(answer)
                 yield from answer.iter_raw()
         except httpx.TransportError as e:
             raise Unavailable(f"The connection to {self.target.url} broke: {str(e) or type(e).__name__}.") from e
@@ -317,7 +316,7 @@ class Api:
         with self._http.stream("GET", path, params=params) as answer:
             if not answer.is_success:
                 answer.read()
-                _parsed(answer)
+                parsed(answer)
             yield from answer.iter_bytes()
 
     def get(self, path: str, params: Mapping[str, str] | None = None) -> Json:
@@ -333,7 +332,7 @@ class Api:
         asked = {"limit": str(PAGE), **(params or {})}
         for _ in range(MAX_PAGES):
             page = self.get(path, asked)
-            yield from _list(page, key)
+            yield from entries(page, key)
             cursor = page.get("next_cursor")
             if not cursor:
                 return
@@ -351,10 +350,19 @@ class Api:
                 self._around.pause(PAUSES_SECONDS[attempt])
                 continue
             if answer.status_code in _AGAIN and not last:
-                self._around.pause(_retry_after(answer, PAUSES_SECONDS[attempt]))
+                self._around.pause(retry_after(answer, PAUSES_SECONDS[attempt]))
                 continue
-            return _parsed(answer)
+            return parsed(self._ended(answer, lambda: self._attempt(method, path, body, params, extra)) if attempt else answer)
         raise AssertionError("the last attempt returns or raises")
+
+    def _ended(self, answer: "httpx.Response", ask: Callable[[], "httpx.Response"]) -> "httpx.Response":
+        """The answer to a request that was sent again while the first one was still under way: waited for, because that one counts."""
+        for _ in range(UNDER_WAY_ATTEMPTS):
+            if not under_way(answer):
+                break
+            self._around.pause(UNDER_WAY_PAUSE_SECONDS)
+            answer = ask()
+        return answer
 
     def _attempt(self, method: str, path: str, body: Json | None, params: Mapping[str, str] | None, extra: Json) -> "httpx.Response":
         import httpx  # noqa: PLC0415
@@ -373,28 +381,3 @@ class Api:
 
 def path_of(*parts: str) -> str:
     return "/".join((PREFIX, *(quote(part, safe="") for part in parts)))
-
-
-def _parsed(answer: "httpx.Response") -> Json:
-    if not answer.is_success:
-        raise as_error(answer.status_code, answer.headers.get("Content-Type", ""), answer.text)
-    if not answer.content:
-        return {}
-    try:
-        found = answer.json()
-    except json.JSONDecodeError as e:
-        raise ServicingError("The server's answer is not JSON.", hint="Is this address the API of Agent Servicing?") from e
-    return found if isinstance(found, dict) else {"items": found}
-
-
-def _list(answer: Json, key: str) -> list[Json]:
-    """The entries under `key`, or under `items` when the server sent a bare list."""
-    found = answer.get(key, answer.get("items", []))
-    return [entry for entry in found if isinstance(entry, dict)] if isinstance(found, list) else []
-
-
-def _retry_after(answer: "httpx.Response", default: float) -> float:
-    try:
-        return min(MAX_RETRY_AFTER_SECONDS, max(0.0, float(answer.headers["Retry-After"])))
-    except (KeyError, ValueError):
-        return default

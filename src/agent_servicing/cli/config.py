@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from agent_servicing.cli import options
-from agent_servicing.cli.client import Json
+from agent_servicing.cli.answers import Json
 from agent_servicing.cli.deployments import given
 from agent_servicing.cli.exits import Usage
 from agent_servicing.cli.output import facts, table

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, TextIO
 import typer
 
 from agent_servicing.bootstrap import datadir, serve, stop
-from agent_servicing.cli.client import Json
+from agent_servicing.cli.answers import Json
 from agent_servicing.cli.demo_folder import DemoFolder, settle_ports
 from agent_servicing.cli.demo_screen import Screen
 from agent_servicing.cli.demo_show import Show

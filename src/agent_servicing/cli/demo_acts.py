@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
-from agent_servicing.cli.client import Json
+from agent_servicing.cli.answers import Json
 from agent_servicing.core.status import DeploymentStatus
 from agent_servicing.testing.loads import SAMPLE_LOADS, Load
 

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-from agent_servicing.cli.client import Json, path_of
+from agent_servicing.cli.answers import Json
+from agent_servicing.cli.client import path_of
 from agent_servicing.cli.demo_acts import DETOUR_BACK, DETOUR_THERE, FREEZE, SLOW, TRIED, TRY
 from agent_servicing.cli.output import clean
 from agent_servicing.cli.progress import identity, is_terminal, summary

@@ -9,7 +9,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from agent_servicing.cli.client import Api, Json
+from agent_servicing.cli.answers import Json
+from agent_servicing.cli.client import Api
 from agent_servicing.cli.demo_acts import STARTS, past_upgrade
 from agent_servicing.cli.manifests import find_manifest
 from agent_servicing.cli.progress import is_terminal, summary

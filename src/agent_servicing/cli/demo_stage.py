@@ -15,7 +15,7 @@ from agent_servicing.core.status import DeploymentStatus
 from agent_servicing.core.versions import parse
 
 if TYPE_CHECKING:
-    from agent_servicing.cli.client import Json
+    from agent_servicing.cli.answers import Json
     from agent_servicing.cli.demo_screen import Screen
 
 RECENT: Final = 10

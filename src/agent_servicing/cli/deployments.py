@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from agent_servicing.cli import options
-from agent_servicing.cli.client import Api, Json
+from agent_servicing.cli.answers import Json
+from agent_servicing.cli.client import Api
 from agent_servicing.cli.exits import Usage
 from agent_servicing.cli.output import facts, table
 from agent_servicing.cli.progress import headline, identity

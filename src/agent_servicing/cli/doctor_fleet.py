@@ -6,8 +6,9 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
+from agent_servicing.cli.answers import Json
 from agent_servicing.cli.checks import Finding
-from agent_servicing.cli.client import Api, Json
+from agent_servicing.cli.client import Api
 from agent_servicing.cli.doctor_data import history, orphans
 from agent_servicing.cli.progress import is_terminal
 from agent_servicing.core.errors import ServicingError

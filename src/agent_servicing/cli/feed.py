@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from agent_servicing.cli.client import Api, Json
+from agent_servicing.cli.answers import Json
+from agent_servicing.cli.client import Api
 from agent_servicing.cli.exits import ServerAbsent
 from agent_servicing.cli.progress import is_terminal
 from agent_servicing.cli.surroundings import Socket, Surroundings

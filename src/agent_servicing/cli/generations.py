@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, Final
 
-from agent_servicing.cli.client import Json
+from agent_servicing.cli.answers import Json
 from agent_servicing.cli.output import table
 from agent_servicing.cli.words import duration
 

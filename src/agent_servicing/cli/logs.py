@@ -7,7 +7,7 @@ from typing import Annotated, Final, NoReturn
 import typer
 
 from agent_servicing.cli import options
-from agent_servicing.cli.client import Json
+from agent_servicing.cli.answers import Json
 from agent_servicing.cli.exits import ExitCode
 from agent_servicing.cli.output import clean
 from agent_servicing.cli.session import Session

@@ -7,7 +7,8 @@ from urllib.parse import quote
 import typer
 
 from agent_servicing.cli import options
-from agent_servicing.cli.client import PREFIX, Json
+from agent_servicing.cli.answers import Json
+from agent_servicing.cli.client import PREFIX
 from agent_servicing.cli.exits import ExitCode
 from agent_servicing.cli.output import clean, facts, table
 from agent_servicing.cli.session import Session

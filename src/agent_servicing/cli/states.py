@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from agent_servicing.cli import options
-from agent_servicing.cli.client import Json
+from agent_servicing.cli.answers import Json
 from agent_servicing.cli.deployments import started
 from agent_servicing.cli.exits import Usage
 from agent_servicing.cli.output import table

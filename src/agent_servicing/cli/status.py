@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final, NoReturn
 import typer
 
 from agent_servicing.cli.agents import NO_AGENTS, agent_facts, agents_table
-from agent_servicing.cli.client import Json
+from agent_servicing.cli.answers import Json
 from agent_servicing.cli.completion import complete_agents
 from agent_servicing.cli.deployments import find
 from agent_servicing.cli.exits import ExitCode, Usage

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from agent_servicing.cli import options
-from agent_servicing.cli.client import Json
+from agent_servicing.cli.answers import Json
 from agent_servicing.cli.deployments import IfVersion, given, started
 from agent_servicing.cli.exits import ExitCode, Usage
 from agent_servicing.cli.output import clean, facts, table

@@ -8,7 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from agent_servicing.cli import options
-from agent_servicing.cli.client import Json, path_of
+from agent_servicing.cli.answers import Json
+from agent_servicing.cli.client import path_of
 from agent_servicing.cli.exits import Usage
 from agent_servicing.cli.output import clean, facts, table, text
 from agent_servicing.cli.session import Session

@@ -9,7 +9,7 @@ from typing import Final, NoReturn
 
 import typer
 
-from agent_servicing.cli.client import Json
+from agent_servicing.cli.answers import Json
 from agent_servicing.cli.exits import ExitCode
 from agent_servicing.cli.feed import Feed, Look
 from agent_servicing.cli.output import clean
