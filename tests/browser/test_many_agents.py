@@ -96,7 +96,8 @@ def test_all_deployments_of_five_hundred_agents_are_one_request(browser: Browser
         table = page.get_by_role("table", name="Deployments of all agents")
         expect(table.get_by_role("row")).to_have_count(1 + 50, timeout=PATIENCE_MS)
         # Once more when the live connection stands: what happened between the first answer and that would be missed.
-        assert 1 <= len([url for url in asked if "/api/platform/deployments?" in url]) <= 2
+        # Of the dashboard, which was left, something may still be on its way.
+        assert 1 <= len([url for url in asked if "/api/platform/deployments?" in url and "state=over" in url]) <= 2
         assert not [url for url in asked if re.search(r"/agents/|/upgrades", url)]
         first = table.get_by_role("row").nth(1).inner_text()
         page.get_by_role("button", name="Next page").click()
