@@ -40,6 +40,9 @@ REFRESH_SECONDS: Final = 1.0
 QUIET_SECONDS: Final = 60.0
 """Between two lines about the traffic when there is no terminal to redraw."""
 
+ENDING_SECONDS: Final = 60.0
+"""A server that was told to end answers nobody from then on, and ends us within this time; else it is too busy to be reached, which is an error."""
+
 
 class _Stopped(Exception):
     """Ends the worker thread wherever it waits; no error, the demo was told to end."""
@@ -81,9 +84,9 @@ class Show:
             tasks.start_soon(self._end_with_the_terminal)
             try:
                 await self._perform(app, api_url, tasks)
-            except ServerAbsent:
-                tasks.cancel_scope.cancel()  # it was told to end while it was asked
-                return
+            except ServerAbsent as error:
+                await app.clock.sleep(ENDING_SECONDS)
+                self.error = error
             except ServicingError as error:
                 self.error = error
             except _Stopped:
