@@ -6,7 +6,7 @@ from datetime import date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from agent_servicing.adapters.system import SystemClock
 from tests.browser.conftest import PATIENCE_MS, sign_in, watched
@@ -205,11 +205,20 @@ def test_a_session_that_ends_in_mid_wizard_costs_nothing_that_was_answered(brows
             page.get_by_role("button", name="Start deployment").click()
         page.get_by_text("Your session is over.").wait_for()
         expect(page.get_by_text("Reason: typed before")).to_be_attached()
-        signed_in_by_password(page, "wanda", password)
+        page.route("**/api/platform/me", held_back)
+        with page.expect_request("**/api/platform/me"):
+            signed_in_by_password(page, "wanda", password)
+        # Until the page has the new session's token, whatever it asked for would be refused.
+        expect(page.get_by_text("Your session is over.")).to_be_visible()
+        page.unroute("**/api/platform/me")  # lets those go that were held back
         expect(page.get_by_text("Your session is over.")).to_have_count(0)
         expect(page.get_by_text("Reason: typed before")).to_be_visible()
         page.get_by_role("button", name="Start deployment").click()
         page.get_by_role("heading", name=re.compile("1.0.0 → 1.2.0")).wait_for()
+
+
+def held_back(route: Route) -> None:
+    """Neither answered nor refused, until the route is given up."""
 
 
 def signed_in_by_password(page: Page, name: str, password: str) -> None:

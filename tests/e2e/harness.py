@@ -84,6 +84,8 @@ conversation_timeout_seconds = 1
 {extra}
 """
 
+ENDED = ("completed", "rolled_back", "cancelled", "failed")
+
 
 def wait_for(what: str, condition: Callable[[], Any], *, seconds: float = LONG) -> Any:
     """Ask until the answer is true; the answer. Errors of connection count as not yet."""
@@ -202,14 +204,25 @@ class Server:
 
         def ended() -> dict[str, Any] | None:
             found = self.deployment(name, agent=agent)
-            return found if found["status"] in ("completed", "rolled_back", "cancelled", "failed") else None
+            return found if found["status"] in ENDED else None
 
         done: dict[str, Any] = wait_for(f"{name} to end", ended, seconds=seconds)
         return done
 
     def stage(self, name: str, *stages: str, agent: str = AGENT) -> None:
-        """Wait until the deployment is in one of these stages."""
-        wait_for(f"{name} in {stages}", lambda: self.deployment(name, agent=agent)["current_stage"] in stages)
+        """Wait until the deployment is in one of these stages; one that has ended instead fails with what it says."""
+        self.meanwhile(name, f"{name} in {stages}", lambda found: found["current_stage"] in stages, agent=agent)
+
+    def meanwhile(self, name: str, what: str, condition: Callable[[dict[str, Any]], Any], *, agent: str = AGENT) -> None:
+        """Wait for something that is to happen while a deployment goes on."""
+
+        def seen() -> Any:
+            found = self.deployment(name, agent=agent)
+            happened = condition(found)
+            assert happened or found["status"] not in ENDED, (what, found)
+            return happened
+
+        wait_for(what, seen)
 
     def share(self, *, agent: str = AGENT, requests: int = 40) -> set[str]:
         """Which versions answer now."""

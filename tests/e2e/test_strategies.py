@@ -45,7 +45,7 @@ def test_a_canary_is_one_of_five_instances_and_the_rest_follows_once_it_is_promo
     with Load(server.router_url, "Canary") as load:
         name = server.upgrade("1.1.0", agent="Canary", strategy="canary", canary={**CANARY, "monitor_seconds": 600}, auto_rollback=QUICK)
         server.stage(name, "monitor_metrics_20", agent="Canary")
-        wait_for("one old instance to leave", lambda: ready(server, "Canary") == {"1.0.0": 4, "1.1.0": 1})
+        server.meanwhile(name, "one old one to leave", lambda _: ready(server, "Canary") == {"1.0.0": 4, "1.1.0": 1}, agent="Canary")
         assert 10 <= served(server, "Canary")["1.1.0"] <= 80
         server.post(f"/agents/Canary/upgrades/{name}/promote", {"reason": "looks good"})
         done = server.outcome(name, agent="Canary")

@@ -62,7 +62,12 @@ export function SessionGate({ children }: { children: ReactNode }) {
     queryKey: ME,
     queryFn: async (): Promise<Me | null> => {
       const found = await whoIsThere();
-      if (found) return found;
+      if (found) {
+        // Only now may the form go: what was asked for earlier would carry the old session's token, and be refused.
+        setCsrfToken(found.csrf_token);
+        setOver(false);
+        return found;
+      }
       // Whoever was here stays in sight below the form, and with them what they typed.
       const former = queries.getQueryData<Me | null>(ME) ?? null;
       setOver(former !== null);
@@ -73,7 +78,6 @@ export function SessionGate({ children }: { children: ReactNode }) {
     staleTime: Number.POSITIVE_INFINITY,
   });
   useEffect(() => onSignedOut(() => setOver(true)), []);
-  setCsrfToken(me.data?.csrf_token ?? null);
   const session = useMemo<Session | null>(
     () =>
       me.data
@@ -109,10 +113,7 @@ export function SessionGate({ children }: { children: ReactNode }) {
       </main>
     );
   }
-  const signedIn = async () => {
-    setOver(false);
-    await queries.invalidateQueries();
-  };
+  const signedIn = () => queries.invalidateQueries();
   if (!session)
     return (
       <Suspense>
