@@ -101,7 +101,7 @@ async def test_no_more_is_kept_than_the_limit(database: Database) -> None:
 async def test_where_others_may_write_nothing_is_remembered(database: Database) -> None:
     class Shared:
         mark = None
-        read = database.read
+        glance = database.glance
 
     remembered, read = Remembered[str](Shared()), Reading()  # type: ignore[arg-type]
     await note(database, "words")

@@ -100,12 +100,12 @@ class AgentUpgrade:
 
     async def get(self, agent: str, deployment: str) -> Deployment:
         """Raises NotFound `unknown_deployment`."""
-        async with self._database.read() as connection:
+        async with self._database.glance() as connection:
             return await require_deployment(connection, deployment, agent)
 
     async def find(self, deployment: str) -> Deployment:
         """By its id alone. Raises NotFound `unknown_deployment`."""
-        async with self._database.read() as connection:
+        async with self._database.glance() as connection:
             return await require_deployment(connection, deployment)
 
     async def list(
@@ -115,7 +115,7 @@ class AgentUpgrade:
         if not 1 <= limit <= PAGE_MAX:
             raise Invalid(f"limit must be from 1 to {PAGE_MAX}.", code="bad_limit")
         before = number_of(cursor) if cursor is not None else None
-        async with self._database.read() as connection:
+        async with self._database.glance() as connection:
             found = await queries.deployment_page(connection, of=of, state=state, before=before, limit=limit + 1)
         page = found[:limit]
         return DeploymentPage(

@@ -1,6 +1,6 @@
 """All services in one value: `bootstrap` builds it, `web` is handed it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -84,6 +84,8 @@ class Services:
     telling: Telling
     staging: Staging
     backups: Backups
+    mark: Callable[[], int | None]
+    """See `Database.mark`."""
 
 
 def build_services(
@@ -147,6 +149,7 @@ def build_services(
         staging=Staging(database=database, clock=clock, ids=ids, bus=bus, settings=settings),
         backups=Backups(database=database, clock=clock, ids=ids, settings=settings, kept=kept),
         secret_delivery=SecretDelivery(database=database, secrets=secrets, hotpatch=hotpatch, fleet=fleet),
+        mark=lambda: database.mark,
         states=AgentStates(database=database, clock=clock, ids=ids, settings=settings, snapshots=snapshots, asides=asides, runtime=runtime),
     )
 

@@ -40,7 +40,7 @@ class ConfigReader:
 
     async def show(self, agent: str) -> ConfigView:
         """Raises NotFound `unknown_agent`."""
-        async with self._database.read() as connection:
+        async with self._database.glance() as connection:
             state = await require_state(connection, agent)
             newest = await self._hotpatch.newest(connection, state)
         said = await self._known.known(agent) if self._known is not None else {}
@@ -65,7 +65,7 @@ class ConfigReader:
 
     async def flags(self, agent: str) -> Mapping[str, object]:
         """The feature flags in force, by name. Raises NotFound `unknown_agent`."""
-        async with self._database.read() as connection:
+        async with self._database.glance() as connection:
             state = await require_state(connection, agent)
         spec, schema = spec_of(state, state.agent.version)
         runtime = effective(spec, schema, layers_in_force(state)).get(RESERVED)

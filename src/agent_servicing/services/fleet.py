@@ -111,7 +111,7 @@ class Fleet:
 
     async def get(self, agent: str) -> AgentView:
         """Raises NotFound `unknown_agent`."""
-        async with self._database.read() as connection:
+        async with self._database.glance() as connection:
             return (await agent_views(connection, [await require_state(connection, agent)]))[0]
 
     async def scale(self, agent: str, instances: int, *, actor: str, reason: str = "", seen: Seen = NOT_SEEN) -> None:
@@ -157,7 +157,7 @@ class Fleet:
         """What was counted in about the last `window_seconds` (1–600). Raises Unavailable `metrics_unavailable`."""
         if not 1 <= window_seconds <= WINDOW_SECONDS_MAX:
             raise Invalid(f"window must be from 1 to {WINDOW_SECONDS_MAX:g} seconds.", code="bad_window")
-        async with self._database.read() as connection:
+        async with self._database.glance() as connection:
             state = await require_state(connection, agent)
         try:
             reading = await self._read(agent)

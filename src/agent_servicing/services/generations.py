@@ -47,7 +47,7 @@ class Generations:
 
     async def work(self, agent: str) -> WorkView:
         """Raises NotFound `unknown_agent`. What a driver does not tell is None in the answer."""
-        async with self._database.read() as connection:
+        async with self._database.glance() as connection:
             state = self._seen(await require_state(connection, agent))
         world = await self._look(agent)
         numbered = {g.number: g for g in state.generations}

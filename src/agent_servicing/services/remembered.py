@@ -29,7 +29,7 @@ class Remembered(Generic[T]):
             self._known, self._mark = {}, mark
         if key in self._known:
             return self._known[key]
-        async with self.database.read() as connection:
+        async with self.database.glance() as connection:
             value = await read(connection, key)
         if value is not None and mark is not None and mark == self._mark:  # else something was written while it was read
             self._known[key] = value

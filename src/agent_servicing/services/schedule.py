@@ -79,7 +79,7 @@ class Schedule:
         self._database, self._clock, self._ids, self._bus, self._settings = database, clock, ids, bus, settings
 
     async def show(self) -> LineView:
-        async with self._database.read() as connection:
+        async with self._database.glance() as connection:
             line, taken = await load_line(connection), await under_way(connection)
             waiting = await queries.waiting_count(connection)
         now, default = self._clock.now(), self._settings.max_concurrent_deployments

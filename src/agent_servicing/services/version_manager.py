@@ -100,7 +100,7 @@ class VersionManager:
 
     async def list(self, agent: str) -> VersionsView:
         """Story §1."""
-        async with self._database.read() as connection:
+        async with self._database.glance() as connection:
             row = await queries.agent_row(connection, agent)
             if row is None:
                 raise await unknown_agent(connection, agent)

@@ -60,11 +60,12 @@ MISSING: Final = (
 
 
 class Engines(NamedTuple):
-    """Four views of one pool."""
+    """What a database is used by; `glancer`: for looks by key. Over PostgreSQL they are views of one pool."""
 
     writer: AsyncEngine
     lazy_writer: AsyncEngine
     reader: AsyncEngine
+    glancer: AsyncEngine
     migrator: AsyncEngine
 
 
@@ -72,10 +73,12 @@ def open_engines(url: URL, *, pool_seconds: float) -> Engines:
     """Nothing is connected yet. Raises PermanentError when the driver is not installed or knows no such option."""
     engine = _create(url, pool_size=CONNECTIONS, max_overflow=CONNECTIONS // 2, pool_timeout=pool_seconds, pool_pre_ping=True)
     event.listen(engine.sync_engine, "begin", _begin)
+    reader = engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
     return Engines(
         writer=engine.execution_options(first=_WRITE),
         lazy_writer=engine,
-        reader=engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True),
+        reader=reader,
+        glancer=reader,
         migrator=engine.execution_options(first=_MIGRATE),
     )
 

@@ -93,7 +93,7 @@ class SqlStore:
 
     async def load(self, agent: str) -> AgentState:
         """Everything about one agent. Raises PermanentError when there is no such agent."""
-        async with self._database.read() as connection:
+        async with self._database.glance() as connection:
             states = await load_states(connection, [agent], default_limit=self._limit)
             if not states:
                 raise PermanentError(f"there is no agent {agent}")
@@ -145,7 +145,7 @@ class SqlStore:
         late = and_(leased, agents.c.lease_expires_at > agents.c.due_at)
         free_at = case((late, agents.c.lease_expires_at), else_=agents.c.due_at).label("free_at")
         first = select(free_at).order_by(agents.c.due_at).limit(LEASES_PASSED).subquery()
-        async with self._database.read() as connection:
+        async with self._database.glance() as connection:
             earliest: datetime | None = (await connection.execute(select(func.min(first.c.free_at)))).scalar_one_or_none()
             return earliest
 

@@ -2,6 +2,7 @@
 
 SQLite works in a thread of its connection. The asynchronous driver crosses over for each small step: making a cursor, executing, fetching,
 closing, beginning, ending. Here a statement is all of that in one crossing, and what begins a transaction travels with its first statement.
+Looking a few rows up by their keys takes less time than one crossing, so that is done where one stands.
 """
 
 import sqlite3
@@ -24,11 +25,13 @@ READERS: Final = 4
 BUSY_TIMEOUT_MS: Final = 5_000
 """How long SQLite waits for another process's lock, a backup for instance."""
 
+BUSY_AT_HAND_MS: Final = 50
+"""The same where the whole program waits with it. Readers meet no lock but that of somebody who repairs the write-ahead log."""
+
 WAL_LIMIT_BYTES: Final = 64 * 1024 * 1024
 """The write-ahead log is cut back to this after a checkpoint."""
 
 _PRAGMAS: Final = (
-    f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}",
     "PRAGMA journal_mode = WAL",
     f"PRAGMA journal_size_limit = {WAL_LIMIT_BYTES}",
     "PRAGMA foreign_keys = ON",
@@ -42,10 +45,13 @@ def open_engines(url: URL, *, pool_seconds: float) -> Engines:
     writer = create_async_engine(url, async_creator=partial(OneCrossing, path), pool_size=1, max_overflow=0, pool_timeout=pool_seconds)
     reading = partial(OneCrossing, path, read_only=True)
     reader = create_async_engine(url, async_creator=reading, pool_size=READERS, max_overflow=0, pool_timeout=pool_seconds)
-    for engine, begin in ((writer, _begin_writing), (reader, _begin_reading)):
+    looking = partial(AtHand, path, read_only=True)
+    glancer = create_async_engine(url, async_creator=looking, pool_size=READERS, max_overflow=0, pool_timeout=pool_seconds)
+    for engine, begin in ((writer, _begin_writing), (reader, _begin_reading), (glancer, _begin_reading)):
         event.listen(engine.sync_engine, "connect", _prepare)
         event.listen(engine.sync_engine, "begin", begin)
-    return Engines(writer=writer, lazy_writer=writer.execution_options(durable=False), reader=reader, migrator=writer)
+    lazy_writer = writer.execution_options(durable=False)
+    return Engines(writer=writer, lazy_writer=lazy_writer, reader=reader, glancer=glancer, migrator=writer)
 
 
 class Outcome(NamedTuple):
@@ -59,6 +65,8 @@ class Outcome(NamedTuple):
 
 class OneCrossing(aiosqlite.Connection):
     """The driver's connection, with cursors that cross once. `first` goes before the next statement, in the same crossing."""
+
+    busy_timeout_ms = BUSY_TIMEOUT_MS
 
     def __init__(self, path: str, *, read_only: bool = False) -> None:
         super().__init__(partial(sqlite3.connect, path, check_same_thread=False), iter_chunk_size=1)
@@ -104,6 +112,19 @@ class OneCrossing(aiosqlite.Connection):
         return outcome
 
 
+class AtHand(OneCrossing):
+    """For looks by key: statements are carried out in the caller's thread, and nobody else does anything until they are over."""
+
+    busy_timeout_ms = BUSY_AT_HAND_MS
+
+    async def run(self, work: Callable[[sqlite3.Connection], sqlite3.Cursor]) -> Outcome:
+        return self._run(self._taken(), work)
+
+    async def rollback(self) -> None:
+        if not self._taken():
+            self._conn.rollback()
+
+
 class Cursor:
     """As much of the asynchronous driver's cursor as SQLAlchemy uses; all rows are there once it executed."""
 
@@ -144,6 +165,7 @@ def _prepare(connection: DBAPIConnection, record: ConnectionPoolEntry) -> None: 
     # The driver must not begin transactions by itself: it would do so too late, after reading.
     connection.isolation_level = None
     cursor = connection.cursor()
+    cursor.execute(f"PRAGMA busy_timeout = {cast('OneCrossing', connection.driver_connection).busy_timeout_ms}")
     for pragma in _PRAGMAS:
         cursor.execute(pragma)
     cursor.close()

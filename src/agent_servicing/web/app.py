@@ -11,6 +11,7 @@ from agent_servicing.ports import Clock, EventBus, Ids, InstanceLink
 from agent_servicing.services.all import Services
 from agent_servicing.settings import Settings
 from agent_servicing.web import live, pages
+from agent_servicing.web.answers import AnswersMiddleware
 from agent_servicing.web.auth import AuthMiddleware
 from agent_servicing.web.context import Check, EngineStats, WebContext
 from agent_servicing.web.idempotency import IdempotencyMiddleware
@@ -128,6 +129,7 @@ def create_app(
             Middleware(AuthMiddleware, context=context),
             Middleware(RateMiddleware, context=context),
             Middleware(LinkShortcut, context=context),
+            Middleware(AnswersMiddleware, context=context),
             Middleware(IdempotencyMiddleware, context=context),
         ],
     )
