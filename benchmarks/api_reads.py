@@ -64,7 +64,7 @@ READS = {
 
 def main() -> None:
     program = str(Path(__file__).with_name("pretended_server.py"))
-    words = [sys.executable, program, "--copies", str(AGENTS), "--of-an-agent", str(INSTANCES)]
+    words = [sys.executable, program, "--copies", str(AGENTS), "--of-an-agent", str(INSTANCES), "--reload", "restart"]
     with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as server:
         try:
             assert server.stdout is not None

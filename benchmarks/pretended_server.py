@@ -26,6 +26,7 @@ from agent_servicing.adapters.events.nats import open_nats
 from agent_servicing.adapters.passwords import Argon2Passwords
 from agent_servicing.adapters.system import RandomIds, SystemClock
 from agent_servicing.adapters.vault import Vault
+from agent_servicing.bootstrap import heap
 from agent_servicing.bootstrap.serve import EVENT_LOOP, THREAD_SWITCH_SECONDS
 from agent_servicing.core.events import Event
 from agent_servicing.core.limits import Limits
@@ -66,7 +67,7 @@ instances = {instances}
 interval_seconds = 5
 [config]
 defaults = {{ timeout_seconds = 30, prompt = "{prompt}" }}
-reload = "sdk"
+reload = "{reload}"
 """
 
 
@@ -125,11 +126,12 @@ async def main(asked: argparse.Namespace, folder: Path) -> None:
             server = uvicorn.Server(uvicorn_config(app, host="127.0.0.1", port=0))
             tasks.start_soon(supervisor.run)
             tasks.start_soon(server.serve)
+            tasks.start_soon(heap.settle, clock)  # as `serve` does
             if asked.copies:
-                names = await installed(services, clock, asked.of_an_agent, asked.of_an_agent)
+                names = await installed(services, clock, asked.of_an_agent, asked)
                 names += await copied(database, runtime, router, ids, clock, names[0], asked.copies - 1)
             else:
-                names = await installed(services, clock, asked.instances, asked.of_an_agent)
+                names = await installed(services, clock, asked.instances, asked)
             while not server.started:
                 await clock.sleep(0.01)
             tokens = {name: {i: runtime.token_of(name, i) for i in runtime.processes[name]} for name in names}
@@ -142,15 +144,15 @@ async def main(asked: argparse.Namespace, folder: Path) -> None:
             tasks.cancel_scope.cancel()
 
 
-async def installed(services, clock, instances: int, of_an_agent: int) -> list[str]:
-    """Agents of at most so many instances each, all ready."""
+async def installed(services, clock, instances: int, asked: argparse.Namespace) -> list[str]:
+    """So many instances, in agents of at most `of_an_agent` each, all ready."""
     left, names = instances, []
     while left:
-        size = min(left, of_an_agent)
+        size = min(left, asked.of_an_agent)
         left -= size
         name = f"Agent{len(names)}"
         names.append(name)
-        text = MANIFEST.format(agent=name, instances=size, prompt="be brief " * 200)
+        text = MANIFEST.format(agent=name, instances=size, prompt="be brief " * 200, reload=asked.reload)
         await services.fleet.add(load_manifest(text, origin="bench"), version="1.0.0", actor="bench")
     for name in names:
         while True:
@@ -200,6 +202,9 @@ def words() -> argparse.Namespace:
     reader.add_argument("bus", nargs="?", default="")
     reader.add_argument("--copies", type=int, default=0)
     reader.add_argument("--of-an-agent", type=int, default=100)
+    reader.add_argument(
+        "--reload", default="sdk", help="how instances get a configuration: sdk (asked over HTTP while not connected) or restart"
+    )
     return reader.parse_args()
 
 

@@ -18,7 +18,7 @@ from agent_servicing import __version__, log
 from agent_servicing.adapters.registry import load_driver
 from agent_servicing.adapters.runtime.apart import ApartRuntime
 from agent_servicing.adapters.system import RandomIds, SystemClock
-from agent_servicing.bootstrap import datadir, swap
+from agent_servicing.bootstrap import datadir, heap, swap
 from agent_servicing.bootstrap.app import App, open_app
 from agent_servicing.core.errors import PermanentError, TemporaryError, Unavailable
 from agent_servicing.services.redaction import Redactor
@@ -85,6 +85,7 @@ async def _serve(settings: Settings, beside: Beside | None, ready: Callable[[App
                 ready(app, front.url)
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(app.run_loops)
+                tasks.start_soon(heap.settle, SystemClock())
                 if beside is not None:
                     tasks.start_soon(beside, app, own.url)
                 await finished.wait()
