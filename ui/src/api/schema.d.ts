@@ -959,6 +959,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/platform/agents/{agent_id}/upgrades/{upgrade_id}/figures": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Show its figures over time
+         * @description Both versions from the beginning of the deployment to its end, as points to draw, kept for good. Empty where nothing was compared.
+         */
+        get: operations["show_figures_api_platform_agents__agent_id__upgrades__upgrade_id__figures_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/platform/agents/{agent_id}/upgrades/{upgrade_id}/move": {
         parameters: {
             query?: never;
@@ -2906,6 +2926,7 @@ export interface components {
          *       },
          *       "blocks": [
          *         {
+         *           "at": "2026-01-02T02:01:31Z",
          *           "begun_anew": 0,
          *           "candidate_new": {
          *             "answered": 7,
@@ -3313,6 +3334,11 @@ export interface components {
          * @description What both versions did at the same time: new conversations and requests without one, and running conversations.
          */
         BlockView: {
+            /**
+             * At
+             * @description When it was closed; null where an earlier version of the server kept it
+             */
+            at: string | null;
             /**
              * Begun Anew
              * @description How often the evidence was begun anew before
@@ -4027,6 +4053,73 @@ export interface components {
             };
         };
         /**
+         * CourseView
+         * @description The figures of a deployment from its beginning on, to be drawn: at most 300 points, whatever it took.
+         * @example {
+         *       "agent_id": "WowOrchestrator",
+         *       "decided": {
+         *         "at": "2026-01-02T02:01:31Z",
+         *         "blue": {
+         *           "avg_latency_ms": 120,
+         *           "error_rate": 0.5,
+         *           "p95_latency_ms": 200,
+         *           "requests": 375,
+         *           "throughput": 37.5
+         *         },
+         *         "green": {
+         *           "avg_latency_ms": 120,
+         *           "error_rate": 0.5,
+         *           "p95_latency_ms": 200,
+         *           "requests": 375,
+         *           "throughput": 37.5
+         *         },
+         *         "seconds": 10,
+         *         "traffic_percent": 25
+         *       },
+         *       "decided_at": "2026-01-02T02:03:04Z",
+         *       "points": [
+         *         {
+         *           "at": "2026-01-02T02:01:31Z",
+         *           "blue": {
+         *             "avg_latency_ms": 120,
+         *             "error_rate": 0.5,
+         *             "p95_latency_ms": 200,
+         *             "requests": 375,
+         *             "throughput": 37.5
+         *           },
+         *           "green": {
+         *             "avg_latency_ms": 120,
+         *             "error_rate": 0.5,
+         *             "p95_latency_ms": 200,
+         *             "requests": 375,
+         *             "throughput": 37.5
+         *           },
+         *           "seconds": 1.2,
+         *           "traffic_percent": 25
+         *         }
+         *       ],
+         *       "upgrade_id": "upg-01JGD3Z5Y8M2Q4T6V8X0ABCDEF"
+         *     }
+         */
+        CourseView: {
+            /** Agent Id */
+            agent_id: string;
+            /** @description The ten seconds before that; the newest ones while it goes on */
+            decided: components["schemas"]["PointView"] | null;
+            /**
+             * Decided At
+             * @description When it was taken back, else when it ended; null while neither is so
+             */
+            decided_at: string | null;
+            /**
+             * Points
+             * @description Oldest first
+             */
+            points: components["schemas"]["PointView"][];
+            /** Upgrade Id */
+            upgrade_id: string;
+        };
+        /**
          * CreateTokenBody
          * @example {
          *       "agents": [
@@ -4425,6 +4518,22 @@ export interface components {
             needed: number;
             /** Odds */
             odds: number;
+        };
+        /**
+         * FiguresView
+         * @description What one version did within some seconds; null means no data, never zero.
+         */
+        FiguresView: {
+            /** Avg Latency Ms */
+            avg_latency_ms: number | null;
+            /** Error Rate */
+            error_rate: number | null;
+            /** P95 Latency Ms */
+            p95_latency_ms: number | null;
+            /** Requests */
+            requests: number;
+            /** Throughput */
+            throughput: number | null;
         };
         /**
          * FlagList
@@ -6022,6 +6131,26 @@ export interface components {
             to_version: string;
             /** Upgrade Id */
             upgrade_id: string;
+        };
+        /**
+         * PointView
+         * @description Both versions over `seconds` up to `at`. Blue is the stable version, green the candidate.
+         */
+        PointView: {
+            /**
+             * At
+             * Format: date-time
+             */
+            at: string;
+            blue: components["schemas"]["FiguresView"];
+            green: components["schemas"]["FiguresView"];
+            /** Seconds */
+            seconds: number;
+            /**
+             * Traffic Percent
+             * @description Of new conversations, to the candidate
+             */
+            traffic_percent: number;
         };
         /** PolicyView */
         PolicyView: {
@@ -15884,6 +16013,101 @@ export interface operations {
             };
             /** @description The body is too large */
             413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The input is wrong; `errors` names every field */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Asked too often; see `Retry-After` */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A fault of ours; nothing of it leaks, the log has it under `request_id` */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not possible now; see `Retry-After` */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    show_figures_api_platform_agents__agent_id__upgrades__upgrade_id__figures_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                agent_id: string;
+                upgrade_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CourseView"];
+                };
+            };
+            /** @description No token or session, or one that is unknown, expired or revoked */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Role or reach do not suffice, or a session's request does not show that it comes from our page */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It does not fit the present state; `current` holds the state where that helps */
+            409: {
                 headers: {
                     [name: string]: unknown;
                 };
