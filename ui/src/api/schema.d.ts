@@ -1832,6 +1832,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/platform/settings/issues/test": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Test where reports are opened
+         * @description Asks the tracker that is set up for its projects, with the token; nothing is opened there. A webhook gets `{"event": "test"}`, signed.
+         */
+        post: operations["test_issue_settings_api_platform_settings_issues_test_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/platform/settings/notifications": {
         parameters: {
             query?: never;
@@ -8754,6 +8774,28 @@ export interface components {
             };
             /** @description The shared secret that holds the access token, or signs what a webhook gets */
             token?: components["schemas"]["SecretReference"] | null;
+        };
+        /**
+         * TrackerTestView
+         * @example {
+         *       "duration_ms": 182.4,
+         *       "kind": "github",
+         *       "problem": "",
+         *       "reached": true
+         *     }
+         */
+        TrackerTestView: {
+            /** Duration Ms */
+            duration_ms: number;
+            /** Kind */
+            kind: string;
+            /**
+             * Problem
+             * @description Why not; empty when it answered, took the token and has issues
+             */
+            problem: string;
+            /** Reached */
+            reached: boolean;
         };
         /**
          * TrackerView
@@ -21064,6 +21106,101 @@ export interface operations {
             };
             /** @description The body is too large */
             413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The input is wrong; `errors` names every field */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Asked too often; see `Retry-After` */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A fault of ours; nothing of it leaks, the log has it under `request_id` */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not possible now; see `Retry-After` */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    test_issue_settings_api_platform_settings_issues_test_post: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Any text of your own per act. A repetition within 24 hours gets the first answer with `Idempotency-Replayed: true`. */
+                "Idempotency-Key"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TrackerTestView"];
+                };
+            };
+            /** @description No token or session, or one that is unknown, expired or revoked */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Role or reach do not suffice, or a session's request does not show that it comes from our page */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It does not fit the present state; `current` holds the state where that helps */
+            409: {
                 headers: {
                     [name: string]: unknown;
                 };
