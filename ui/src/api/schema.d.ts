@@ -398,7 +398,7 @@ export interface paths {
          * Lock an agent
          * @description Keep other operators from beginning or steering anything here for a while; pausing, cancelling and rolling back stay free.
          *
-         *     What others have queued waits until the lock ends. One's own lock is renewed.
+         *     What others have queued waits until the lock ends. One's own lock is renewed; an admin takes one over with `take_over_from`.
          */
         post: operations["take_lock_api_platform_agents__agent_id__lock_post"];
         /**
@@ -5510,6 +5510,11 @@ export interface components {
             expires_in_seconds?: number | null;
             /** Reason */
             reason: string;
+            /**
+             * Take Over From
+             * @description For admins: end the lock of this holder, and hold it instead, in one act; 409 when it is another's meanwhile
+             */
+            take_over_from?: string | null;
         };
         /**
          * LockState
