@@ -215,7 +215,7 @@ async def test_the_figures_of_a_deployment_are_kept_up_to_what_decided_it_and_be
         ended = await api_world.until(client, upgrade["upgrade_id"], "rolled_back")
         kept = (await client.get(path)).json()
         assert kept["decided_at"] == ended["rollback"]["triggered_at"]
-        assert kept["decided"]["green"]["error_rate"] > 5
+        assert kept["decided"]["green"]["error_rate"] == pytest.approx(ended["rollback"]["value"], abs=0.1)
         assert kept["decided"]["blue"]["error_rate"] == 0
         assert kept["decided"]["at"] == kept["decided_at"], "the verdict came with a block"
         assert [point["at"] for point in kept["points"]] == sorted(point["at"] for point in kept["points"])

@@ -48,6 +48,12 @@ def test_what_is_said_of_the_decision_is_what_was_known_then_and_not_what_came_a
     assert len(found.points) == 39, "the rest is drawn all the same"
 
 
+def test_what_a_verdict_looked_at_is_what_its_figures_are_shown_of() -> None:
+    found = course([a_block(n, at=n, errors=5 if n > 28 else 0) for n in range(1, 31)], BEGIN + timedelta(seconds=30), 2.0)
+    assert found.decided is not None
+    assert (found.decided.candidate.error_rate, found.decided.seconds) == (50.0, 2.0)
+
+
 def test_blocks_whose_time_nobody_kept_cannot_be_drawn() -> None:
     found = course([a_block(n, at=None) for n in range(5)], BEGIN)
     assert (found.points, found.decided) == ((), None)

@@ -96,7 +96,8 @@ class Analysis:
             found = await self._found(await queries.deployment(connection, deployment), agent, deployment)
             blocks = await block_page(connection, deployment, after=0, limit=BLOCKS_STORED)
         decided_at = found.trigger.at if found.trigger is not None else found.finished_at
-        return await to_thread.run_sync(course, blocks, decided_at)
+        window = found.trigger.window_seconds if found.trigger is not None else None
+        return await to_thread.run_sync(course, blocks, decided_at, window)
 
     async def trial(self, agent: str, deployment: str, changes: Mapping[str, object]) -> Trial:
         """The same traffic judged by other limits (`changes` to its policy). Raises Invalid `bad_value`."""

@@ -20,7 +20,7 @@ POINT_SECONDS_MIN: Final = 1.0
 """Blocks at high traffic are half a second long; of a single one the 95th percentile says little."""
 
 DECIDED_SECONDS: Final = 10.0
-"""What the figures at the decision are taken over, as those of a running deployment are."""
+"""What the figures at the decision are taken over, as those of a running deployment are, where no verdict says over which time it looked."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,15 +36,15 @@ class Point:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Course:
-    """`decided_at`: when it was taken back, else when it ended; `decided`: the last seconds before that. `points`: oldest first."""
+    """`decided_at`: when it was taken back, else when it ended; `decided`: what led to that. `points`: oldest first."""
 
     decided_at: datetime | None
     decided: Point | None
     points: tuple[Point, ...]
 
 
-def course(blocks: Sequence[StoredBlock], decided_at: datetime | None) -> Course:
-    """`blocks` oldest first; those whose time was not kept are left out."""
+def course(blocks: Sequence[StoredBlock], decided_at: datetime | None, window_seconds: float | None = None) -> Course:
+    """`blocks` oldest first; those whose time was not kept are left out. `window_seconds`: what the verdict looked at."""
     timed = [(stored.at, stored.block) for stored in blocks if stored.at is not None]
     step = max(POINT_SECONDS_MIN, sum(block.seconds for _, block in timed) / POINTS_MAX)
     points: list[Point] = []
@@ -57,7 +57,8 @@ def course(blocks: Sequence[StoredBlock], decided_at: datetime | None) -> Course
     if group:
         points.append(_point(group))
     end = decided_at or (timed[-1][0] if timed else None)
-    last = [(at, block) for at, block in timed if end is not None and end - timedelta(seconds=DECIDED_SECONDS) < at <= end]
+    window = window_seconds or DECIDED_SECONDS
+    last = [(at, block) for at, block in timed if end is not None and at <= end < at + timedelta(seconds=window - block.seconds / 2)]
     return Course(decided_at=decided_at, decided=_point(last) if last else None, points=tuple(points))
 
 

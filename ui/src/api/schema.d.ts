@@ -4124,7 +4124,7 @@ export interface components {
         CourseView: {
             /** Agent Id */
             agent_id: string;
-            /** @description The ten seconds before that; the newest ones while it goes on */
+            /** @description What the verdict that took it back looked at, else the last ten seconds */
             decided: components["schemas"]["PointView"] | null;
             /**
              * Decided At

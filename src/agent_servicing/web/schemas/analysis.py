@@ -158,7 +158,7 @@ class CourseView(View):
     upgrade_id: str
     agent_id: str
     decided_at: datetime | None = Field(description="When it was taken back, else when it ended; null while neither is so")
-    decided: PointView | None = Field(description="The ten seconds before that; the newest ones while it goes on")
+    decided: PointView | None = Field(description="What the verdict that took it back looked at, else the last ten seconds")
     points: list[PointView] = Field(description="Oldest first")
 
 

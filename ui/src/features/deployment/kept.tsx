@@ -31,7 +31,7 @@ export function Kept({ deployment }: { deployment: Schemas["DeploymentView"] }) 
       />
       <Text size="sm" c="dimmed" mt={4}>
         {figures && mark
-          ? `From beginning to end, a point for about every ${duration(Math.max(1, each))}. The upright line is ${clock(mark.seconds)}, when it was ${words}; the figures are those of the seconds before.`
+          ? `From beginning to end, a point for about every ${duration(Math.max(1, each))}. The upright line is ${clock(mark.seconds)}, when it was ${words}; the figures are those of the ${duration(Math.max(1, decided?.seconds ?? 0))} before.`
           : asked.data &&
             "No charts were kept of it: the versions were not compared, or an older server did not keep when."}
         {asked.error && "The charts could not be had."}
