@@ -124,7 +124,7 @@ def overview(page: Page, demo: Demo) -> None:
     keep(page, "wizard")
     show(page, demo, f"/agents/WowMemory/staging/{demo.newest('WowMemory/staging')}", until="Performance compared")
     keep(page, "staging")
-    show(page, demo, f"/agents/WowCache/deployments/{demo.newest('WowCache/upgrades', status='rolled_back')}", until="Taken back")
+    show(page, demo, f"/agents/WowCache/deployments/{demo.newest('WowCache/upgrades', status='rolled_back')}", until="The upright line")
     keep(page, "rolled-back")
     show(page, demo, "/deployments", until="The next 14 days")
     keep(page, "deployments")

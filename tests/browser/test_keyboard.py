@@ -86,6 +86,28 @@ def test_a_question_mark_shows_the_keys_but_not_to_whoever_types(browser: Browse
         expect(page.get_by_role("dialog")).to_have_count(0)
 
 
+def test_keys_pressed_alone_can_be_turned_off_for_good_and_those_with_ctrl_stay(browser: Browser, server: Server) -> None:
+    with watched(browser, server) as page:
+        sign_in(page, server)
+        page.keyboard.press("?")
+        page.get_by_role("switch", name="Keys pressed alone do something").uncheck()
+        page.keyboard.press("Escape")
+        expect(page.get_by_role("dialog")).to_have_count(0)
+        page.reload()
+        page.get_by_role("heading", name="Dashboard").wait_for()
+        page.keyboard.press("?")
+        page.keyboard.press("Control+k")
+        expect(page.get_by_role("dialog")).to_have_count(1)
+        page.get_by_role("combobox").fill("keys")
+        page.keyboard.press("Enter")
+        expect(page.get_by_role("dialog", name="Keys")).to_contain_text("unless keys pressed alone are off")
+        page.goto(f"{server.info['api_url']}/settings")
+        page.get_by_role("switch", name="Keys pressed alone do something").check()
+        page.get_by_role("heading", level=1).click()
+        page.keyboard.press("?")
+        expect(page.get_by_role("dialog", name="Keys")).to_be_visible()
+
+
 def test_two_versions_are_compared_by_their_address(page: Page, server: Server) -> None:
     page.goto(f"{server.info['api_url']}/agents/Echo/compare?from=1.0.0&to=1.1.0")
     expect(page.get_by_role("table", name="Both versions")).to_contain_text("1.1.0", timeout=PATIENCE_MS)

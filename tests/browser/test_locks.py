@@ -71,9 +71,14 @@ def test_who_is_kept_off_sees_by_whom_in_the_steps_and_only_an_admin_takes_it_ov
         dialog.get_by_text("Incident", exact=True).click()
         expect(dialog.get_by_role("button", name="Take it over")).to_be_disabled()
         dialog.get_by_role("textbox", name="Type Echo to confirm").fill("Echo")
+        asked: list[str] = []
+        admin.on(
+            "request", lambda request: asked.append(request.method) if request.url.endswith("/lock") and request.method != "GET" else None
+        )
         dialog.get_by_role("button", name="Take it over").click()
         expect(admin.get_by_text("Locked by you")).to_be_visible(timeout=PATIENCE_MS)
         expect(banner).to_contain_text("Locked by admin", timeout=PATIENCE_MS)
+        assert asked == ["POST"], "one act: nobody finds it free in between"
         admin.get_by_role("button", name="Unlock").click()
         admin.get_by_text("Done", exact=True).click()
         admin.get_by_role("button", name="Unlock it").click()

@@ -12,6 +12,7 @@ from tests.browser.conftest import PATIENCE_MS, sign_in, watched
 from tests.browser.looks import accessible, within_reach
 from tests.browser.patched import a_patchable_agent
 from tests.e2e.harness import Server, a_version, an_agent
+from tests.integration.receivers import Reply, http_receiver
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -279,6 +280,30 @@ def test_a_target_of_notifications_that_nobody_answers_is_said_to_fail(browser: 
             ("nobody", None, None, ["nobody"]),
             ("echo-goes-back", ["Echo"], ["deployment_rolled_back"], ["nobody"]),
         ]
+
+
+def test_the_issue_tracker_that_is_set_up_is_tested_before_anybody_needs_it(browser: Browser, server: Server) -> None:
+    with http_receiver() as receiver, watched(browser, server) as page:
+        sign_in(page, server)
+        page.goto(f"{server.info['api_url']}/settings?part=integrations")
+        page.get_by_role("combobox", name="Tracker").click()
+        page.get_by_role("option", name="Webhook").click()
+        page.get_by_role("textbox", name="Address").fill(f"{receiver.url}/hook")
+        page.get_by_role("button", name="Save").click()
+        page.get_by_role("button", name="Test connection").click()
+        expect(page.get_by_text(re.compile(r"^It answered in \d+ ms; nothing was opened there\.$"))).to_be_visible()
+        (request,) = receiver.taken
+        assert (request.method, request.path, request.json) == ("POST", "/hook", {"event": "test"})
+        receiver.reply = lambda _: Reply(status=404)
+        page.get_by_role("button", name="Test connection").click()
+        expect(page.get_by_text("It cannot be used: the issue tracker answered 404")).to_be_visible()
+        accessible(page, "a tracker that cannot be used")
+        page.get_by_role("textbox", name="Address").fill(f"{receiver.url}/other")
+        expect(page.get_by_role("button", name="Test connection")).to_have_attribute("aria-disabled", "true")
+        page.get_by_role("combobox", name="Tracker").click()
+        page.get_by_role("option", name=re.compile("^None")).click()
+        page.get_by_role("button", name="Save").click()
+        expect(page.get_by_role("button", name="Test connection")).to_have_count(0)
 
 
 def write(page: Page, text: str) -> None:

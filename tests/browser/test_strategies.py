@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser.conftest import FLAGS, PATIENCE_MS, chromium, sign_in, watched
+from tests.browser.conftest import FLAGS, GONE, PATIENCE_MS, chromium, sign_in, watched
 from tests.browser.looks import accessible
 from tests.e2e.harness import MANIFEST, Server, a_version, an_agent
 from tests.e2e.load import Load
@@ -128,9 +128,20 @@ def test_a_canary_goes_on_by_itself_and_a_rolling_update_is_never_seen_with_fewe
         assert server.deployment(name)["strategy"] == "rolling"
 
 
+def kept(page: Page) -> list[str]:
+    """What the three charts of a deployment that has ended say they show, once they are there with the moment that decided it."""
+    expect(
+        page.get_by_text(re.compile(r"From beginning to end, a point for about every .+ The upright line is \d\d:\d\d:\d\d"))
+    ).to_be_visible()
+    charts = page.get_by_role("img", name=re.compile("from beginning to end"))
+    expect(charts).to_have_count(3)
+    return [chart.get_attribute("aria-label") or "" for chart in charts.all()]
+
+
 @pytest.mark.usefixtures("load")
 def test_a_canary_that_fails_goes_back_by_itself_and_the_open_page_says_why_at_once(browser: Browser, server: Server) -> None:
-    with watched(browser, server, scheme="dark") as page:
+    port = server.info["api_url"].rsplit(":", 1)[1]
+    with watched(browser, server, scheme="dark", but=GONE) as page:
         sign_in(page, server)
         name = started(page, server, "1.3.0", "Canary", Part_of_the_instances="25", Watch_each_step="300")
         expect(page).to_have_title(re.compile(r"^Echo 1\.2\.0 → 1\.3\.0 · 25 %"))
@@ -142,6 +153,14 @@ def test_a_canary_that_fails_goes_back_by_itself_and_the_open_page_says_why_at_o
         expect(page.get_by_text("Rolled back", exact=True).first).to_be_visible(timeout=3 * PATIENCE_MS)
         expect(page).to_have_title(re.compile(r"^Echo 1\.2\.0 → 1\.3\.0 · rolled back"))
         accessible(page, "taken back by the engine")
+        charts = kept(page)
+        assert all("when it was taken back" in chart for chart in charts)
+        server.kill()
+        server.start("--port", port)
+        page.reload()
+        assert kept(page) == charts, "as they were at the verdict, also for a server that was not there"
+        page.get_by_text("Show the charts as a table").click()
+        expect(page.get_by_role("table", name="Figures from beginning to end").get_by_role("row").nth(2)).to_be_visible()
     assert server.deployment(name)["rollback"]["auto_triggered"]
 
 

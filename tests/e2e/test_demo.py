@@ -1,5 +1,6 @@
 """`servicing demo` for real, in a process of its own, as a visitor starts it: both acts, the commands it proposes, kill -9, the end."""
 
+import json
 import os
 import signal
 import subprocess
@@ -83,6 +84,13 @@ def agents(folder: Path) -> set[int]:
     return {pid for pid, command in running(folder).items() if "uvicorn" in command}
 
 
+def told(folder: Path, *words: str) -> list[str]:
+    """The titles in the bell of whoever opens the page."""
+    command = [sys.executable, "-m", "agent_servicing.cli.main", "--data-dir", DATA, "notifications", *words, "--json"]
+    done = subprocess.run(command, cwd=folder, check=True, capture_output=True, timeout=COMMAND_SECONDS)
+    return [each["title"] for each in json.loads(done.stdout)["notifications"]]
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     made = tmp_path_factory.mktemp("demo").resolve()
@@ -127,6 +135,10 @@ def test_a_second_demo_goes_on_with_what_is_there_and_survives_kill_9_until_its_
     assert "WowDomain 1.5.0 → 1.4.9: completed" in first.said
     assert "WowMemory 0.4.3 was tried in staging" in first.said
     assert "A quarter of the conversations go to it for an hour" in first.said
+    unread = told(folder, "--unread")
+    assert any("WowMemory v0.4.3 in staging" in title for title in unread), unread
+    assert not any("install" in title for title in unread), "what was prepared is history"
+    assert any("install" in title for title in told(folder)), "it is there all the same"
     for command in first.proposals:
         if any(word in command for word in TYPED):
             done = subprocess.run(["sh", "-c", command], cwd=folder, capture_output=True, text=True, timeout=COMMAND_SECONDS, check=False)

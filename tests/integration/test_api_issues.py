@@ -270,3 +270,26 @@ async def test_old_reports_go(api_world: ApiWorld) -> None:
         last = await api_world.services.telling.issues.report(AGENT, issues.IssueRequest(), actor="ada")
     page, cursor = await api_world.services.telling.issues.list(AGENT, limit=200)
     assert (len(page), cursor, page[0].issue) == (issues.ISSUES_KEPT, None, last.issue)
+
+
+async def test_the_tracker_is_tested_for_every_project_without_opening_anything(api_world: ApiWorld) -> None:
+    path = f"{SETTINGS}/test"
+    async with api_world.client(api_world.admin_token) as client:
+        assert (await client.post(path)).json()["code"] == "no_tracker"
+        await with_tracker(client, projects={"WowCache": "wow/cache", "WowDomain": "wow/memory"})
+        tracker = api_world.tracker
+        tested = (await client.post(path)).json()
+        assert (tested["kind"], tested["reached"], tested["problem"]) == ("github", True, "")
+        assert tracker.checked == [("github", SECRET, "wow/memory"), ("github", SECRET, "wow/cache")]
+        tracker.failing = PermanentError(f"the issue tracker answered 404: {SECRET}")
+        failed = (await client.post(path)).json()
+        assert (failed["reached"], failed["problem"]) == (False, "wow/memory: the issue tracker answered 404: [secret tracker]")
+        told = (await client.get(f"{PREFIX}/audit", params={"type": "issue_tracker_tested"})).json()["events"]
+        assert [(entry["status"], entry["operator"], entry["kind"]) for entry in told] == [
+            ("failed", "admin", "github"),
+            ("success", "admin", "github"),
+        ]
+        assert SECRET not in json.dumps(told)
+        assert tracker.opened == []
+    async with api_world.client(await api_world.token("operator")) as operator:
+        assert (await operator.post(path)).status_code == 403

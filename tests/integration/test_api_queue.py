@@ -164,6 +164,39 @@ async def test_a_rollback_passes_a_lock(api_world: ApiWorld) -> None:
         await api_world.until(grace, back["upgrade_id"], "completed")
 
 
+async def test_a_lock_is_taken_over_in_one_act_by_an_admin_from_whom_it_was_seen_to_be_of(api_world: ApiWorld) -> None:
+    async with (
+        api_world.client(await api_world.token("operator", name="ada")) as ada,
+        api_world.client(await api_world.token("operator", name="grace")) as grace,
+        api_world.client(api_world.admin_token) as admin,
+    ):
+        await api_world.add(admin)
+        path = f"{HERE}/lock"
+        held = (await ada.post(path, json={"reason": "by hand"})).json()
+        api_world.clock.advance(60)
+        refused = await grace.post(path, json={"reason": "mine", "take_over_from": "ada"})
+        assert (refused.status_code, refused.json()["code"]) == (403, "lock_of_another")
+        another = await admin.post(path, json={"reason": "incident", "take_over_from": "grace"})
+        assert (another.status_code, another.json()["code"], another.json()["lock"]["holder"]) == (409, "agent_locked", "ada")
+        assert (await ada.get(path)).json()["lock"]["holder"] == "ada", "what was refused has changed nothing"
+        taken = (await admin.post(path, json={"reason": "incident", "take_over_from": "ada"})).json()
+        assert (taken["holder"], taken["reason"]) == ("admin", "incident")
+        assert taken["since"] > held["since"]
+        (entry,) = await audit(admin, "lock_taken_over")
+        assert (entry["operator"], entry["former_holder"], entry["before"]["holder"], entry["after"]["holder"]) == (
+            "admin",
+            "ada",
+            "ada",
+            "admin",
+        )
+        renewed = (await admin.post(path, json={"reason": "still", "take_over_from": "ada"})).json()
+        assert renewed["since"] == taken["since"], "one's own is renewed"
+        await admin.delete(path)
+        assert (await ada.post(path, json={"reason": "back", "take_over_from": "admin"})).json()["holder"] == "ada", (
+            "nobody's is simply taken"
+        )
+
+
 async def test_a_lock_is_renewed_ends_by_itself_and_is_taken_over_by_an_admin_only(api_world: ApiWorld) -> None:
     async with (
         api_world.client(await api_world.token("operator", name="ada")) as ada,

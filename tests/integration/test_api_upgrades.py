@@ -204,6 +204,27 @@ async def test_a_failing_version_is_taken_back_and_the_numbers_are_shown(api_wor
         assert ended["impact"]["downtime_seconds"] == 0
 
 
+async def test_the_figures_of_a_deployment_are_kept_up_to_what_decided_it_and_beyond_its_end(api_world: ApiWorld) -> None:
+    async with api_world.client(api_world.admin_token) as client:
+        api_world.runtime.behaviour("1.3.0").error_share = 0.3
+        await api_world.add(client)
+        upgrade = await api_world.upgrade(client, auto_rollback={"enabled": True, "error_rate_threshold": 5.0, "min_requests": 100})
+        path = f"{PREFIX}/agents/{AGENT}/upgrades/{upgrade['upgrade_id']}/figures"
+        running = (await client.get(path)).json()
+        assert running["decided_at"] is None
+        ended = await api_world.until(client, upgrade["upgrade_id"], "rolled_back")
+        kept = (await client.get(path)).json()
+        assert kept["decided_at"] == ended["rollback"]["triggered_at"]
+        assert kept["decided"]["green"]["error_rate"] == pytest.approx(ended["rollback"]["value"], abs=0.1)
+        assert kept["decided"]["blue"]["error_rate"] == 0
+        assert kept["decided"]["at"] == kept["decided_at"], "the verdict came with a block"
+        assert [point["at"] for point in kept["points"]] == sorted(point["at"] for point in kept["points"])
+        assert any(point["green"]["requests"] and point["blue"]["throughput"] for point in kept["points"])
+        await api_world.turn()
+        assert (await client.get(path)).json() == kept
+        assert (await client.get(path.replace(upgrade["upgrade_id"], "upg-0"))).json()["code"] == "unknown_deployment"
+
+
 async def test_the_blocks_of_an_analysis_are_read_page_by_page(api_world: ApiWorld) -> None:
     async with api_world.client(api_world.admin_token) as client:
         await api_world.add(client)

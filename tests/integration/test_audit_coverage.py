@@ -161,6 +161,7 @@ async def the_server(walk: Walk, client: httpx.AsyncClient) -> None:
     tracker = {"kind": "github", "project": "wow/memory", "token": {"$secret": "tracker"}}
     issue = await walk.does(client, "POST", f"{OF}/issues", {"title": "odd answers"})
     await walk.does(client, "PUT", "/settings/issues", tracker)
+    await walk.does(client, "POST", "/settings/issues/test")
     await walk.does(client, "POST", f"{OF}/issues/{{issue_id}}/send", issue_id=issue["issue_id"])
     rule = {"kind": "window", "name": "nights", "cron": "0 22 * * *", "duration_seconds": 28_800, "reason": "least traffic"}
     made = await walk.does(client, "POST", "/schedule/rules", rule)

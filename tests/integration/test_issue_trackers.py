@@ -84,6 +84,37 @@ async def test_an_issue_that_is_there_already_is_found(receiver: Receiver) -> No
     assert receiver.taken[-1].path.startswith("/api/v4/projects/wow%2Fdeep%2Fcache/issues?search=iss-1&in=description")
 
 
+async def test_whether_a_tracker_would_take_a_report_is_asked_without_opening_one(receiver: Receiver) -> None:
+    receiver.reply = lambda _: Reply(body=b'{"has_issues": true, "issues_enabled": true}')
+    await IssueTrackers().check(replace(GITHUB, base_url=receiver.url), TOKEN, "wow/cache")
+    await IssueTrackers().check(replace(GITLAB, base_url=receiver.url), TOKEN, "wow/deep/cache")
+    hub, lab = receiver.taken
+    assert (hub.method, hub.path, hub.headers["authorization"]) == ("GET", "/repos/wow/cache", f"Bearer {TOKEN}")
+    assert (lab.method, lab.path, lab.headers["private-token"]) == ("GET", "/api/v4/projects/wow%2Fdeep%2Fcache", TOKEN)
+    await IssueTrackers().check(TrackerSettings(kind="webhook", base_url=f"{receiver.url}/hook"), TOKEN, "")
+    hook = receiver.taken[-1]
+    assert (hook.method, hook.path, hook.json) == ("POST", "/hook", {"event": "test"})
+    signature = hmac.new(TOKEN.encode(), hook.body, hashlib.sha256).hexdigest()
+    assert hook.headers["x-servicing-signature-256"] == f"sha256={signature}"
+    assert "idempotency-key" not in hook.headers
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "problem"),
+    [
+        (401, b'{"message": "Bad credentials"}', "401: Bad credentials"),
+        (404, b'{"message": "Not Found"}', "404: Not Found"),
+        (200, b'{"has_issues": false, "issues_enabled": false}', "issues are turned off in that project"),
+        (200, b"<html>Welcome</html>", "no such issue tracker"),
+    ],
+)
+async def test_a_tracker_that_would_not_take_a_report_says_why(receiver: Receiver, status: int, body: bytes, problem: str) -> None:
+    receiver.reply = lambda _: Reply(status=status, body=body)
+    for settings in (GITHUB, GITLAB):
+        with pytest.raises(PermanentError, match=problem):
+            await IssueTrackers().check(replace(settings, base_url=receiver.url), TOKEN, settings.project)
+
+
 @pytest.mark.parametrize(
     ("status", "headers", "error"),
     [

@@ -178,9 +178,11 @@ def test_an_agent_is_locked_and_unlocked(world: World) -> None:
     world.server.on("DELETE", "agents/WowMemory/lock", LOCK)
     assert "is yours until" in world.run("lock", "WowMemory", "--reason", "by hand", "--for", "2h").stdout
     world.run("lock", "WowMemory", "--reason", "by hand")
+    world.run("lock", "WowMemory", "--reason", "incident", "--take-over-from", "ada")
     assert world.server.sent("POST", "agents/WowMemory/lock") == [
         {"reason": "by hand", "expires_in_seconds": 7200.0},
         {"reason": "by hand"},
+        {"reason": "incident", "take_over_from": "ada"},
     ]
     assert "ada had locked it" in world.run("unlock", "WowMemory").stdout
     assert world.run("lock", "WowMemory", "--reason", "x", "--for", "long").exit_code == 2

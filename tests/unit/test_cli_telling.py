@@ -102,3 +102,13 @@ def test_a_report_is_made_listed_and_downloaded(world: World, tmp_path: Path) ->
     missing = tmp_path / "y.zip"
     assert world.run("issue", "download", "WowCache", "iss-2", "--to", str(missing)).exit_code == 1
     assert not missing.exists()
+
+
+def test_a_tracker_is_tested_and_one_that_cannot_be_used_is_an_error(world: World) -> None:
+    tested = {"kind": "github", "reached": True, "problem": "", "duration_ms": 12.5}
+    world.server.on("POST", "settings/issues/test", tested)
+    assert "github answered in 12.5 ms" in world.run("issue", "test").stdout
+    world.server.on("POST", "settings/issues/test", {**tested, "reached": False, "problem": "wow/cache: the issue tracker answered 404"})
+    failed = world.run("issue", "test")
+    assert failed.exit_code == 1
+    assert "wow/cache: the issue tracker answered 404" in failed.stderr

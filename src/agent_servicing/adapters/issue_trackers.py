@@ -29,6 +29,7 @@ LOOKED_THROUGH: Final = 100
 RETRY_SECONDS: Final = 60.0
 URL_CHARACTERS_MAX: Final = 2_000
 
+_NONE: Final = "there is no issue tracker; set one with PUT /settings/issues"
 _LATER: Final = frozenset({408, 425, 429})
 
 
@@ -45,9 +46,9 @@ class IssueTrackers:
                 return _address(await self._json("POST", _gitlab(settings, filing), _gitlab_headers(token), body), "web_url")
             case "webhook":
                 body = _webhook(filing)
-                return _address(await self._json("POST", settings.base_url, _signed(token, body, filing), body), "url")
+                return _address(await self._json("POST", settings.base_url, _signed(token, body, key=filing.key), body), "url")
             case "none":
-                raise PermanentError("there is no issue tracker; set one with PUT /settings/issues")
+                raise PermanentError(_NONE)
 
     async def find(self, settings: TrackerSettings, token: str | None, filing: Filing) -> str | None:
         match settings.kind:
@@ -61,6 +62,18 @@ class IssueTrackers:
                 return next(_holding(found, "description", filing.key, "web_url"), None)
             case "webhook" | "none":
                 return None
+
+    async def check(self, settings: TrackerSettings, token: str | None, project: str) -> None:
+        match settings.kind:
+            case "github":
+                _takes_issues(await self._json("GET", _github_project(settings, project), _github_headers(token), None), "has_issues")
+            case "gitlab":
+                _takes_issues(await self._json("GET", _gitlab_project(settings, project), _gitlab_headers(token), None), "issues_enabled")
+            case "webhook":
+                body = {"event": "test"}
+                await self._json("POST", settings.base_url, _signed(token, body), body)
+            case "none":
+                raise PermanentError(_NONE)
 
     async def _json(self, method: str, url: str, headers: Mapping[str, str], body: object | None) -> Any:
         """The answer's document, None when it is none. No error repeats a header or what the body said."""
@@ -81,8 +94,12 @@ class IssueTrackers:
 
 
 def _github(settings: TrackerSettings, filing: Filing) -> str:
-    owner, _, name = settings.project_of(filing.agent).partition("/")
-    return f"{settings.base_url or GITHUB}/repos/{quote(owner, safe='')}/{quote(name, safe='')}/issues"
+    return f"{_github_project(settings, settings.project_of(filing.agent))}/issues"
+
+
+def _github_project(settings: TrackerSettings, project: str) -> str:
+    owner, _, name = project.partition("/")
+    return f"{settings.base_url or GITHUB}/repos/{quote(owner, safe='')}/{quote(name, safe='')}"
 
 
 def _github_headers(token: str | None) -> Mapping[str, str]:
@@ -91,7 +108,11 @@ def _github_headers(token: str | None) -> Mapping[str, str]:
 
 
 def _gitlab(settings: TrackerSettings, filing: Filing) -> str:
-    return f"{settings.base_url or GITLAB}/api/v4/projects/{quote(settings.project_of(filing.agent), safe='')}/issues"
+    return f"{_gitlab_project(settings, settings.project_of(filing.agent))}/issues"
+
+
+def _gitlab_project(settings: TrackerSettings, project: str) -> str:
+    return f"{settings.base_url or GITLAB}/api/v4/projects/{quote(project, safe='')}"
 
 
 def _gitlab_headers(token: str | None) -> Mapping[str, str]:
@@ -111,9 +132,9 @@ def _webhook(filing: Filing) -> dict[str, Any]:
     }
 
 
-def _signed(token: str | None, body: object, filing: Filing) -> Mapping[str, str]:
+def _signed(token: str | None, body: object, *, key: str = "") -> Mapping[str, str]:
     """The receiver recognises a repetition by the key, and us by the signature of the very bytes of the body."""
-    headers = {"Accept": "application/json", "Idempotency-Key": filing.key}
+    headers = {"Accept": "application/json", **({"Idempotency-Key": key} if key else {})}
     if token:
         headers["X-Servicing-Signature-256"] = "sha256=" + hmac.new(token.encode(), _bytes(body), hashlib.sha256).hexdigest()
     return headers
@@ -147,6 +168,14 @@ def _checked(answer: httpx.Response, text: bytes) -> Any:
     if answer.status_code >= 500 or answer.status_code in _LATER or limited:
         raise TemporaryError(words, retry_after_seconds=RETRY_SECONDS)
     raise PermanentError(words)
+
+
+def _takes_issues(project: object, switch: str) -> None:
+    """GitLab's `issues_enabled` is gone in some later version; what is not said is not held against it."""
+    if not isinstance(project, dict):
+        raise PermanentError("what answers there is no such issue tracker")
+    if project.get(switch) is False:
+        raise PermanentError("issues are turned off in that project")
 
 
 def _address(found: object, key: str) -> str:

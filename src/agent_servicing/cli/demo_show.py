@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 import anyio
 from anyio import to_thread
 
+from agent_servicing.cli import telling
 from agent_servicing.cli.demo_acts import LOADS, REQUESTS_PER_SECOND, acts, canary
 from agent_servicing.cli.demo_folder import DemoFolder
 from agent_servicing.cli.demo_meanwhile import Meanwhile
@@ -110,6 +111,8 @@ class Show:
                 f"Now under traffic: about {REQUESTS_PER_SECOND:g} requests a second, conversations and open streams among them."
             )
             await clock.sleep(SETTLE_SECONDS)
+            # What was prepared is history to whoever opens the page: unread is what happens from here on.
+            await to_thread.run_sync(telling.read_all, client.api)
             meanwhile, done = Meanwhile(client), anyio.Event()
             if not self.once:
                 tasks.start_soon(self._beside_the_acts, meanwhile, done)

@@ -1,4 +1,4 @@
-"""Commands on reports: `servicing issue report|list|download|send`."""
+"""Commands on reports: `servicing issue report|list|download|send|test`."""
 
 from pathlib import Path
 from typing import Annotated
@@ -10,6 +10,7 @@ from agent_servicing.cli.exits import Usage
 from agent_servicing.cli.output import table
 from agent_servicing.cli.session import Session
 from agent_servicing.cli.words import local
+from agent_servicing.core.errors import Conflict
 
 IssueId = Annotated[str, typer.Argument(metavar="ISSUE", help="From `servicing issue list`")]
 
@@ -66,3 +67,12 @@ def send(session: Session, agent: options.Agent, issue: IssueId) -> None:
     """Send a report to the tracker once more, or for the first time."""
     view = telling.send(session.api, agent, issue)
     session.out.result(view, lambda: f"{issue} is being sent.")
+
+
+def test(session: Session) -> None:
+    """Ask the tracker whether it would take a report; nothing is opened there. Exit code 1 when it would not."""
+    view = telling.test_tracker(session.api)
+    if not view.get("reached"):
+        session.out.result(view)
+        raise Conflict(f"The issue tracker cannot be used: {view.get('problem')}", hint="An admin mends it in the settings of the page.")
+    session.out.result(view, lambda: f"{view.get('kind')} answered in {view.get('duration_ms')} ms.")

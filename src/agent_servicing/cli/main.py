@@ -240,6 +240,7 @@ ISSUE: dict[str, Callable[..., None]] = {
     "list": issues.list_issues,
     "download": issues.download,
     "send": issues.send,
+    "test": issues.test,
 }
 TARGET: dict[str, Callable[..., None]] = {
     "add": notifications.target_add,

@@ -48,6 +48,10 @@ def send(api: "Api", agent: str, issue: str) -> Json:
     return api.send("POST", path_of("agents", agent, "issues", issue, "send"))
 
 
+def test_tracker(api: "Api") -> Json:
+    return api.send("POST", path_of("settings", "issues", "test"))
+
+
 def bundle(api: "Api", agent: str, issue: str) -> Iterator[bytes]:
     """The zip, in pieces."""
     return api.stream(path_of("agents", agent, "issues", issue, "bundle"))

@@ -21,11 +21,16 @@ def lock(
     agent: options.Agent,
     reason: options.Reason,
     lasting: Annotated[str | None, typer.Option("--for", metavar="SPAN", help="30min, 2h, 1d; omitted: 4 hours")] = None,
+    take_over_from: Annotated[
+        str | None, typer.Option("--take-over-from", metavar="HOLDER", help="End HOLDER's lock and hold it instead, for admins")
+    ] = None,
 ) -> None:
     """Keep other operators from beginning or steering anything with AGENT for a while. Rollbacks pass; your own lock is renewed."""
     body: Json = {"reason": reason}
     if lasting is not None:
         body["expires_in_seconds"] = length(lasting).total_seconds()
+    if take_over_from is not None:
+        body["take_over_from"] = take_over_from
     view = session.api.lock(agent, body)
     session.out.result(view, lambda: f"{agent} is yours until {local(view.get('expires_at'))}.")
 

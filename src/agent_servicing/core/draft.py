@@ -27,10 +27,11 @@ BLOCKS_STORED = 20_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JudgedBlock:
-    """A block and whose it is. `begun_anew`: how often that deployment's evidence was begun anew before."""
+    """A block, whose it is, and when it was closed. `begun_anew`: how often that deployment's evidence was begun anew before."""
 
     deployment: str
     begun_anew: int
+    at: datetime
     block: Block
 
 
@@ -176,7 +177,8 @@ class Draft:
     def keep_block(self, deployment: Deployment, block: Block) -> None:
         """To be stored with the deployment: what its verdicts can be replayed from."""
         if block.number < BLOCKS_STORED:
-            self.blocks.append(JudgedBlock(deployment=deployment.deployment, begun_anew=len(deployment.replaced), block=block))
+            anew = len(deployment.replaced)
+            self.blocks.append(JudgedBlock(deployment=deployment.deployment, begun_anew=anew, at=self.now, block=block))
 
     def wake_in(self, seconds: float) -> None:
         self.wake_in_seconds = min(self.wake_in_seconds, seconds)

@@ -50,6 +50,10 @@ class Tracker(Protocol):
         """The address of the issue that was opened under this key, should the answer have been lost; None when there is none to be found."""
         ...
 
+    async def check(self, settings: TrackerSettings, token: str | None, project: str) -> None:
+        """Whether it answers, takes the token and has issues in this project; nothing is opened. A webhook gets a message that says so."""
+        ...
+
 
 class Sender(Protocol):
     """Sends to an address that may hold secrets. No error and no log line repeats one."""

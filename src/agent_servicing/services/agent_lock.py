@@ -48,18 +48,37 @@ class AgentLock:
         async with self._database.read() as connection:
             return held_lock((await require_state(connection, agent)).lock, self._clock.now())
 
-    async def take(self, agent: str, *, actor: str, reason: str, expires_in_seconds: float | None = None) -> Lock:
-        """Lock it, or renew one's own lock with a new reason and end. Raises Conflict `agent_locked`, Invalid `bad_value`."""
+    async def take(
+        self,
+        agent: str,
+        *,
+        actor: str,
+        reason: str,
+        expires_in_seconds: float | None = None,
+        over_from: str | None = None,
+        admin: bool = False,
+    ) -> Lock:
+        """Lock it, or renew one's own lock with a new reason and end. An admin takes it over from the holder that is named (`over_from`).
+
+        Raises Conflict `agent_locked`, Invalid `bad_value`, Denied `lock_of_another`.
+        """
         reason, seconds = checked_reason(reason, needed=True), _checked_seconds(expires_in_seconds)
         now = self._clock.now()
         async with self._database.write() as connection:
             former = held_lock((await require_active(connection, agent)).lock, now)
-            check_lock(former, actor)
-            since = former.since if former else now
+            over = former if former is not None and former.holder == over_from != actor else None
+            if over is not None:
+                _require_admin(over, admin=admin)
+                await queries.wake(connection, agent, now=now)  # what the new holder has queued may begin
+            else:
+                check_lock(former, actor)
+            since = former.since if former is not None and over is None else now
             lock = Lock(agent=agent, holder=actor, reason=reason, since=since, expires_at=now + timedelta(seconds=seconds))
             await save_lock(connection, lock)
             data: dict[str, object] = {"before": shown_lock(former), "after": shown_lock(lock), "status": "success"}
-            kind = "lock_renewed" if former else "lock_taken"
+            if over is not None:
+                data["former_holder"] = over.holder
+            kind = "lock_taken_over" if over else "lock_renewed" if former else "lock_taken"
             event = Event(type=kind, at=now, agent=agent, actor=actor, reason=reason, audit=True, data=data)
             await record(connection, self._ids, self._settings, event)
         await self._bus.publish(TOPIC)
@@ -76,8 +95,8 @@ class AgentLock:
             if former is None:
                 raise NotFound(f"{agent} is not locked.", code="not_locked")
             own = former.holder == actor
-            if not own and not admin:
-                raise Denied(f"{locked_by(former)}.", hint=f"Ask {former.holder}, or an admin to take it over.", code="lock_of_another")
+            if not own:
+                _require_admin(former, admin=admin)
             await drop_lock(connection, agent)
             await queries.wake(connection, agent, now=now)
             data: dict[str, object] = {"former_holder": former.holder, "before": shown_lock(former), "after": None, "status": "success"}
@@ -108,6 +127,12 @@ def check_lock(lock: Lock | None, actor: str) -> None:
     """Raises Conflict `agent_locked` when somebody else holds it. `lock` is one that holds now."""
     if lock is not None and lock.holder != actor:
         raise Conflict(f"{locked_by(lock)}.", hint=lock_hint(lock), code="agent_locked", lock=shown_lock(lock))
+
+
+def _require_admin(lock: Lock, *, admin: bool) -> None:
+    """For what ends the lock of somebody else."""
+    if not admin:
+        raise Denied(f"{locked_by(lock)}.", hint=f"Ask {lock.holder}, or an admin to take it over.", code="lock_of_another")
 
 
 def lock_hint(lock: Lock) -> str:

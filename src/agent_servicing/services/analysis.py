@@ -1,4 +1,4 @@
-"""The analysis of a deployment, laid open: its evidence, the blocks it rests on, its replay, and what other limits would have said.
+"""The analysis of a deployment, laid open: its evidence, the blocks it rests on, its figures over time, its replay, what other limits had said.
 
 Called by `web`. Changes nothing: a deployment's own limits are set when it is asked for, and taken from it only by an override.
 """
@@ -10,11 +10,13 @@ from typing import Final
 from anyio import to_thread
 
 from agent_servicing.core.analysis import Block, Evidence, Judgement, Policy, replay, retrace, verdict
+from agent_servicing.core.draft import BLOCKS_STORED
 from agent_servicing.core.errors import FieldError, Invalid, NotFound
 from agent_servicing.core.judging import warmup_seconds
 from agent_servicing.core.model import Deployment
 from agent_servicing.core.status import Verdict
 from agent_servicing.services.audit_logger import number_of
+from agent_servicing.services.course import Course, course
 from agent_servicing.services.requests import AutoRollback
 from agent_servicing.services.specs import limit_problems
 from agent_servicing.store import queries
@@ -87,6 +89,15 @@ class Analysis:
             page=tuple(page[:limit]),
             next_cursor=str(page[limit - 1].number) if more else None,
         )
+
+    async def course(self, agent: str, deployment: str) -> Course:
+        """Its figures over time, also long after it ended."""
+        async with self._database.read() as connection:
+            found = await self._found(await queries.deployment(connection, deployment), agent, deployment)
+            blocks = await block_page(connection, deployment, after=0, limit=BLOCKS_STORED)
+        decided_at = found.trigger.at if found.trigger is not None else found.finished_at
+        window = found.trigger.window_seconds if found.trigger is not None else None
+        return await to_thread.run_sync(course, blocks, decided_at, window)
 
     async def trial(self, agent: str, deployment: str, changes: Mapping[str, object]) -> Trial:
         """The same traffic judged by other limits (`changes` to its policy). Raises Invalid `bad_value`."""

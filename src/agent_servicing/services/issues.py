@@ -25,6 +25,7 @@ from agent_servicing.services.audit_logger import number_of
 from agent_servicing.services.issue_bundle import Facts, build, default_title
 from agent_servicing.services.issue_facts import FactFinder, software
 from agent_servicing.services.issue_settings import IssueSettings
+from agent_servicing.services.outward_settings import KEEPER
 from agent_servicing.services.transaction import checked_reason, record, require_state
 from agent_servicing.settings import Settings
 from agent_servicing.store import issues as rows
@@ -40,6 +41,9 @@ WINDOW_SECONDS: Final = 3_600.0
 WINDOW_RANGE: Final = (60.0, 24 * 3_600.0)
 GIVE_UP_SECONDS: Final = 6 * 3_600.0
 AT_ONCE: Final = 20
+PROJECTS_TRIED: Final = 20
+"""Of those that agents have of their own, when the tracker is tested: each is a question of up to ten seconds."""
+
 PAGE_MAX: Final = 200
 LOOK_SECONDS: Final = 2.0
 
@@ -56,6 +60,18 @@ class IssueRequest:
     title: str = ""
     note: str = ""
     window_seconds: float = WINDOW_SECONDS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrackerTest:
+    """Whether the tracker could be used as it is set up. `problem` is empty when it could."""
+
+    __test__ = False
+
+    kind: str
+    reached: bool
+    problem: str
+    duration_ms: float
 
 
 class Issues:
@@ -123,9 +139,7 @@ class Issues:
     async def send(self, agent: str, issue: str, *, actor: str) -> Issue:
         """Once more to the tracker that is set up now. Raises Conflict `no_tracker`, `wrong_state` for one that was opened already."""
         settings = await self._where.get()
-        if settings.kind == "none":
-            hint = "An admin sets one with PUT /api/platform/settings/issues."
-            raise Conflict("There is no issue tracker to send it to.", hint=hint, code="no_tracker")
+        _require_tracker(settings)
         now = self._clock.now()
         async with self._database.write() as connection:
             found = await _require(connection, agent, issue)
@@ -135,6 +149,26 @@ class Issues:
             data = {"issue_id": issue, "status": "requested"}
             await self._tell(connection, found, "issue_send_requested", actor=actor, data=data)
             return await _require(connection, agent, issue)
+
+    async def test(self, *, actor: str) -> TrackerTest:
+        """Ask the tracker that is set up now, for each project; nothing is opened. Raises Conflict `no_tracker`."""
+        settings = await self._where.get()
+        _require_tracker(settings)
+        began = self._clock.monotonic()
+        problem = ""
+        own = () if settings.kind == "webhook" else settings.projects.values()
+        for project in [*dict.fromkeys([settings.project, *own])][:PROJECTS_TRIED]:
+            try:
+                await self._tracker.check(settings, await self._where.token(settings), project)
+            except (TemporaryError, PermanentError, ServicingError) as error:
+                problem = self._masker.mask(KEEPER, f"{project}: {error}" if project else str(error))
+                break
+        took_ms = round((self._clock.monotonic() - began) * 1000, 1)
+        async with self._database.write() as connection:
+            data = {"status": "failed" if problem else "success", "kind": settings.kind, "project": settings.project, "problem": problem}
+            event = Event(type="issue_tracker_tested", at=self._clock.now(), actor=actor, audit=True, data=data)
+            await record(connection, self._ids, self._settings, event)
+        return TrackerTest(kind=settings.kind, reached=not problem, problem=problem, duration_ms=took_ms)
 
     async def run(self) -> None:
         """Send what is due until cancelled."""
@@ -260,6 +294,12 @@ async def _require(connection: AsyncConnection, agent: str, issue: str) -> Issue
     if found is None or found.agent != agent:
         raise NotFound(f"There is no report {issue} of {agent}.", hint=f"The newest {ISSUES_KEPT} are kept.", code="unknown_issue")
     return found
+
+
+def _require_tracker(settings: TrackerSettings) -> None:
+    if settings.kind == "none":
+        hint = "An admin sets one with PUT /api/platform/settings/issues."
+        raise Conflict("There is no issue tracker.", hint=hint, code="no_tracker")
 
 
 def _check(request: IssueRequest) -> None:

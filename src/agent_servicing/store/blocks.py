@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from sqlalchemy import func, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -14,15 +15,19 @@ from agent_servicing.store.tables import blocks
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredBlock:
-    """`number` counts over all deployments, rising with time."""
+    """`number` counts over all deployments, rising with time. `at`: when it was closed; None in what was stored before that was kept."""
 
     number: int
     begun_anew: int
+    at: datetime | None
     block: Block
 
 
 async def append_blocks(connection: AsyncConnection, new: Sequence[JudgedBlock]) -> None:
-    rows = [{"deployment": each.deployment, "begun_anew": each.begun_anew, "body": codec.encode_block(each.block)} for each in new]
+    rows = [
+        {"deployment": each.deployment, "begun_anew": each.begun_anew, "at": each.at, "body": codec.encode_block(each.block)}
+        for each in new
+    ]
     if rows:
         await connection.execute(insert(blocks), rows)
 
@@ -38,4 +43,4 @@ async def block_page(connection: AsyncConnection, deployment: str, *, after: int
     """Oldest first."""
     query = select(blocks).where(blocks.c.deployment == deployment, blocks.c.number > after).order_by(blocks.c.number).limit(limit)
     rows = (await connection.execute(query)).all()
-    return [StoredBlock(number=row.number, begun_anew=row.begun_anew, block=codec.decode_block(row.body)) for row in rows]
+    return [StoredBlock(number=row.number, begun_anew=row.begun_anew, at=row.at, block=codec.decode_block(row.body)) for row in rows]

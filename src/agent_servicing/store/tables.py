@@ -361,6 +361,7 @@ blocks = Table(
     Column("number", _Number, primary_key=True, autoincrement=True),
     Column("deployment", _Name, nullable=False),
     Column("begun_anew", Integer, nullable=False),
+    Column("at", UtcDateTime),
     Column("body", Text, nullable=False),
     Index("blocks_of_deployment", "deployment", "number"),
     sqlite_autoincrement=True,

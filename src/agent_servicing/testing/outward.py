@@ -37,6 +37,7 @@ class MemoryTracker:
     """Implements `Tracker`. `failing` is raised instead; with `loses_answers` an issue is opened, and nobody hears of it."""
 
     opened: list[tuple[TrackerSettings, str | None, Filing]] = field(default_factory=list)
+    checked: list[tuple[str, str | None, str]] = field(default_factory=list)
     failing: Exception | None = None
     loses_answers: bool = False
 
@@ -51,3 +52,8 @@ class MemoryTracker:
     async def find(self, settings: TrackerSettings, token: str | None, filing: Filing) -> str | None:
         found = [number for number, (_, _, one) in enumerate(self.opened, start=1) if one.key == filing.key]
         return f"https://tracker.example.org/{found[0]}" if found else None
+
+    async def check(self, settings: TrackerSettings, token: str | None, project: str) -> None:
+        self.checked.append((settings.kind, token, project))
+        if self.failing is not None:
+            raise self.failing

@@ -398,7 +398,7 @@ export interface paths {
          * Lock an agent
          * @description Keep other operators from beginning or steering anything here for a while; pausing, cancelling and rolling back stay free.
          *
-         *     What others have queued waits until the lock ends. One's own lock is renewed.
+         *     What others have queued waits until the lock ends. One's own lock is renewed; an admin takes one over with `take_over_from`.
          */
         post: operations["take_lock_api_platform_agents__agent_id__lock_post"];
         /**
@@ -953,6 +953,26 @@ export interface paths {
          * @description A waiting one is cancelled at once; one under way is rolled back.
          */
         post: operations["cancel_upgrade_api_platform_agents__agent_id__upgrades__upgrade_id__cancel_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/platform/agents/{agent_id}/upgrades/{upgrade_id}/figures": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Show its figures over time
+         * @description Both versions from the beginning of the deployment to its end, as points to draw, kept for good. Empty where nothing was compared.
+         */
+        get: operations["show_figures_api_platform_agents__agent_id__upgrades__upgrade_id__figures_get"];
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -1806,6 +1826,26 @@ export interface paths {
          */
         put: operations["put_issue_settings_api_platform_settings_issues_put"];
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/platform/settings/issues/test": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Test where reports are opened
+         * @description Asks the tracker that is set up for its projects, with the token; nothing is opened there. A webhook gets `{"event": "test"}`, signed.
+         */
+        post: operations["test_issue_settings_api_platform_settings_issues_test_post"];
         delete?: never;
         options?: never;
         head?: never;
@@ -2906,6 +2946,7 @@ export interface components {
          *       },
          *       "blocks": [
          *         {
+         *           "at": "2026-01-02T02:01:31Z",
          *           "begun_anew": 0,
          *           "candidate_new": {
          *             "answered": 7,
@@ -3313,6 +3354,11 @@ export interface components {
          * @description What both versions did at the same time: new conversations and requests without one, and running conversations.
          */
         BlockView: {
+            /**
+             * At
+             * @description When it was closed; null where an earlier version of the server kept it
+             */
+            at: string | null;
             /**
              * Begun Anew
              * @description How often the evidence was begun anew before
@@ -4027,6 +4073,73 @@ export interface components {
             };
         };
         /**
+         * CourseView
+         * @description The figures of a deployment from its beginning on, to be drawn: at most 300 points, whatever it took.
+         * @example {
+         *       "agent_id": "WowOrchestrator",
+         *       "decided": {
+         *         "at": "2026-01-02T02:01:31Z",
+         *         "blue": {
+         *           "avg_latency_ms": 120,
+         *           "error_rate": 0.5,
+         *           "p95_latency_ms": 200,
+         *           "requests": 375,
+         *           "throughput": 37.5
+         *         },
+         *         "green": {
+         *           "avg_latency_ms": 120,
+         *           "error_rate": 0.5,
+         *           "p95_latency_ms": 200,
+         *           "requests": 375,
+         *           "throughput": 37.5
+         *         },
+         *         "seconds": 10,
+         *         "traffic_percent": 25
+         *       },
+         *       "decided_at": "2026-01-02T02:03:04Z",
+         *       "points": [
+         *         {
+         *           "at": "2026-01-02T02:01:31Z",
+         *           "blue": {
+         *             "avg_latency_ms": 120,
+         *             "error_rate": 0.5,
+         *             "p95_latency_ms": 200,
+         *             "requests": 375,
+         *             "throughput": 37.5
+         *           },
+         *           "green": {
+         *             "avg_latency_ms": 120,
+         *             "error_rate": 0.5,
+         *             "p95_latency_ms": 200,
+         *             "requests": 375,
+         *             "throughput": 37.5
+         *           },
+         *           "seconds": 1.2,
+         *           "traffic_percent": 25
+         *         }
+         *       ],
+         *       "upgrade_id": "upg-01JGD3Z5Y8M2Q4T6V8X0ABCDEF"
+         *     }
+         */
+        CourseView: {
+            /** Agent Id */
+            agent_id: string;
+            /** @description What the verdict that took it back looked at, else the last ten seconds */
+            decided: components["schemas"]["PointView"] | null;
+            /**
+             * Decided At
+             * @description When it was taken back, else when it ended; null while neither is so
+             */
+            decided_at: string | null;
+            /**
+             * Points
+             * @description Oldest first
+             */
+            points: components["schemas"]["PointView"][];
+            /** Upgrade Id */
+            upgrade_id: string;
+        };
+        /**
          * CreateTokenBody
          * @example {
          *       "agents": [
@@ -4425,6 +4538,22 @@ export interface components {
             needed: number;
             /** Odds */
             odds: number;
+        };
+        /**
+         * FiguresView
+         * @description What one version did within some seconds; null means no data, never zero.
+         */
+        FiguresView: {
+            /** Avg Latency Ms */
+            avg_latency_ms: number | null;
+            /** Error Rate */
+            error_rate: number | null;
+            /** P95 Latency Ms */
+            p95_latency_ms: number | null;
+            /** Requests */
+            requests: number;
+            /** Throughput */
+            throughput: number | null;
         };
         /**
          * FlagList
@@ -5381,6 +5510,11 @@ export interface components {
             expires_in_seconds?: number | null;
             /** Reason */
             reason: string;
+            /**
+             * Take Over From
+             * @description For admins: end the lock of this holder, and hold it instead, in one act; 409 when it is another's meanwhile
+             */
+            take_over_from?: string | null;
         };
         /**
          * LockState
@@ -6022,6 +6156,26 @@ export interface components {
             to_version: string;
             /** Upgrade Id */
             upgrade_id: string;
+        };
+        /**
+         * PointView
+         * @description Both versions over `seconds` up to `at`. Blue is the stable version, green the candidate.
+         */
+        PointView: {
+            /**
+             * At
+             * Format: date-time
+             */
+            at: string;
+            blue: components["schemas"]["FiguresView"];
+            green: components["schemas"]["FiguresView"];
+            /** Seconds */
+            seconds: number;
+            /**
+             * Traffic Percent
+             * @description Of new conversations, to the candidate
+             */
+            traffic_percent: number;
         };
         /** PolicyView */
         PolicyView: {
@@ -8625,6 +8779,28 @@ export interface components {
             };
             /** @description The shared secret that holds the access token, or signs what a webhook gets */
             token?: components["schemas"]["SecretReference"] | null;
+        };
+        /**
+         * TrackerTestView
+         * @example {
+         *       "duration_ms": 182.4,
+         *       "kind": "github",
+         *       "problem": "",
+         *       "reached": true
+         *     }
+         */
+        TrackerTestView: {
+            /** Duration Ms */
+            duration_ms: number;
+            /** Kind */
+            kind: string;
+            /**
+             * Problem
+             * @description Why not; empty when it answered, took the token and has issues
+             */
+            problem: string;
+            /** Reached */
+            reached: boolean;
         };
         /**
          * TrackerView
@@ -15929,6 +16105,101 @@ export interface operations {
             };
         };
     };
+    show_figures_api_platform_agents__agent_id__upgrades__upgrade_id__figures_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                agent_id: string;
+                upgrade_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CourseView"];
+                };
+            };
+            /** @description No token or session, or one that is unknown, expired or revoked */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Role or reach do not suffice, or a session's request does not show that it comes from our page */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It does not fit the present state; `current` holds the state where that helps */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The input is wrong; `errors` names every field */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Asked too often; see `Retry-After` */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A fault of ours; nothing of it leaks, the log has it under `request_id` */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not possible now; see `Retry-After` */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     move_upgrade_api_platform_agents__agent_id__upgrades__upgrade_id__move_post: {
         parameters: {
             query?: never;
@@ -20840,6 +21111,101 @@ export interface operations {
             };
             /** @description The body is too large */
             413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The input is wrong; `errors` names every field */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Asked too often; see `Retry-After` */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A fault of ours; nothing of it leaks, the log has it under `request_id` */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not possible now; see `Retry-After` */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    test_issue_settings_api_platform_settings_issues_test_post: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Any text of your own per act. A repetition within 24 hours gets the first answer with `Idempotency-Replayed: true`. */
+                "Idempotency-Key"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TrackerTestView"];
+                };
+            };
+            /** @description No token or session, or one that is unknown, expired or revoked */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Role or reach do not suffice, or a session's request does not show that it comes from our page */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It does not fit the present state; `current` holds the state where that helps */
+            409: {
                 headers: {
                     [name: string]: unknown;
                 };

@@ -1,4 +1,4 @@
-/** Two lines over the last minutes, drawn outside React: a figure a second costs about four milliseconds here, not a render of the page. */
+/** Two lines over time, drawn outside React: a figure a second costs about four milliseconds here, not a render of the page. */
 import { useComputedColorScheme } from "@mantine/core";
 import { useEffect, useRef } from "react";
 import uPlot from "uplot";
@@ -16,11 +16,14 @@ const HEIGHT = 120;
 export function Chart({
   series,
   threshold,
+  mark = null,
   subscribe,
   label,
 }: {
   series: Series;
   threshold: number | null;
+  /** Seconds: a moment that a line across marks. */
+  mark?: number | null;
   subscribe: (redraw: () => void) => () => void;
   label: string;
 }) {
@@ -49,7 +52,12 @@ export function Chart({
         cursor: { y: false },
         scales: {
           // Without anything measured yet: the last minute, not the next years.
-          x: { range: (_, first, last) => (first == null || first === last ? lastMinute() : [first, last]) },
+          x: {
+            range: (_, first, last) =>
+              first == null || (first === last && mark === null)
+                ? lastMinute()
+                : [Math.min(first, mark ?? first), Math.max(last, mark ?? last)],
+          },
           y: { range: (_, low, high) => [Math.min(0, low ?? 0), Math.max(high ?? 0, threshold ?? 0, 1) * 1.15] },
         },
         axes: [
@@ -62,6 +70,7 @@ export function Chart({
           { label: "new", stroke: colour("--tone-green"), width: 2, dash: [6, 4], points: { show: false } },
           ...limit,
         ],
+        hooks: { draw: mark === null ? [] : [(drawn) => line(drawn, mark, colour("--tone-bad"))] },
       },
       data(series, threshold),
       box,
@@ -74,13 +83,27 @@ export function Chart({
       resize.disconnect();
       plot.destroy();
     };
-  }, [series, threshold, subscribe, colorScheme]);
+  }, [series, threshold, mark, subscribe, colorScheme]);
   return <div ref={place} role="img" aria-label={label} />;
 }
 
 function lastMinute(): [number, number] {
   const now = Math.floor(Date.now() / 1000);
   return [now - 60, now];
+}
+
+function line(plot: uPlot, at: number, colour: string): void {
+  const { ctx, bbox } = plot;
+  const across = Math.round(plot.valToPos(at, "x", true));
+  ctx.save();
+  ctx.strokeStyle = colour;
+  ctx.lineWidth = 2 * uPlot.pxRatio;
+  ctx.setLineDash([]);
+  ctx.beginPath();
+  ctx.moveTo(across, bbox.top);
+  ctx.lineTo(across, bbox.top + bbox.height);
+  ctx.stroke();
+  ctx.restore();
 }
 
 function data(series: Series, threshold: number | null): uPlot.AlignedData {

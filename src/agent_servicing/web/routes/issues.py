@@ -10,7 +10,7 @@ from agent_servicing.services.issues import IssueRequest
 from agent_servicing.store.issues import Issue
 from agent_servicing.web.auth import Caller, needs, require_agent
 from agent_servicing.web.context import Context
-from agent_servicing.web.schemas.issues import IssueList, IssueView, ReportBody, TrackerBody, TrackerView
+from agent_servicing.web.schemas.issues import IssueList, IssueView, ReportBody, TrackerBody, TrackerTestView, TrackerView
 from agent_servicing.web.schemas.outward import SecretReferenceView
 from agent_servicing.web.schemas.queries import PageQuery
 
@@ -83,6 +83,13 @@ async def put_issue_settings(context: Context, caller: Caller, body: TrackerBody
         secret=body.token.secret if body.token is not None else None,
     )
     return _tracker(await context.services.telling.tracker.put(new, if_revision=body.if_revision, actor=caller.name))
+
+
+@router.post("/settings/issues/test", summary="Test where reports are opened", **needs(Role.ADMIN))
+async def test_issue_settings(context: Context, caller: Caller) -> TrackerTestView:
+    """Asks the tracker that is set up for its projects, with the token; nothing is opened there. A webhook gets `{"event": "test"}`, signed."""
+    require_agent(caller, None)
+    return TrackerTestView.model_validate(await context.services.telling.issues.test(actor=caller.name))
 
 
 def _view(issue: Issue) -> IssueView:

@@ -65,9 +65,16 @@ async def show_lock(context: Context, agent_id: str) -> LockState:
 async def take_lock(context: Context, caller: Caller, agent_id: str, body: LockBody) -> LockView:
     """Keep other operators from beginning or steering anything here for a while; pausing, cancelling and rolling back stay free.
 
-    What others have queued waits until the lock ends. One's own lock is renewed.
+    What others have queued waits until the lock ends. One's own lock is renewed; an admin takes one over with `take_over_from`.
     """
-    lock = await context.services.locks.take(agent_id, actor=caller.name, reason=body.reason, expires_in_seconds=body.expires_in_seconds)
+    lock = await context.services.locks.take(
+        agent_id,
+        actor=caller.name,
+        reason=body.reason,
+        expires_in_seconds=body.expires_in_seconds,
+        over_from=body.take_over_from,
+        admin=caller.may(Role.ADMIN, agent_id),
+    )
     return lock_view(lock)
 
 

@@ -1,5 +1,6 @@
 """Answers about the analysis of a deployment, and the body that tries other limits on it."""
 
+from datetime import datetime
 from typing import Annotated
 
 from pydantic import ConfigDict, Field
@@ -7,7 +8,7 @@ from pydantic import ConfigDict, Field
 from agent_servicing.services.analysis import BLOCKS_PAGE_MAX
 from agent_servicing.services.specs import MIN_REQUESTS_MAX
 from agent_servicing.web.schemas.common import Body, NextCursor, View, example
-from agent_servicing.web.schemas.deployments import JudgementView, PolicyView
+from agent_servicing.web.schemas.deployments import FiguresView, JudgementView, PolicyView
 from agent_servicing.web.schemas.queries import Query
 from agent_servicing.web.schemas.upgrade import Limit
 
@@ -57,6 +58,7 @@ _SIDE = {"routed": 7, "answered": 7, "errors": 1, "histogram": [[43, 6]]}
 _BLOCK = {
     "number": 0,
     "begun_anew": 0,
+    "at": "2026-01-02T02:01:31Z",
     "seconds": 1.0,
     "share": 25,
     "warm_up": False,
@@ -82,6 +84,7 @@ class BlockView(View):
 
     number: int
     begun_anew: int = Field(description="How often the evidence was begun anew before")
+    at: datetime | None = Field(description="When it was closed; null where an earlier version of the server kept it")
     seconds: float
     share: float
     warm_up: bool
@@ -123,6 +126,40 @@ class AnalysisView(View):
     replay: ReplayView
     blocks: list[BlockView]
     next_cursor: NextCursor
+
+
+class PointView(View):
+    """Both versions over `seconds` up to `at`. Blue is the stable version, green the candidate."""
+
+    at: datetime
+    seconds: float
+    traffic_percent: float = Field(description="Of new conversations, to the candidate")
+    blue: FiguresView
+    green: FiguresView
+
+
+_FIGURES = {"error_rate": 0.5, "avg_latency_ms": 120, "p95_latency_ms": 200, "throughput": 37.5, "requests": 375}
+_POINT = {"at": "2026-01-02T02:01:31Z", "seconds": 1.2, "traffic_percent": 25, "blue": _FIGURES, "green": _FIGURES}
+
+
+class CourseView(View):
+    """The figures of a deployment from its beginning on, to be drawn: at most 300 points, whatever it took."""
+
+    model_config = ConfigDict(
+        json_schema_extra=example(
+            upgrade_id=_ID,
+            agent_id="WowOrchestrator",
+            decided_at="2026-01-02T02:03:04Z",
+            decided={**_POINT, "seconds": 10.0},
+            points=[_POINT],
+        )
+    )
+
+    upgrade_id: str
+    agent_id: str
+    decided_at: datetime | None = Field(description="When it was taken back, else when it ended; null while neither is so")
+    decided: PointView | None = Field(description="What the verdict that took it back looked at, else the last ten seconds")
+    points: list[PointView] = Field(description="Oldest first")
 
 
 class MomentView(View):

@@ -57,16 +57,21 @@ class StageView(View):
     note: str
 
 
-class SideView(View):
-    """One version's readings of the last seconds; null means no data, never zero."""
+class FiguresView(View):
+    """What one version did within some seconds; null means no data, never zero."""
 
-    version: str | None
-    traffic_percent: float
     error_rate: float | None
     avg_latency_ms: float | None
     p95_latency_ms: float | None
     throughput: float | None
     requests: int
+
+
+class SideView(FiguresView):
+    """One version's readings of the last seconds; null means no data, never zero."""
+
+    version: str | None
+    traffic_percent: float
 
 
 class BothSidesView(View):

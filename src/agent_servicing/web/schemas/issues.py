@@ -94,3 +94,13 @@ class TrackerView(View):
     projects: dict[str, str]
     labels: list[str]
     token: SecretReferenceView | None
+
+
+class TrackerTestView(View):
+    __test__ = False
+    model_config = ConfigDict(json_schema_extra=example(kind="github", reached=True, problem="", duration_ms=182.4))
+
+    kind: str
+    reached: bool
+    problem: str = Field(description="Why not; empty when it answered, took the token and has issues")
+    duration_ms: float

@@ -84,6 +84,10 @@ class LockBody(Body):
     expires_in_seconds: Annotated[float, Field(ge=LOCK_SECONDS_MIN, le=LOCK_SECONDS_MAX)] | None = Field(
         default=None, description="Omitted: four hours"
     )
+    take_over_from: Name | None = Field(
+        default=None,
+        description="For admins: end the lock of this holder, and hold it instead, in one act; 409 when it is another's meanwhile",
+    )
 
 
 class MoveBody(VerbBody):

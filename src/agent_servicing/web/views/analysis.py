@@ -2,10 +2,20 @@
 
 from agent_servicing.core.analysis import Judgement
 from agent_servicing.services.analysis import AnalysisReport, Moment, Trial
+from agent_servicing.services.course import Course, Point
 from agent_servicing.store.blocks import StoredBlock
-from agent_servicing.web.schemas.analysis import AnalysisView, BlockView, MomentView, ReplayView, SideOfBlockView, TrialView
+from agent_servicing.web.schemas.analysis import (
+    AnalysisView,
+    BlockView,
+    CourseView,
+    MomentView,
+    PointView,
+    ReplayView,
+    SideOfBlockView,
+    TrialView,
+)
 from agent_servicing.web.schemas.deployments import JudgementView
-from agent_servicing.web.views.deployments import policy_view
+from agent_servicing.web.views.deployments import figures_view, policy_view
 
 
 def analysis_view(report: AnalysisReport) -> AnalysisView:
@@ -19,6 +29,16 @@ def analysis_view(report: AnalysisReport) -> AnalysisView:
         replay=ReplayView(blocks=report.replay.blocks, identical=report.replay.identical, judgement=_judgement(report.replay.judgement)),
         blocks=[_block(stored) for stored in report.page],
         next_cursor=report.next_cursor,
+    )
+
+
+def course_view(agent: str, deployment: str, found: Course) -> CourseView:
+    return CourseView(
+        upgrade_id=deployment,
+        agent_id=agent,
+        decided_at=found.decided_at,
+        decided=_point(found.decided) if found.decided is not None else None,
+        points=[_point(point) for point in found.points],
     )
 
 
@@ -39,10 +59,21 @@ def _block(stored: StoredBlock) -> BlockView:
     return BlockView(
         number=block.number,
         begun_anew=stored.begun_anew,
+        at=stored.at,
         seconds=round(block.seconds, 3),
         share=block.share,
         warm_up=block.warm_up,
         **{side: SideOfBlockView.model_validate(getattr(block, side)) for side in sides},
+    )
+
+
+def _point(point: Point) -> PointView:
+    return PointView(
+        at=point.at,
+        seconds=round(point.seconds, 3),
+        traffic_percent=point.share,
+        blue=figures_view(point.stable, point.seconds),
+        green=figures_view(point.candidate, point.seconds),
     )
 
 

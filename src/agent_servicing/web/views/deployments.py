@@ -18,6 +18,7 @@ from agent_servicing.web.schemas.deployments import (
     BothSidesView,
     DeploymentList,
     DeploymentView,
+    FiguresView,
     ImpactView,
     JudgementView,
     PlanView,
@@ -196,9 +197,13 @@ def _recent(samples: Sequence[Sample]) -> tuple[list[Sample], float]:
 
 
 def _side(version: str | None, share: float, counts: Counts, seconds: float) -> SideView:
-    return SideView(
-        version=version,
-        traffic_percent=share,
+    figures = figures_view(counts, seconds)
+    return SideView(version=version, traffic_percent=share, **dict(figures))
+
+
+def figures_view(counts: Counts, seconds: float) -> FiguresView:
+    """What was counted within `seconds`."""
+    return FiguresView(
         error_rate=_rounded(counts.error_rate),
         avg_latency_ms=_rounded(latency.mean_ms(counts.histogram)),
         p95_latency_ms=_rounded(latency.quantile_ms(counts.histogram, 0.95)),

@@ -68,15 +68,19 @@ export function LockBanner({ agent, meanwhile }: { agent: string; meanwhile: str
 export function LockDialog({ act, agent, onClose }: { act: LockAct; agent: string; onClose: () => void }) {
   const queries = useQueryClient();
   const lock = useLock(agent);
+  const holder = lock?.holder;
   const params = { path: { agent_id: agent } };
   const then = async ({ error }: { error?: unknown }) => {
     await queries.invalidateQueries();
     return { error };
   };
-  const lockIt = async (reason: string) =>
-    http.POST("/api/platform/agents/{agent_id}/lock", { params, body: { reason } as never });
-  const unlock = async (reason: string) =>
-    http.DELETE("/api/platform/agents/{agent_id}/lock", { params: { ...params, query: { reason } } });
+  const lockIt = async (reason: string, from?: string) =>
+    then(
+      await http.POST("/api/platform/agents/{agent_id}/lock", {
+        params,
+        body: { reason, take_over_from: from } as never,
+      }),
+    );
   const asked = {
     lock: {
       title: `Lock ${agent}`,
@@ -84,7 +88,7 @@ export function LockDialog({ act, agent, onClose }: { act: LockAct; agent: strin
       act: "Lock it",
       reasons: ["Working on it by hand", "Incident", "Wait for me"],
       command: (reason: string) => `servicing lock ${agent} --reason ${reason}`,
-      onAct: async (reason: string) => then(await lockIt(reason)),
+      onAct: (reason: string) => lockIt(reason),
     },
     unlock: {
       title: `Unlock ${agent}`,
@@ -92,19 +96,17 @@ export function LockDialog({ act, agent, onClose }: { act: LockAct; agent: strin
       act: "Unlock it",
       reasons: ["Done", "Not needed any more"],
       command: (reason: string) => `servicing unlock ${agent} --reason ${reason}`,
-      onAct: async (reason: string) => then(await unlock(reason)),
+      onAct: async (reason: string) =>
+        then(await http.DELETE("/api/platform/agents/{agent_id}/lock", { params: { ...params, query: { reason } } })),
     },
     take: {
       title: `Take ${agent} over`,
-      words: `The lock of ${lock?.holder ?? "somebody else"} ends, and you hold it for four hours. Its reason was: ${lock?.reason ?? ""}`,
+      words: `The lock of ${holder ?? "somebody else"} ends, and you hold it for four hours. Its reason was: ${lock?.reason ?? ""}`,
       act: "Take it over",
       typed: agent,
       reasons: ["Incident", "Its holder cannot be reached", "Agreed with its holder"],
-      command: (reason: string) => `servicing unlock ${agent} --reason ${reason}`,
-      onAct: async (reason: string) => {
-        const ended = await unlock(reason);
-        return then(ended.error ? ended : await lockIt(reason));
-      },
+      command: (reason: string) => `servicing lock ${agent} --take-over-from ${holder} --reason ${reason}`,
+      onAct: (reason: string) => lockIt(reason, holder),
     },
   }[act];
   return <Confirm {...asked} onClose={onClose} />;

@@ -98,7 +98,7 @@ function Available({ agent }: { agent: Agent }) {
     );
   const security = agent.available_versions.some((each) => each.security || each.critical);
   return (
-    <Group gap={6} wrap="nowrap">
+    <Group gap={6}>
       <span className="mono">{newest.version}</span>
       <Badge
         variant="outline"

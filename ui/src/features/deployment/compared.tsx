@@ -1,4 +1,4 @@
-/** Both sides beside one another: three figures, how they differ in words, and the last minutes of each. */
+/** Both sides beside one another: three figures, how they differ in words, and a chart of each: the last minutes, or all of what has ended. */
 import { Group, Text } from "@mantine/core";
 import type { Schemas } from "../../api/client";
 import { useLinkState } from "../../app/live";
@@ -11,12 +11,20 @@ import { FiguresTable } from "./figures-table";
 interface Props {
   blue: Side;
   green: Side;
-  figures: Figures;
+  /** Null where there are none to draw. */
+  figures: Figures | null;
   policy: Schemas["PolicyView"];
   live: boolean;
+  mark?: Mark | null;
 }
 
-export function Compared({ blue, green, figures, policy, live }: Props) {
+/** When what has ended was decided. */
+export interface Mark {
+  seconds: number;
+  words: string;
+}
+
+export function Compared({ blue, green, figures, policy, live, mark = null }: Props) {
   const link = useLinkState();
   const away = live && (link === "reconnecting" || link === "offline");
   const tiles: {
@@ -48,7 +56,7 @@ export function Compared({ blue, green, figures, policy, live }: Props) {
               {title}
             </Text>
             <Group gap="xl" my={4}>
-              <Value side="blue" name="Now" value={show(blue[measure])} />
+              <Value side="blue" name={live ? "Now" : "Old"} value={show(blue[measure])} />
               <Value side="green" name="New" value={show(green[measure])} />
             </Group>
             <Comparison
@@ -59,12 +67,17 @@ export function Compared({ blue, green, figures, policy, live }: Props) {
               load={measure === "throughput"}
               live={live}
             />
-            {live && (
+            {figures && (
               <Chart
                 series={figures.series[measure]}
                 threshold={limit}
+                mark={mark?.seconds}
                 subscribe={figures.subscribe}
-                label={`${title} of the last minutes: now ${show(blue[measure])}, new ${show(green[measure])}`}
+                label={
+                  live
+                    ? `${title} of the last minutes: now ${show(blue[measure])}, new ${show(green[measure])}`
+                    : `${title} from beginning to end: old ${show(blue[measure])}, new ${show(green[measure])} when it was ${mark?.words}`
+                }
               />
             )}
           </section>
@@ -75,7 +88,7 @@ export function Compared({ blue, green, figures, policy, live }: Props) {
           No live figures while the connection is away; the charts go on with a gap.
         </Text>
       )}
-      {live && <FiguresTable figures={figures} />}
+      {figures && <FiguresTable figures={figures} live={live} />}
     </div>
   );
 }

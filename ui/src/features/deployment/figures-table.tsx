@@ -1,4 +1,4 @@
-/** What the charts show, in numbers, newest first. Read anew every few seconds while it is open: nobody reads a table that changes each second. */
+/** What the charts show, in numbers, newest first. Live ones are read anew every few seconds: nobody reads a table that changes each second. */
 import { Table } from "@mantine/core";
 import { useEffect, useState } from "react";
 import { Heads } from "../../components/heads";
@@ -7,30 +7,40 @@ import type { Figures } from "./figures";
 
 const ROWS = 30;
 const EVERY_MS = 5000;
-const HEADS = ["At", "Errors, now / new", "Latency, now / new", "Requests, now / new"];
 
-export function FiguresTable({ figures }: { figures: Figures }) {
+interface Props {
+  figures: Figures;
+  live: boolean;
+}
+
+export function FiguresTable({ figures, live }: Props) {
   const [open, setOpen] = useState(false);
   return (
     <details className="case" onToggle={(event) => setOpen(event.currentTarget.open)}>
       <summary>Show the charts as a table</summary>
-      {open && <Rows figures={figures} />}
+      {open && <Rows figures={figures} live={live} />}
     </details>
   );
 }
 
-function Rows({ figures }: { figures: Figures }) {
+function Rows({ figures, live }: Props) {
   const [, again] = useState(0);
   useEffect(() => {
+    if (!live) return;
     const timer = window.setInterval(() => again((count) => count + 1), EVERY_MS);
     return () => window.clearInterval(timer);
-  }, []);
+  }, [live]);
   const { error_rate: errors, p95_latency_ms: latency, throughput } = figures.series;
   const last = errors.at.length - 1;
-  const rows = Array.from({ length: Math.min(ROWS, errors.at.length) }, (_, back) => last - back);
+  const rows = Array.from(
+    { length: Math.min(live ? ROWS : errors.at.length, errors.at.length) },
+    (_, back) => last - back,
+  );
   return (
-    <Table aria-label="Figures of the last minutes" miw={560}>
-      <Heads of={HEADS} />
+    <Table aria-label={live ? "Figures of the last minutes" : "Figures from beginning to end"} miw={560}>
+      <Heads
+        of={["At", ...["Errors", "Latency", "Requests"].map((head) => `${head}, ${live ? "now" : "old"} / new`)]}
+      />
       <Table.Tbody>
         {rows.map((row) => (
           <Table.Tr key={errors.at[row]}>

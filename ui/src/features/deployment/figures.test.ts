@@ -21,6 +21,21 @@ describe("figures of a deployment", () => {
     expect(figures.series.error_rate.blue).toEqual([1, null, 2]);
   });
 
+  it("of a whole deployment are those that were kept, with a gap where nobody measured", () => {
+    const kept = { avg_latency_ms: 9, requests: 10, ...side(0.5) } as const;
+    const point = (second: number, seconds: number) => ({
+      at: new Date(second * 1000).toISOString(),
+      seconds,
+      traffic_percent: 25,
+      blue: kept,
+      green: { ...kept, error_rate: null },
+    });
+    const { error_rate: line } = Figures.of([point(1000.5, 1), point(1010.5, 10), point(1030, 10)]).series;
+    expect(line.at).toEqual([1000.5, 1010.5, 1011.5, 1030]);
+    expect(line.blue).toEqual([0.5, 0.5, null, 0.5]);
+    expect(line.green.every((value) => value === null)).toBe(true);
+  });
+
   it("tell whoever draws them", () => {
     const figures = new Figures();
     let told = 0;

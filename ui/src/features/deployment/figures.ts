@@ -1,7 +1,11 @@
-/** The figures of both sides as they come each second, kept for five minutes. Charts read them in place; React hears of the newest only. */
+/** The figures of both sides: as they come each second, kept for five minutes; or a whole deployment's. Charts read them in place. */
+import type { Schemas } from "../../api/client";
 import type { Series } from "../../components/chart";
 
 export const KEPT_SECONDS = 300;
+
+/** So long without a word is a gap, never a straight line across it. */
+const GAP_SECONDS = 3;
 
 export interface Side {
   error_rate?: number | null;
@@ -25,12 +29,26 @@ export class Figures {
       const line = this.series[measure];
       const last = line.at[line.at.length - 1];
       if (last !== undefined && seconds <= last) return;
-      // More than three seconds without a word: a gap, never a straight line across it.
-      if (last !== undefined && seconds - last > 3) push(line, last + 1, null, null);
+      if (last !== undefined && seconds - last > GAP_SECONDS) push(line, last + 1, null, null);
       push(line, seconds, blue[measure] ?? null, green[measure] ?? null);
       while ((line.at[0] ?? seconds) < seconds - KEPT_SECONDS) shift(line);
     }
     for (const listener of this.listeners) listener();
+  }
+
+  /** Of a deployment from its beginning on. */
+  static of(points: Schemas["PointView"][]): Figures {
+    const figures = new Figures();
+    for (const measure of MEASURES) {
+      const line = figures.series[measure];
+      for (const { at, seconds, blue, green } of points) {
+        const end = Date.parse(at) / 1000;
+        const last = line.at[line.at.length - 1];
+        if (last !== undefined && end - seconds - last > GAP_SECONDS) push(line, last + 1, null, null);
+        push(line, end, blue[measure], green[measure]);
+      }
+    }
+    return figures;
   }
 
   readonly subscribe = (listener: () => void): (() => void) => {

@@ -26,6 +26,7 @@ import { RollbackDialog } from "../rollback/rollback-dialog";
 import { Compared } from "./compared";
 import { Ended } from "./ended";
 import { Figures, type Side } from "./figures";
+import { Kept } from "./kept";
 import { ReportIssue } from "./report-issue";
 import { Verbs } from "./verbs";
 
@@ -99,7 +100,7 @@ function Whole({ deployment, onRollback }: { deployment: Deployment; onRollback:
       <Panel title="Traffic">
         <Traffic blue={deployment.metrics.blue} green={deployment.metrics.green} />
       </Panel>
-      <LiveFigures deployment={deployment} over={over} />
+      {over ? <Kept deployment={deployment} /> : <LiveFigures deployment={deployment} />}
       <SimpleGrid cols={{ base: 1, lg: 2 }}>
         <Panel title="Stages">
           <ol className="steps">
@@ -243,7 +244,7 @@ function Judgement({
   );
 }
 
-function LiveFigures({ deployment, over }: { deployment: Deployment; over: boolean }) {
+function LiveFigures({ deployment }: { deployment: Deployment }) {
   const [figures] = useState(() => new Figures());
   const [newest, setNewest] = useState<{ blue: Side; green: Side } | null>(null);
   const take = useCallback(
@@ -256,20 +257,14 @@ function LiveFigures({ deployment, over }: { deployment: Deployment; over: boole
     [deployment.upgrade_id, figures],
   );
   useEvents(take);
-  const shown =
-    over || !newest
-      ? deployment.metrics
-      : {
-          blue: { ...deployment.metrics.blue, ...newest.blue },
-          green: { ...deployment.metrics.green, ...newest.green },
-        };
+  const { blue, green } = deployment.metrics;
   return (
     <Compared
-      blue={shown.blue ?? {}}
-      green={shown.green ?? {}}
+      blue={{ ...blue, ...newest?.blue }}
+      green={{ ...green, ...newest?.green }}
       figures={figures}
       policy={deployment.auto_rollback}
-      live={!over}
+      live
     />
   );
 }

@@ -1,10 +1,11 @@
 /** Everywhere one can go, found by typing: pages, agents, what can be done with each. And which keys do what. Loaded when first asked for. */
-import { Stack, Table, Text, TextInput } from "@mantine/core";
+import { Group, Stack, Table, Text, TextInput } from "@mantine/core";
 import { useNavigate } from "@tanstack/react-router";
 import { type KeyboardEvent, useState } from "react";
 import { useNames } from "../../app/names";
 import { Dialog } from "../../components/dialog";
 import { matching } from "./match";
+import { SingleKeys } from "./single-keys";
 
 interface Goal {
   label: string;
@@ -12,7 +13,7 @@ interface Goal {
 }
 const MOST = 12;
 
-export function Palette({ onClose }: { onClose: () => void }) {
+export function Palette({ onHelp, onClose }: { onHelp: () => void; onClose: () => void }) {
   const navigate = useNavigate();
   const [words, setWords] = useState("");
   const [at, setAt] = useState(0);
@@ -23,6 +24,7 @@ export function Palette({ onClose }: { onClose: () => void }) {
     { label: "Deployments and schedule", go: () => void navigate({ to: "/deployments" }) },
     { label: "Audit", go: () => void navigate({ to: "/audit" }) },
     { label: "Settings", go: () => void navigate({ to: "/settings" }) },
+    { label: "Keys", go: onHelp },
     ...names.flatMap((agent) => {
       const params = { agentId: agent };
       return [
@@ -101,8 +103,8 @@ export function Palette({ onClose }: { onClose: () => void }) {
 }
 
 const KEYS = [
-  ["Ctrl K or ⌘ K", "Go to a page or an agent"],
-  ["?", "This list"],
+  ["Ctrl K or ⌘ K", "Go to a page or an agent, or to this list"],
+  ["?", "This list, unless keys pressed alone are off"],
   ["Esc", "Close what is open"],
   ["Tab, Shift Tab", "To the next or the former control"],
   ["← →", "Between tabs"],
@@ -124,6 +126,9 @@ export function Help({ onClose }: { onClose: () => void }) {
           ))}
         </Table.Tbody>
       </Table>
+      <Group mt="md">
+        <SingleKeys />
+      </Group>
     </Dialog>
   );
 }

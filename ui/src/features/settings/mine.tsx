@@ -1,4 +1,4 @@
-/** One's own colours, password and sessions. */
+/** One's own colours, keys, password and sessions. */
 import { Button, Group, PasswordInput, SegmentedControl, Stack, Text, useMantineColorScheme } from "@mantine/core";
 import { notifications } from "@mantine/notifications";
 import { useQueryClient } from "@tanstack/react-query";
@@ -9,6 +9,7 @@ import { Action } from "../../components/action";
 import { Asked, Failed, Panel } from "../../components/panel";
 import { Status } from "../../components/status";
 import { Time } from "../../components/time";
+import { SingleKeys } from "../palette/single-keys";
 import { Grid } from "./grid";
 
 export function Mine() {
@@ -27,6 +28,9 @@ export function Mine() {
             { value: "auto", label: "As the system" },
           ]}
         />
+      </Panel>
+      <Panel title="Keys">
+        <SingleKeys />
       </Panel>
       <Panel title="Password">
         {me.user_id ? <Password /> : <Text>You are signed in by a token: it has no password.</Text>}

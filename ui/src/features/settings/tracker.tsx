@@ -3,6 +3,7 @@ import { Button, Group, Select, Stack, Text, TextInput } from "@mantine/core";
 import { notifications } from "@mantine/notifications";
 import { useState } from "react";
 import { api, http, type Schemas } from "../../api/client";
+import { Action } from "../../components/action";
 import { Asked, Failed, Panel } from "../../components/panel";
 
 type View = Schemas["TrackerView"];
@@ -33,6 +34,19 @@ function Form({ view, onSaved }: { view: View; onSaved: () => void }) {
   const [labels, setLabels] = useState(view.labels.join(", "));
   const [secret, setSecret] = useState(view.token?.$secret ?? "");
   const [problem, setProblem] = useState<unknown>(null);
+  const [tested, setTested] = useState<Schemas["TrackerTestView"] | "asked" | null>(null);
+  const test = async () => {
+    setProblem(null);
+    setTested("asked");
+    const { data, error } = await http.POST("/api/platform/settings/issues/test", {});
+    setTested(data ?? null);
+    setProblem(error ?? null);
+  };
+  const same = (one: unknown, other: unknown) => JSON.stringify(one) === JSON.stringify(other);
+  const unsaved = !same(
+    [kind, url, project, labels, secret],
+    [view.kind, view.base_url, view.project, view.labels.join(", "), view.token?.$secret ?? ""],
+  );
   const save = async () => {
     const { error } = await http.PUT("/api/platform/settings/issues", {
       body: {
@@ -93,6 +107,23 @@ function Form({ view, onSaved }: { view: View; onSaved: () => void }) {
       {problem !== null && <Failed error={problem} />}
       <Group>
         <Button onClick={() => void save()}>Save</Button>
+        {view.kind !== "none" && (
+          <Action
+            variant="default"
+            why={unsaved ? "Save it first: what is saved is tested." : ""}
+            loading={tested === "asked"}
+            onAct={() => void test()}
+          >
+            Test connection
+          </Action>
+        )}
+        {tested !== null && tested !== "asked" && (
+          <Text size="sm" role="status" className={tested.reached ? "tone-good cut" : "tone-bad cut"}>
+            {tested.reached
+              ? `It answered in ${Math.round(tested.duration_ms)} ms; nothing was opened there.`
+              : `It cannot be used: ${tested.problem}`}
+          </Text>
+        )}
       </Group>
     </Stack>
   );
