@@ -15,13 +15,16 @@ import subprocess
 import sys
 import time
 from collections import defaultdict
-from contextlib import suppress
+from collections.abc import Callable
+from contextlib import closing, suppress
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 import httpx
 import psutil
+import uvloop
 from common import percentile, report
 
 AGENTS, INSTANCES = 1_000, 3
@@ -34,6 +37,8 @@ WARM_UP_SECONDS = 5.0
 ALONE = 50
 """Reads of each kind for its cost."""
 
+CONNECTIONS = 64
+LONGEST_ANSWER_SECONDS = 60.0
 IDLE_SECONDS = 20.0
 SEED = 20261126
 API = "/api/platform"
@@ -69,7 +74,7 @@ def main() -> None:
         try:
             assert server.stdout is not None
             ready = json.loads(server.stdout.readline())
-            found = asyncio.run(measured(psutil.Process(server.pid), ready["port"], ready["admin"]))
+            found = uvloop.run(measured(psutil.Process(server.pid), ready["port"], ready["admin"]))
         finally:
             server.communicate("", timeout=60)
     report("api_reads", {"agents": AGENTS, "instances_of_each": INSTANCES, **found})
@@ -77,9 +82,9 @@ def main() -> None:
 
 async def measured(server: psutil.Process, port: int, token: str) -> dict[str, Any]:
     drawn = random.Random(SEED)
-    limits = httpx.Limits(max_connections=64, max_keepalive_connections=64)
     headers = {"Authorization": f"Bearer {token}"}
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", headers=headers, limits=limits, timeout=60) as client:
+    wires = partial(Wire, port, token)
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", headers=headers, timeout=60) as client:
         await client.get(f"{API}/fleet")
         idle = await idle_share(server)
         costs = {kind: await cost(server, client, kind, drawn, idle) for kind in READS}
@@ -87,9 +92,9 @@ async def measured(server: psutil.Process, port: int, token: str) -> dict[str, A
             "idle_percent_of_one_core": round(100 * idle, 1),
             "processor_ms_of_each_alone": costs,
             "processor_ms_of_the_mix": round(sum(costs[kind] * weight for kind, weight in READS.items()) / sum(READS.values()), 2),
-            "at_a_rate": {str(rate): await load(server, client, drawn, rate) for rate in RATES},
+            "at_a_rate": {str(rate): await load(server, wires, drawn, rate) for rate in RATES},
             "writes_per_second": WRITES_PER_SECOND,
-            "at_a_rate_with_writes": {str(rate): await load_with_writes(server, client, drawn, rate) for rate in RATES},
+            "at_a_rate_with_writes": {str(rate): await load_with_writes(server, client, wires, drawn, rate) for rate in RATES},
         }
 
 
@@ -114,7 +119,32 @@ async def cost(server: psutil.Process, client: httpx.AsyncClient, kind: str, dra
     return round(1000 * spent / ALONE, 2)
 
 
-async def load_with_writes(server: psutil.Process, client: httpx.AsyncClient, drawn: random.Random, rate: int) -> dict[str, Any]:
+class Wire:
+    """Reads over kept connections and nothing else: a client with everything needs as much of its core for them as the server."""
+
+    def __init__(self, port: int, token: str) -> None:
+        self._port, self._head = port, f"Host: 127.0.0.1:{port}\r\nAuthorization: Bearer {token}\r\n\r\n"
+        self._idle: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
+        self._free = asyncio.Semaphore(CONNECTIONS)
+
+    async def get(self, path: str) -> int:
+        """The status of the answer."""
+        async with self._free, asyncio.timeout(LONGEST_ANSWER_SECONDS):
+            reader, writer = self._idle.pop() if self._idle else await asyncio.open_connection("127.0.0.1", self._port)
+            writer.write(f"GET {path} HTTP/1.1\r\n{self._head}".encode())
+            head = (await reader.readuntil(b"\r\n\r\n")).lower()
+            await reader.readexactly(int(head.partition(b"content-length:")[2].partition(b"\r\n")[0]))
+            self._idle.append((reader, writer))
+            return int(head.split(b" ", 2)[1])
+
+    def close(self) -> None:
+        for _, writer in self._idle:
+            writer.close()
+
+
+async def load_with_writes(
+    server: psutil.Process, client: httpx.AsyncClient, wires: Callable[[], Wire], drawn: random.Random, rate: int
+) -> dict[str, Any]:
     async def write() -> None:
         for number in count():
             path = f"{API}/agents/Agent{number // 2 % AGENTS}/lock"
@@ -124,37 +154,38 @@ async def load_with_writes(server: psutil.Process, client: httpx.AsyncClient, dr
 
     writing = asyncio.create_task(write())
     try:
-        return await load(server, client, drawn, rate)
+        return await load(server, wires, drawn, rate)
     finally:
         writing.cancel()
         with suppress(asyncio.CancelledError):
             await writing
 
 
-async def load(server: psutil.Process, client: httpx.AsyncClient, drawn: random.Random, rate: int) -> dict[str, Any]:
+async def load(server: psutil.Process, wires: Callable[[], Wire], drawn: random.Random, rate: int) -> dict[str, Any]:
     seconds: dict[str, list[float]] = defaultdict(list)
     late: list[float] = []
     wrong: dict[str, int] = defaultdict(int)
 
     async def one(kind: str, due: float, counts: bool) -> None:
         try:
-            answer = await client.get(kind.format(agent=f"Agent{drawn.randrange(AGENTS)}"))
-        except httpx.TimeoutException:
+            status = await wire.get(kind.format(agent=f"Agent{drawn.randrange(AGENTS)}"))
+        except TimeoutError:
             wrong["no answer"] += 1
             return
-        if answer.status_code != 200:
-            wrong[f"{answer.status_code} {kind}"] += 1
+        if status != 200:
+            wrong[f"{status} {kind}"] += 1
         if counts:
             seconds[kind].append(time.perf_counter() - due)
 
     begun, before = time.perf_counter() + 0.1, used(server)
-    async with asyncio.TaskGroup() as tasks:
-        for number in range(int(rate * (WARM_UP_SECONDS + SECONDS))):
-            due = begun + number / rate
-            await asyncio.sleep(max(0.0, due - time.perf_counter()))
-            late.append(time.perf_counter() - due)
-            kind = drawn.choices(list(READS), list(READS.values()))[0]
-            tasks.create_task(one(kind, due, due - begun >= WARM_UP_SECONDS))
+    with closing(wires()) as wire:
+        async with asyncio.TaskGroup() as tasks:
+            for number in range(int(rate * (WARM_UP_SECONDS + SECONDS))):
+                due = begun + number / rate
+                await asyncio.sleep(max(0.0, due - time.perf_counter()))
+                late.append(time.perf_counter() - due)
+                kind = drawn.choices(list(READS), list(READS.values()))[0]
+                tasks.create_task(one(kind, due, due - begun >= WARM_UP_SECONDS))
     took = time.perf_counter() - begun
     every = [value for values in seconds.values() for value in values]
     return {

@@ -108,8 +108,8 @@ def test_the_colours_that_were_chosen_are_there_at_the_first_paint(browser: Brow
         assert (max(painted) < 128) == (chosen == "Dark"), painted
         page.route("**/assets/index-*.js", hold)
         page.reload(wait_until="commit")
-        page.wait_for_function("document.styleSheets.length > 0")
         expect(page.locator("#root")).to_be_empty()
+        expect(page.locator("body")).to_have_css("margin", "0px")  # the style sheet is there; a page without has a margin
         assert colour(page) == painted, "before a line of the page's own program has run"
         for route in held:
             route.continue_()

@@ -118,7 +118,7 @@ def test_a_storm_of_events_does_not_become_a_storm_of_requests(browser: Browser,
         begun = clock.monotonic()
         for number in range(STORM):
             many.http.post(f"/agents/Agent{number}/scale", json={"instances": 2, "reason": "a storm"}).raise_for_status()
-        page.wait_for_function("() => document.body.innerText.includes('Agent119')", timeout=PATIENCE_MS)
+        expect(page.locator("body")).to_contain_text("Agent119", timeout=PATIENCE_MS)
         while len(heard) - before < STORM:
             page.wait_for_timeout(50)
         took = clock.monotonic() - begun
