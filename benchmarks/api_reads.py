@@ -130,12 +130,17 @@ class Wire:
     async def get(self, path: str) -> int:
         """The status of the answer."""
         async with self._free, asyncio.timeout(LONGEST_ANSWER_SECONDS):
-            reader, writer = self._idle.pop() if self._idle else await asyncio.open_connection("127.0.0.1", self._port)
-            writer.write(f"GET {path} HTTP/1.1\r\n{self._head}".encode())
-            head = (await reader.readuntil(b"\r\n\r\n")).lower()
-            await reader.readexactly(int(head.partition(b"content-length:")[2].partition(b"\r\n")[0]))
-            self._idle.append((reader, writer))
-            return int(head.split(b" ", 2)[1])
+            while self._idle:
+                with suppress(OSError, asyncio.IncompleteReadError):  # kept for longer than the server keeps it: then the next one
+                    return await self._exchange(path, *self._idle.pop())
+            return await self._exchange(path, *await asyncio.open_connection("127.0.0.1", self._port))
+
+    async def _exchange(self, path: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> int:
+        writer.write(f"GET {path} HTTP/1.1\r\n{self._head}".encode())
+        head = (await reader.readuntil(b"\r\n\r\n")).lower()
+        await reader.readexactly(int(head.partition(b"content-length:")[2].partition(b"\r\n")[0]))
+        self._idle.append((reader, writer))
+        return int(head.split(b" ", 2)[1])
 
     def close(self) -> None:
         for _, writer in self._idle:

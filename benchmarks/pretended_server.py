@@ -108,6 +108,7 @@ async def main(asked: argparse.Namespace, folder: Path) -> None:
             pulse = Pulse.of(runtime=runtime, router=router, client=client, store=store, clock=clock, interval_seconds=1.0)
             services = build_services(
                 **drivers,
+                states=store.known,
                 sources={"path": Source()},
                 settings=settings,
                 secrets=secrets,

@@ -67,7 +67,9 @@ async def test_health_checks_that_were_not_worth_a_write_are_shown_all_the_same(
     async with api_world.client(api_world.admin_token) as admin:
         await api_world.add(admin)
     now = api_world.clock.now() + timedelta(seconds=1)
-    shown = Generations(database=api_world.database, clock=api_world.clock, router=None, known=None, probes=Seen())
+    shown = Generations(
+        database=api_world.database, states=api_world.store.known, clock=api_world.clock, router=None, known=None, probes=Seen()
+    )
     first, second = (work.instance for work in (await shown.work(AGENT)).instances)
     assert first.probed_at == now
     assert second.probed_at is not None

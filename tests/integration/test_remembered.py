@@ -7,8 +7,8 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from agent_servicing.services.remembered import REMEMBERED_MAX, Remembered
 from agent_servicing.store.database import Database
+from agent_servicing.store.remembered import REMEMBERED_MAX, Remembered
 
 pytestmark = pytest.mark.anyio
 
@@ -93,9 +93,18 @@ async def test_no_more_is_kept_than_the_limit(database: Database) -> None:
 
     for number in range(REMEMBERED_MAX + 1):
         await remembered.get(str(number), named)
-    before = read.times
-    assert await remembered.get("0", named) == "0"
-    assert read.times == before + 1
+    for number, more in (("0", 0), (str(REMEMBERED_MAX), 1)):
+        before = read.times
+        assert await remembered.get(number, named) == number
+        assert read.times == before + more
+
+
+async def test_what_does_not_last_is_read_each_time(database: Database) -> None:
+    remembered, read = Remembered[str](database), Reading()
+    await note(database, "words")
+    for _ in range(2):
+        assert await remembered.get("a", read, lasts=lambda words: words != "words") == "words"
+    assert read.times == 2
 
 
 async def test_where_others_may_write_nothing_is_remembered(database: Database) -> None:

@@ -202,7 +202,7 @@ async def open_app(settings: Settings, *, api_url: str, redactor: Redactor | Non
         engine = _engine(settings, acting | seeing | {"store": store, "snapshots": snapshots, "restores": epochs})
         drivers = {"database": database, "clock": clock, "ids": ids, "bus": bus, "runtime": runtime, "metrics": metrics, "sources": sources}
         reading = {"router": router, "configs": channel, "snapshots": snapshots, "asides": epochs, "probes": engine.pulse}
-        reading |= await _own(stack, settings, clock, ids)
+        reading |= {"states": store.known, **await _own(stack, settings, clock, ids)}
         services = build_services(
             **drivers, **reading, **_outside(clock), secrets=secrets, redactor=redactor, settings=settings, uploads=uploads
         )

@@ -18,11 +18,11 @@ from agent_servicing.core.errors import Conflict, FieldError, Invalid, NotFound
 from agent_servicing.core.events import SYSTEM, Event
 from agent_servicing.ports import Clock, Ids, InstanceTokens
 from agent_servicing.services.admin_token import kept_token
-from agent_servicing.services.remembered import Remembered
 from agent_servicing.services.transaction import record
 from agent_servicing.settings import Settings
 from agent_servicing.store.access import save_used, user_by_name
 from agent_servicing.store.database import Database
+from agent_servicing.store.remembered import Remembered
 from agent_servicing.store.tables import tokens
 
 ADMIN_NAME: Final = "admin"

@@ -47,6 +47,7 @@ from agent_servicing.services.version_standing import VersionStanding
 from agent_servicing.settings import Settings
 from agent_servicing.store.backup.build import Kept
 from agent_servicing.store.database import Database
+from agent_servicing.store.known import KnownStates
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,19 +113,22 @@ def build_services(
     asides: SetAsides | None = None,
     uploads: Uploads | None = None,
     kept: Kept | None = None,
+    states: KnownStates | None = None,
 ) -> Services:
-    """Wire the services to one database and the drivers they read from. `redactor` is told every secret; the engine and the log use it too."""
+    """Wire the services to one database and the drivers they read from. `redactor` is told every secret; the engine and the log use it too.
+    `states`: what the engine knows of agents."""
     versions = VersionManager(database=database, clock=clock, ids=ids, bus=bus, settings=settings, sources=sources)
     able = _limitable(runtime)
     hotpatch = ConfigHotpatch(database=database, clock=clock, ids=ids, bus=bus, settings=settings, secrets=secrets, limitable=able)
     telling = build_telling(
         database=database, clock=clock, ids=ids, bus=bus, settings=settings, secrets=secrets, masks=redactor, to=outside, of=runtime
     )
-    of_it: dict[str, Any] = {"versions": versions, "runtime": runtime, "metrics": metrics, "masker": redactor}
+    states = states or KnownStates(database)
+    of_it: dict[str, Any] = {"versions": versions, "states": states, "runtime": runtime, "metrics": metrics, "masker": redactor}
     fleet = Fleet(database=database, clock=clock, ids=ids, bus=bus, settings=settings, **of_it)
     return Services(
         fleet=fleet,
-        generations=Generations(database=database, clock=clock, router=router, known=configs, probes=probes),
+        generations=Generations(database=database, states=states, clock=clock, router=router, known=configs, probes=probes),
         versions=versions,
         standing=VersionStanding(database=database, clock=clock, ids=ids, bus=bus, settings=settings),
         patches=CustomPatches(database=database, clock=clock, ids=ids, bus=bus, settings=settings, uploads=uploads),

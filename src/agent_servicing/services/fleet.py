@@ -29,9 +29,9 @@ from agent_servicing.services.readings import Readings, metrics_view
 from agent_servicing.services.transaction import (
     TOPIC,
     checked_reason,
+    known_state,
     record,
     require_room,
-    require_state,
     shown,
     unknown_agent,
 )
@@ -41,6 +41,7 @@ from agent_servicing.settings import Settings
 from agent_servicing.store import queries
 from agent_servicing.store.database import Database
 from agent_servicing.store.deployments import insert_deployment
+from agent_servicing.store.known import KnownStates
 from agent_servicing.store.queries import VersionRow
 
 INSTANCES_MAX: Final = 128
@@ -68,13 +69,14 @@ class Fleet:
         bus: EventBus,
         settings: Settings,
         versions: VersionManager,
+        states: KnownStates,
         runtime: Runtime,
         metrics: Metrics,
         masker: Masker,
     ) -> None:
         self._database, self._clock, self._ids, self._bus, self._settings = database, clock, ids, bus, settings
         self._versions, self._runtime, self._metrics, self._masker = versions, runtime, metrics, masker
-        self._readings, self._index = Readings(), FleetIndex(database=database)
+        self._states, self._readings, self._index = states, Readings(), FleetIndex(database=database)
 
     async def add(self, manifest: Manifest, *, version: str | None, actor: str, reason: str = "") -> tuple[Agent, Deployment]:
         """Take on an agent and install `version` (None: the newest stable one its source has).
@@ -111,8 +113,9 @@ class Fleet:
 
     async def get(self, agent: str) -> AgentView:
         """Raises NotFound `unknown_agent`."""
+        state = await known_state(self._database, self._states, agent)
         async with self._database.glance() as connection:
-            return (await agent_views(connection, [await require_state(connection, agent)]))[0]
+            return (await agent_views(connection, [state]))[0]
 
     async def scale(self, agent: str, instances: int, *, actor: str, reason: str = "", seen: Seen = NOT_SEEN) -> None:
         """Ask for so many instances (1–128). Raises Invalid `bad_instances`, Conflict `agent_removing`, `agent_locked`, and for `seen`."""
@@ -157,8 +160,7 @@ class Fleet:
         """What was counted in about the last `window_seconds` (1–600). Raises Unavailable `metrics_unavailable`."""
         if not 1 <= window_seconds <= WINDOW_SECONDS_MAX:
             raise Invalid(f"window must be from 1 to {WINDOW_SECONDS_MAX:g} seconds.", code="bad_window")
-        async with self._database.glance() as connection:
-            state = await require_state(connection, agent)
+        state = await known_state(self._database, self._states, agent)
         try:
             reading = await self._read(agent)
         except (TemporaryError, PermanentError, TimeoutError) as error:

@@ -13,8 +13,9 @@ from agent_servicing.core.model import AgentState, Instance, Probe
 from agent_servicing.ports import Clock, Router
 from agent_servicing.ports.counting import CountsConversations
 from agent_servicing.services.config_reader import Known
-from agent_servicing.services.transaction import require_state
+from agent_servicing.services.transaction import known_state
 from agent_servicing.store.database import Database
+from agent_servicing.store.known import KnownStates
 
 READ_TIMEOUT_SECONDS: Final = 5.0
 """Limit of one look at the data plane; what takes longer is not known."""
@@ -41,14 +42,21 @@ class Generations:
     """`router`, `known` and `probes` None: nothing is known of that side."""
 
     def __init__(
-        self, *, database: Database, clock: Clock, router: Router | None, known: Known | None, probes: Probes | None = None
+        self,
+        *,
+        database: Database,
+        states: KnownStates,
+        clock: Clock,
+        router: Router | None,
+        known: Known | None,
+        probes: Probes | None = None,
     ) -> None:
-        self._database, self._clock, self._router, self._known, self._probes = database, clock, router, known, probes
+        self._database, self._states, self._clock = database, states, clock
+        self._router, self._known, self._probes = router, known, probes
 
     async def work(self, agent: str) -> WorkView:
         """Raises NotFound `unknown_agent`. What a driver does not tell is None in the answer."""
-        async with self._database.glance() as connection:
-            state = self._seen(await require_state(connection, agent))
+        state = self._seen(await known_state(self._database, self._states, agent))
         world = await self._look(agent)
         numbered = {g.number: g for g in state.generations}
         ordered = sorted(state.instances, key=lambda i: (-i.generation, i.place, i.instance))

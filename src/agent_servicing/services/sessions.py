@@ -14,13 +14,13 @@ from agent_servicing.core.errors import NotFound
 from agent_servicing.core.events import Event
 from agent_servicing.ports import Clock, Ids
 from agent_servicing.services.access import TOKEN_CHARACTERS_MAX, Principal, Role
-from agent_servicing.services.remembered import Remembered
 from agent_servicing.services.transaction import record
 from agent_servicing.services.users import rights_of
 from agent_servicing.settings import Settings
 from agent_servicing.store import access as table
 from agent_servicing.store.access import Holder, SessionRow, TokenRow, UserRow
 from agent_servicing.store.database import Database
+from agent_servicing.store.remembered import Remembered
 
 SESSIONS_MAX: Final = 20
 """Browsers of one person; signing in with one more ends the oldest."""

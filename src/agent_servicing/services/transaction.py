@@ -12,7 +12,9 @@ from agent_servicing.ports import Ids
 from agent_servicing.services.origin import current
 from agent_servicing.settings import Settings
 from agent_servicing.store import queries
+from agent_servicing.store.database import Database
 from agent_servicing.store.event_log import append
+from agent_servicing.store.known import KnownStates
 from agent_servicing.store.state import load_states
 
 TOPIC: Final = "agent"
@@ -36,6 +38,15 @@ async def require_state(connection: AsyncConnection, agent: str, *, lock: bool =
     if not states:
         raise await unknown_agent(connection, agent)
     return states[0]
+
+
+async def known_state(database: Database, states: KnownStates, agent: str) -> AgentState:
+    """The agent for who only shows it. Raises NotFound `unknown_agent`."""
+    state = await states.get(agent)
+    if state is None:
+        async with database.glance() as connection:
+            raise await unknown_agent(connection, agent)
+    return state
 
 
 async def require_active(connection: AsyncConnection, agent: str) -> AgentState:

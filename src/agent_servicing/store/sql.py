@@ -1,7 +1,6 @@
 """The engine's store over SQL: claims with leases, loads, and guarded commits. Implements `ports.Store`."""
 
 from collections.abc import Awaitable, Callable, Collection, Sequence
-from dataclasses import replace
 from datetime import datetime, timedelta
 
 from sqlalchemy import Update, and_, case, delete, func, or_, select, update
@@ -20,10 +19,9 @@ from agent_servicing.store.config import patch_overtaken, save_patch
 from agent_servicing.store.database import Database
 from agent_servicing.store.deployments import cancel_open, overtaken, save_deployment, starting
 from agent_servicing.store.event_log import append
+from agent_servicing.store.known import KnownStates
 from agent_servicing.store.line import load_line, under_way
 from agent_servicing.store.secrets import secrets_of_removed_agent
-from agent_servicing.store.staging import tried_of
-from agent_servicing.store.state import load_states
 from agent_servicing.store.tables import agents, intents
 
 LONGEST_NAP_SECONDS = 120.0
@@ -41,7 +39,7 @@ class SqlStore:
     """One engine's view; any number of engines may share the database. `event_retention_count` bounds live events, never the audit.
 
     `max_concurrent_deployments` (0: no limit) counts while operators have set no other. `may_work` is asked before every claim; what it
-    raises is raised.
+    raises is raised. `known`: what the services may look at too.
     """
 
     def __init__(
@@ -55,6 +53,7 @@ class SqlStore:
     ) -> None:
         self._database, self._ids, self._retention = database, ids, event_retention_count
         self._limit, self._may_work = max_concurrent_deployments, may_work
+        self.known = KnownStates(database, default_limit=max_concurrent_deployments)
 
     async def claim(self, now: datetime, *, lease_seconds: float, limit: int, called: Collection[str] = ()) -> Sequence[Lease]:
         """Take the agents that are due, or `called`, and not leased, longest due first."""
@@ -93,11 +92,10 @@ class SqlStore:
 
     async def load(self, agent: str) -> AgentState:
         """Everything about one agent. Raises PermanentError when there is no such agent."""
-        async with self._database.glance() as connection:
-            states = await load_states(connection, [agent], default_limit=self._limit)
-            if not states:
-                raise PermanentError(f"there is no agent {agent}")
-            return replace(states[0], tried=await tried_of(connection, states[0]))
+        state = await self.known.get(agent)
+        if state is None:
+            raise PermanentError(f"there is no agent {agent}")
+        return state
 
     async def commit(self, lease: Lease, commit: Commit, now: datetime) -> bool:
         """Write the outcome of one reconcile and give the lease back.

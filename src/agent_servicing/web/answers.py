@@ -25,7 +25,7 @@ ANSWER_BYTES_MAX: Final = 512 * 1024
 """A longer one is given once: it is rare, and streams are never kept."""
 
 PATHS: Final = re.compile(
-    r"/api/platform/(fleet(/names)?|agents(/[^/]+(/(instances|versions|upgrades|config))?)?|deployments|schedule(/upcoming)?)"
+    r"/api/platform/(fleet(/names)?|agents(/[^/]+(/(instances|versions|upgrades|config))?)?|deployments|schedule(/upcoming)?|audit|notifications)"
 )
 """What is asked for most and comes from the database."""
 
