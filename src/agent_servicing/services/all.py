@@ -117,13 +117,13 @@ def build_services(
 ) -> Services:
     """Wire the services to one database and the drivers they read from. `redactor` is told every secret; the engine and the log use it too.
     `states`: what the engine knows of agents."""
-    versions = VersionManager(database=database, clock=clock, ids=ids, bus=bus, settings=settings, sources=sources)
+    states = states or KnownStates(database)
+    versions = VersionManager(database=database, states=states, clock=clock, ids=ids, bus=bus, settings=settings, sources=sources)
     able = _limitable(runtime)
     hotpatch = ConfigHotpatch(database=database, clock=clock, ids=ids, bus=bus, settings=settings, secrets=secrets, limitable=able)
     telling = build_telling(
         database=database, clock=clock, ids=ids, bus=bus, settings=settings, secrets=secrets, masks=redactor, to=outside, of=runtime
     )
-    states = states or KnownStates(database)
     of_it: dict[str, Any] = {"versions": versions, "states": states, "runtime": runtime, "metrics": metrics, "masker": redactor}
     fleet = Fleet(database=database, clock=clock, ids=ids, bus=bus, settings=settings, **of_it)
     return Services(
@@ -147,7 +147,7 @@ def build_services(
         reports=AgentReports(database=database, clock=clock),
         analysis=Analysis(database=database),
         hotpatch=hotpatch,
-        config=ConfigReader(database=database, clock=clock, hotpatch=hotpatch, known=configs, masker=redactor),
+        config=ConfigReader(database=database, states=states, clock=clock, hotpatch=hotpatch, known=configs, masker=redactor),
         secrets=secrets,
         telling=telling,
         staging=Staging(database=database, clock=clock, ids=ids, bus=bus, settings=settings),

@@ -19,8 +19,9 @@ from agent_servicing.services.config_views import (
     shown_values,
     spec_of,
 )
-from agent_servicing.services.transaction import require_state
+from agent_servicing.services.transaction import known_state
 from agent_servicing.store.database import Database
+from agent_servicing.store.known import KnownStates
 
 STALE_SECONDS: Final = 45.0
 """An instance that reports every ten seconds and has been silent for so long is not known to have anything."""
@@ -35,13 +36,16 @@ class Known(Protocol):
 class ConfigReader:
     """Reads only. `known` None: nothing is known of instances. What these say is shown without secrets."""
 
-    def __init__(self, *, database: Database, clock: Clock, hotpatch: ConfigHotpatch, known: Known | None, masker: Masker) -> None:
-        self._database, self._clock, self._hotpatch, self._known, self._masker = database, clock, hotpatch, known, masker
+    def __init__(
+        self, *, database: Database, states: KnownStates, clock: Clock, hotpatch: ConfigHotpatch, known: Known | None, masker: Masker
+    ) -> None:
+        self._database, self._states, self._clock = database, states, clock
+        self._hotpatch, self._known, self._masker = hotpatch, known, masker
 
     async def show(self, agent: str) -> ConfigView:
         """Raises NotFound `unknown_agent`."""
+        state = await known_state(self._database, self._states, agent)
         async with self._database.glance() as connection:
-            state = await require_state(connection, agent)
             newest = await self._hotpatch.newest(connection, state)
         said = await self._known.known(agent) if self._known is not None else {}
         reports = {name: without_secrets(report, partial(self._masker.mask, agent)) for name, report in said.items()}
@@ -65,8 +69,7 @@ class ConfigReader:
 
     async def flags(self, agent: str) -> Mapping[str, object]:
         """The feature flags in force, by name. Raises NotFound `unknown_agent`."""
-        async with self._database.glance() as connection:
-            state = await require_state(connection, agent)
+        state = await known_state(self._database, self._states, agent)
         spec, schema = spec_of(state, state.agent.version)
         runtime = effective(spec, schema, layers_in_force(state)).get(RESERVED)
         flags = runtime.get("flags") if isinstance(runtime, Mapping) else None

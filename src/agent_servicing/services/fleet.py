@@ -14,7 +14,7 @@ from agent_servicing.core.errors import Conflict, Denied, FieldError, Invalid, N
 from agent_servicing.core.events import Event
 from agent_servicing.core.manifest import Manifest
 from agent_servicing.core.metrics import Counters
-from agent_servicing.core.model import Agent, Deployment, DeploymentSpec
+from agent_servicing.core.model import Agent, AgentState, Deployment, DeploymentSpec
 from agent_servicing.core.standing import Standing
 from agent_servicing.core.status import AgentStatus, DeploymentKind, DeploymentStatus, Verb
 from agent_servicing.core.versions import parse
@@ -113,9 +113,13 @@ class Fleet:
 
     async def get(self, agent: str) -> AgentView:
         """Raises NotFound `unknown_agent`."""
-        state = await known_state(self._database, self._states, agent)
+        state = await self.state(agent)
         async with self._database.glance() as connection:
             return (await agent_views(connection, [state]))[0]
+
+    async def state(self, agent: str) -> AgentState:
+        """Without what is newer and what was done last. Raises NotFound `unknown_agent`."""
+        return await known_state(self._database, self._states, agent)
 
     async def scale(self, agent: str, instances: int, *, actor: str, reason: str = "", seen: Seen = NOT_SEEN) -> None:
         """Ask for so many instances (1–128). Raises Invalid `bad_instances`, Conflict `agent_removing`, `agent_locked`, and for `seen`."""
@@ -160,7 +164,7 @@ class Fleet:
         """What was counted in about the last `window_seconds` (1–600). Raises Unavailable `metrics_unavailable`."""
         if not 1 <= window_seconds <= WINDOW_SECONDS_MAX:
             raise Invalid(f"window must be from 1 to {WINDOW_SECONDS_MAX:g} seconds.", code="bad_window")
-        state = await known_state(self._database, self._states, agent)
+        state = await self.state(agent)
         try:
             reading = await self._read(agent)
         except (TemporaryError, PermanentError, TimeoutError) as error:

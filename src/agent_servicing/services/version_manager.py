@@ -20,13 +20,14 @@ from agent_servicing.ports import Clock, EventBus, Ids, VersionSource
 from agent_servicing.services import catalogue
 from agent_servicing.services.catalogue import Merge
 from agent_servicing.services.differences import manifest_differences, schema_differences, secret_keys
-from agent_servicing.services.transaction import TOPIC, record, require_state, shown, unknown_agent
+from agent_servicing.services.transaction import TOPIC, known_state, record, require_state, shown, unknown_agent
 from agent_servicing.services.version_infos import Infos
 from agent_servicing.services.version_standing import cancel_waiting, known_version, told
 from agent_servicing.services.views import ChangesView, RollbackPoint, VersionsView
 from agent_servicing.settings import Settings
 from agent_servicing.store import queries
 from agent_servicing.store.database import Database
+from agent_servicing.store.known import KnownStates
 from agent_servicing.store.queries import Record, VersionRow
 from agent_servicing.store.staging import newest_results
 from agent_servicing.store.state import load_rollback_points
@@ -39,10 +40,18 @@ class VersionManager:
     """Keeps the table of versions in step with the agents' sources. `sources` maps a source kind (git, pypi, path) to its driver."""
 
     def __init__(
-        self, *, database: Database, clock: Clock, ids: Ids, bus: EventBus, settings: Settings, sources: Mapping[str, VersionSource]
+        self,
+        *,
+        database: Database,
+        states: KnownStates,
+        clock: Clock,
+        ids: Ids,
+        bus: EventBus,
+        settings: Settings,
+        sources: Mapping[str, VersionSource],
     ) -> None:
         self._database, self._clock, self._ids, self._bus, self._settings = database, clock, ids, bus, settings
-        self._sources = sources
+        self._states, self._sources = states, sources
 
     async def discover(self, manifest: Manifest) -> Sequence[VersionRow]:
         """Every semantic version the manifest's source has, newest first; nothing is written.
@@ -100,11 +109,11 @@ class VersionManager:
 
     async def list(self, agent: str) -> VersionsView:
         """Story §1."""
+        state = await known_state(self._database, self._states, agent)
         async with self._database.glance() as connection:
             row = await queries.agent_row(connection, agent)
             if row is None:
                 raise await unknown_agent(connection, agent)
-            state = await require_state(connection, agent)
             rows = catalogue.newest_first(await queries.version_rows(connection, agent))
             records = await queries.records(connection, agent)
             points = await load_rollback_points(connection, row.body)

@@ -170,7 +170,7 @@ async def cancel_upgrade(context: Context, caller: Caller, agent_id: str, upgrad
 async def state_of(context: WebContext, agent: str) -> AgentState | None:
     """The agent as it is now, None when it is gone."""
     try:
-        return (await context.services.fleet.get(agent)).state
+        return await context.services.fleet.state(agent)
     except NotFound:
         return None
 
