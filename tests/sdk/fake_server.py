@@ -4,7 +4,7 @@ import json
 import queue
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,8 @@ from servicing_sdk.surroundings import Surroundings
 TOKEN = "the-instance's-own"
 QUICK = Pace(beat=0.05, silence=2.0, wait=0.2, retry_first=0.01, retry_most=0.05, answer=5.0)
 GENEROUS_SECONDS = 20.0
+BEAT_SECONDS = QUICK.silence / 8
+"""As the real server does: a subscription that is kept does not die while a test waits for something else."""
 
 
 def text_of(**values: object) -> str:
@@ -154,11 +156,14 @@ class FakeServer:
         request.send_header("Content-Type", "text/event-stream")
         request.send_header("Connection", "close")
         request.end_headers()
-        request.wfile.write(b": beat\n\n")
-        while (said := listener.get()) is not None:
-            request.wfile.write(f"event: {said[0]}\ndata: {json.dumps(said[1])}\n\n".encode())
-            request.wfile.flush()
         request.close_connection = True
+        with suppress(OSError):  # it hung up
+            request.wfile.write(b": beat\n\n")
+            while (said := _next(listener)) is not None:
+                request.wfile.write(f"event: {said[0]}\ndata: {json.dumps(said[1])}\n\n".encode() if said else b": beat\n\n")
+        with self._changed:  # what is said from now on is for the next one
+            if listener in self._listeners:
+                self._listeners.remove(listener)
 
     def _polled(self, request: BaseHTTPRequestHandler) -> None:
         known = request.headers["If-None-Match"]
@@ -170,6 +175,14 @@ class FakeServer:
             answer(request, 304, b"")
         else:
             answer(request, 200, wanted["document"].encode(), {"ETag": wanted["hash"], "X-Servicing-Revision": wanted["revision"]})
+
+
+def _next(listener: queue.SimpleQueue[tuple[str, Any] | None]) -> tuple[str, Any] | tuple[()] | None:
+    """What is to be said next, nothing when it is time for a sign of life, None at the end."""
+    try:
+        return listener.get(timeout=BEAT_SECONDS)
+    except queue.Empty:
+        return ()
 
 
 def answer(request: BaseHTTPRequestHandler, status: int, body: bytes, headers: dict[str, str] | None = None) -> None:
