@@ -115,7 +115,9 @@ class AgentUpgrade:
         if not 1 <= limit <= PAGE_MAX:
             raise Invalid(f"limit must be from 1 to {PAGE_MAX}.", code="bad_limit")
         before = number_of(cursor) if cursor is not None else None
-        async with self._database.glance() as connection:
+        # One agent's are found by their keys; of all, those in some state may be few among very many.
+        at_hand = of is not None and len(of) == 1 and state is None
+        async with self._database.glance() if at_hand else self._database.read() as connection:
             found = await queries.deployment_page(connection, of=of, state=state, before=before, limit=limit + 1)
         page = found[:limit]
         return DeploymentPage(

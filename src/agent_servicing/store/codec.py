@@ -20,6 +20,9 @@ from agent_servicing.ports.uploads import ChangedFile
 DECODED_MAX: Final = 1_024
 """Values of a kind that are kept decoded: what lists and turns read again and again is the same text, and values are never changed."""
 
+DECODED_BYTES_MAX: Final = 16 * 1024
+"""A longer text is decoded each time. A deployment that is watched is another one twice a second, with minutes of histograms."""
+
 COMPRESSION_LEVEL = 1
 """A deployment that is being watched holds minutes of histograms, mostly zeros: 150 kB become 3 kB in 0.2 ms."""
 
@@ -66,23 +69,26 @@ _manifest = TypeAdapter(Manifest)
 _version = TypeAdapter(VersionBody)
 _block = TypeAdapter(Block)
 
+_known_agent = lru_cache(DECODED_MAX)(_agent.validate_json)
+_known_deployment = lru_cache(DECODED_MAX)(_deployment.validate_json)
+_known_manifest = lru_cache(DECODED_MAX)(_manifest.validate_json)
+
 
 def encode_agent(body: AgentBody) -> str:
     return _agent.dump_json(body).decode()
 
 
-@lru_cache(DECODED_MAX)
 def decode_agent(body: str) -> AgentBody:
-    return _agent.validate_json(body)
+    return _known_agent(body) if len(body) <= DECODED_BYTES_MAX else _agent.validate_json(body)
 
 
 def encode_deployment(deployment: Deployment) -> bytes:
     return zlib.compress(_deployment.dump_json(deployment), COMPRESSION_LEVEL)
 
 
-@lru_cache(DECODED_MAX)
 def decode_deployment(body: bytes) -> Deployment:
-    return _deployment.validate_json(zlib.decompress(body))
+    text = zlib.decompress(body)
+    return _known_deployment(text) if len(text) <= DECODED_BYTES_MAX else _deployment.validate_json(text)
 
 
 def encode_line(line: Line) -> str:
@@ -97,9 +103,8 @@ def encode_manifest(manifest: Manifest) -> str:
     return _manifest.dump_json(manifest).decode()
 
 
-@lru_cache(DECODED_MAX)
 def decode_manifest(body: str) -> Manifest:
-    return _manifest.validate_json(body)
+    return _known_manifest(body) if len(body) <= DECODED_BYTES_MAX else _manifest.validate_json(body)
 
 
 def encode_version(body: VersionBody) -> str:

@@ -11,11 +11,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from agent_servicing.core.config.patch import Patch
 from agent_servicing.core.model import AgentState, Deployment, Intent, Release
 from agent_servicing.core.schedule import Line, Places
-from agent_servicing.core.status import WAITING, DeploymentKind, DeploymentStatus, Verb
+from agent_servicing.core.status import WAITING, DeploymentKind, Verb
 from agent_servicing.core.versions import RollbackPoint, rollback_points
 from agent_servicing.store import codec
 from agent_servicing.store.codec import AgentBody
 from agent_servicing.store.config import layers_named, live_patches
+from agent_servicing.store.deployments import COMPLETED
 from agent_servicing.store.line import load_line, load_places, lock_of
 from agent_servicing.store.outlines import open_deployments
 from agent_servicing.store.tables import NAMED, agents, deployments, intents, locks, versions
@@ -41,7 +42,7 @@ _MOVES = (
     select(deployments.c.to_version, deployments.c.finished_at)
     .where(
         deployments.c.agent == bindparam("named"),
-        deployments.c.status == DeploymentStatus.COMPLETED,
+        COMPLETED,
         deployments.c.kind.in_(_MOVES_VERSION),
         deployments.c.requested_at >= bindparam("since"),
     )
