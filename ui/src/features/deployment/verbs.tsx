@@ -1,19 +1,15 @@
 /** What can be done with a deployment that has not ended, always in this order; what cannot be done now says why. Rolling back stands apart. */
 import { Group, Text } from "@mantine/core";
-import { notifications } from "@mantine/notifications";
-import { useQueryClient } from "@tanstack/react-query";
 import { useEffect, useState } from "react";
-import { http, problemOf, type Schemas } from "../../api/client";
-import { useMay } from "../../app/session";
+import type { Schemas } from "../../api/client";
 import { Action } from "../../components/action";
 import { Confirm } from "../../components/confirm";
 import { AnchorLink } from "../../components/links";
 import { REASONS } from "../../components/reason";
 import { isWaiting } from "../../lib/deployments";
-import { useLockedOut } from "../agent/lock";
+import { useSteering } from "./steering";
 
 type Deployment = Schemas["DeploymentView"];
-type Verb = "pause" | "resume" | "promote" | "cancel";
 
 const ASKED: Record<
   "promote" | "cancel",
@@ -38,49 +34,21 @@ const ASKED: Record<
 const UNBEGUN = { words: "It never begins.", act: "Cancel it", keep: "Let it wait" };
 
 export function Verbs({ deployment }: { deployment: Deployment }) {
-  const queries = useQueryClient();
-  const may = useMay("operator", deployment.agent_id);
-  const lockedOut = useLockedOut(deployment.agent_id);
+  const { pending, under, whyNot, lockedOut, busy, send, atOnce } = useSteering(deployment);
   const [asking, setAsking] = useState<"promote" | "cancel" | null>(null);
-  const [under, setUnder] = useState<Verb | null>(null);
-  const [asked, setAsked] = useState<{ verb: Verb; from: string } | null>(null);
   const paused = deployment.status === "paused";
   const waiting = isWaiting(deployment.status);
-
-  const send = async (verb: Verb, reason: string): Promise<unknown> => {
-    setUnder(verb);
-    const { error } = await http.POST(`/api/platform/agents/{agent_id}/upgrades/{upgrade_id}/${verb}`, {
-      params: { path: { agent_id: deployment.agent_id, upgrade_id: deployment.upgrade_id } },
-      // The state that was seen, not the revision, which a running deployment changes every second. Taking back is meant in every state.
-      body: { ...(reason ? { reason } : {}), ...(verb === "cancel" ? {} : { if_state: deployment.status }) } as never,
-    });
-    await queries.invalidateQueries();
-    setUnder(null);
-    return error;
-  };
-  // biome-ignore lint/correctness/useExhaustiveDependencies: another state ends whatever was waited for
-  useEffect(() => setAsked(null), [deployment.status]);
-  // The server took it; whether it is so is told by the state that it answers from then on.
-  const pending = asked?.from === deployment.status ? asked.verb : null;
-  const at_once = async (verb: Verb) => {
-    setAsked({ verb, from: deployment.status });
-    const error = await send(verb, "");
-    if (error) setAsked(null);
-    if (error) notifications.show({ color: "danger", message: `${problemOf(error).title} ${problemOf(error).hint}` });
-  };
-  const whyNot = may || (deployment.status === "rolling_back" ? "It is being taken back." : "");
-  const busy = pending ? "It was asked for; the server has not said yet that it is so." : "";
   return (
     <Group gap="sm" className="verbs" role="group" aria-label="Steer this deployment">
       {pending && <Waiting key={pending} />}
       {!waiting && (
         <>
           {paused ? (
-            <Action why={whyNot || lockedOut || busy} variant="default" onAct={() => void at_once("resume")}>
+            <Action why={whyNot || lockedOut || busy} variant="default" onAct={() => void atOnce("resume")}>
               {pending === "resume" ? "Resuming…" : "Resume"}
             </Action>
           ) : (
-            <Action why={whyNot || busy} variant="default" onAct={() => void at_once("pause")}>
+            <Action why={whyNot || busy} variant="default" onAct={() => void atOnce("pause")}>
               {pending === "pause" ? "Pausing…" : "Pause"}
             </Action>
           )}
