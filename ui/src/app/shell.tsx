@@ -7,6 +7,7 @@ import type { LinkState } from "../api/live";
 import { Icon } from "../components/icons";
 import { Status } from "../components/status";
 import { Bell } from "../features/notifications/bell";
+import { Operations } from "../features/operations/operations";
 import { Keys } from "../features/palette/keys";
 import { duration } from "../lib/format";
 import type { Tone } from "../theme/tokens";
@@ -42,16 +43,15 @@ export function Shell() {
       </a>
       <AppShell header={{ height: 56 }} navbar={{ width: 200, breakpoint: 640, collapsed: { mobile: true } }}>
         <AppShell.Header>
-          <Group h="100%" px="md" justify="space-between" wrap="nowrap">
-            <Group gap="xs" wrap="nowrap">
+          <Group h="100%" px={narrow ? "xs" : "md"} justify="space-between" wrap="nowrap" gap={0}>
+            <Group gap="xs" wrap="nowrap" visibleFrom="xs">
               <img src="/favicon.svg" alt="" width={26} height={26} />
-              <Text fw={650} visibleFrom="xs">
-                Agent Servicing
-              </Text>
+              <Text fw={650}>Agent Servicing</Text>
             </Group>
-            <Group gap="sm" wrap="nowrap">
+            <Group gap={narrow ? 4 : "sm"} wrap="nowrap" className="head-acts">
               <LinkIndicator />
               <ReadOnly />
+              <Operations narrow={narrow} />
               <Keys />
               <Bell />
               <Scheme />
@@ -180,7 +180,7 @@ function Person() {
   return (
     <Menu>
       <Menu.Target>
-        <Button variant="default" size="compact-md" maw={180}>
+        <Button variant="default" size="compact-md" maw={180} miw={40} px={8}>
           <Text truncate size="sm">
             {me.name}
           </Text>

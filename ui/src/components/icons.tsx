@@ -4,6 +4,7 @@ const PATHS = {
   agents: "M4 5h12v6H4zM7 15h6M10 11v4M7.5 8h.1M12.5 8h.1",
   audit: "M5 3h10v14H5zM7.5 7h5M7.5 10h5M7.5 13h3",
   deployments: "M3 6h9M9 3l3 3-3 3M17 14H8M11 11l-3 3 3 3",
+  operations: "M10 3a7 7 0 107 7M10 6v4l2.5 1.5M17 3v4h-4",
   bell: "M5 14V9a5 5 0 0110 0v5l1.5 1.5h-13zM8.5 17.5h3",
   search: "M9 3.5a5.5 5.5 0 100 11 5.5 5.5 0 000-11zM13 13l4 4",
   settings: "M3 6h8M15 6h2M3 14h2M9 14h8M13 4v4M7 12v4",

@@ -11,6 +11,8 @@ import { Time } from "../../components/time";
 import { Traffic } from "../../components/traffic";
 import { count, duration, stageName } from "../../lib/format";
 import { AuditList } from "../audit/audit-list";
+import { useOpen } from "../operations/open";
+import { underWay } from "../operations/under-way";
 import { RollbackDialog } from "../rollback/lazy";
 import { AgentsTable } from "./agents-table";
 
@@ -40,12 +42,7 @@ export function Dashboard() {
     { params: { query: { limit: URGENT, attention: true, sort: "health" } } },
     { refetchInterval },
   );
-  const open = api.useQuery(
-    "get",
-    "/api/platform/deployments",
-    { params: { query: { limit: RUNNING, state: "open" } } },
-    { refetchInterval },
-  );
+  const open = useOpen();
   const fleet = api.useQuery("get", "/api/platform/fleet", {}, { refetchInterval });
   const recent = api.useQuery(
     "get",
@@ -53,8 +50,8 @@ export function Dashboard() {
     { params: { query: { limit: ASKED } } },
     { refetchInterval },
   );
-  const running = open.data?.upgrades ?? [];
-  const openCount = open.data?.counts.open ?? 0;
+  const running = underWay(open.data?.upgrades ?? []).slice(0, RUNNING);
+  const openCount = (open.data?.counts.running ?? 0) + (open.data?.counts.waiting ?? 0);
   const total = agents.data?.total ?? 0;
   const done = (recent.data?.events ?? []).filter((event) => !event.type.startsWith("sign"));
   const onRollback = (agent: string | undefined) => void navigate({ search: { rollback: agent } });

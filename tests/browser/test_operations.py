@@ -1,0 +1,80 @@
+"""What is under way and what comes: told in the head of every page and on the dashboard, and steered from there."""
+
+import re
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from tests.browser.conftest import PATIENCE_MS, sign_in, watched
+from tests.browser.looks import accessible
+from tests.e2e.harness import Server, a_version, an_agent
+
+pytestmark = pytest.mark.timeout(600)
+
+LONG = {"steps": [25, 100], "monitor_seconds": 3000}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def agents(server: Server) -> None:
+    for name in ("Echo", "Other"):
+        source = an_agent(server, agent=name, instances=1)
+        a_version(source, "1.1.0")
+        a_version(source, "1.2.0")
+        server.post(f"/agents/{name}/versions/refresh", expect=200)
+
+
+def tray(page: Page, words: str) -> None:
+    expect(page.get_by_role("button", name="Operations", exact=not words)).to_have_accessible_name(
+        f"Operations: {words}" if words else "Operations", timeout=PATIENCE_MS
+    )
+
+
+def test_the_head_of_every_page_tells_live_what_is_under_way_and_waits_and_leads_there(browser: Browser, server: Server) -> None:
+    with watched(browser, server) as page, watched(browser, server, scheme="dark", width=320) as phone:
+        for each in (page, phone):
+            sign_in(each, server)
+            each.goto(f"{server.info['api_url']}/audit")
+            tray(each, "")
+        page.get_by_role("button", name="Operations").click()
+        expect(page.get_by_role("menu")).to_contain_text("Nothing is under way, and nothing waits")
+        accessible(page, "nothing under way")
+        page.keyboard.press("Escape")
+        first = server.upgrade("1.1.0", blue_green=LONG)
+        second = server.upgrade("1.2.0")
+        for each in (page, phone):
+            tray(each, "1 running, 1 waiting")
+        expect(page.get_by_role("button", name="Operations")).to_have_text("1 running, 1 waiting")
+        expect(phone.get_by_role("button", name="Operations")).to_have_text("2")
+        server.stage(first, "monitor_metrics_25")
+        for each in (page, phone):
+            each.get_by_role("button", name="Operations").click()
+            item = each.get_by_role("menuitem", name="1.0.0 → 1.1.0")
+            expect(item).to_contain_text(re.compile(r"Echo.*In progress.*25 % of the traffic, (just now|.+ ago)"), timeout=PATIENCE_MS)
+            expect(each.get_by_role("menuitem", name="1.0.0 → 1.2.0")).to_contain_text("Queued")
+            accessible(each, "what is under way")
+            last = each.get_by_role("banner").get_by_role("button").last
+            assert each.evaluate("button => button.getBoundingClientRect().right <= innerWidth", last.element_handle()), "all of it is in sight"
+            assert each.evaluate("document.documentElement.scrollWidth <= innerWidth"), "no scrolling sideways"
+        page.get_by_role("menuitem", name="1.0.0 → 1.1.0").click()
+        expect(page).to_have_url(re.compile(f"/agents/Echo/deployments/{first}"))
+        for name in (second, first):
+            server.post(f"/agents/Echo/upgrades/{name}/cancel", {"reason": "seen"})
+        for each in (page, phone):
+            tray(each, "")
+    assert server.outcome(first)["status"] in ("cancelled", "rolled_back")
+
+
+def test_head_and_dashboard_ask_once_for_what_is_open(browser: Browser, server: Server) -> None:
+    with watched(browser, server) as page:
+        sign_in(page, server)
+        expect(page.get_by_text("Live", exact=True)).to_be_visible(timeout=PATIENCE_MS)
+        asked: list[str] = []
+        page.on("request", lambda request: asked.append(request.url) if "/api/platform/deployments?" in request.url else None)
+        page.get_by_role("link", name="Audit").click()
+        page.get_by_role("heading", name="Audit").wait_for()
+        page.reload()
+        page.get_by_role("link", name="Dashboard").click()
+        page.get_by_role("heading", name="Dashboard").wait_for()
+        expect(page.locator("[aria-busy=true]")).to_have_count(0, timeout=PATIENCE_MS)
+        assert len(asked) >= 1
+        assert len(set(asked)) == 1, asked
