@@ -49,6 +49,7 @@ def test_the_first_admin_is_made_with_what_the_server_printed_and_sees_what_to_d
         agents = page.get_by_role("region", name="Agents", exact=True)
         expect(agents).to_contain_text("No agent yet")
         expect(agents).to_contain_text("servicing agent add path/to/agent.toml --wait")
+        expect(agents).to_contain_text(re.compile("four sample agents.*servicing demo.*make demo"))
         expect(page.get_by_text("Live", exact=True)).to_be_visible()
         expect(page.get_by_role("button", name=NAME, exact=True)).to_be_visible()
         expect(page.get_by_role("region", name="What was done")).to_contain_text(re.compile(r"User created.*(just now|ago)"))

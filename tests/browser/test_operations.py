@@ -1,10 +1,12 @@
 """What is under way and what comes: told in the head of every page and on the dashboard, and steered from there."""
 
 import re
+from datetime import timedelta
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from agent_servicing.adapters.system import SystemClock
 from tests.browser.conftest import PATIENCE_MS, sign_in, watched
 from tests.browser.looks import accessible
 from tests.e2e.harness import Server, a_version, an_agent
@@ -78,3 +80,60 @@ def test_head_and_dashboard_ask_once_for_what_is_open(browser: Browser, server: 
         expect(page.locator("[aria-busy=true]")).to_have_count(0, timeout=PATIENCE_MS)
         assert len(asked) >= 1
         assert len(set(asked)) == 1, asked
+
+
+def test_the_dashboard_says_what_comes_up_next_and_what_runs_is_paused_resumed_and_rolled_back_there(
+    browser: Browser, server: Server
+) -> None:
+    now = SystemClock().now()
+    later = [server.upgrade("1.2.0", agent="Other", schedule=(now + timedelta(days=days)).isoformat()) for days in (9, 2, 5, 8, 4, 7)]
+    name = server.upgrade("1.1.0", blue_green=LONG)
+    server.stage(name, "monitor_metrics_25")
+    with watched(browser, server) as page, watched(browser, server, scheme="dark", width=390) as phone:
+        for each in (page, phone):
+            sign_in(each, server)
+            lines = each.get_by_role("list", name="Coming up").get_by_role("listitem")
+            expect(lines).to_have_count(5, timeout=PATIENCE_MS)
+            expect(lines.first).to_contain_text(re.compile(rf"Other to 1\.2\.0.*{(now + timedelta(days=2)).year}, \d\d:\d\d \S+, in (1 d|4\d h)"))
+            expect(each.get_by_role("region", name="Coming up").get_by_role("link", name="All 6")).to_be_visible()
+            accessible(each, "dashboard with what runs and what comes")
+        card = page.get_by_role("region", name="Echo to 1.1.0")
+        card.get_by_role("button", name="Pause").click()
+        expect(phone.get_by_role("region", name="Echo to 1.1.0")).to_contain_text("Paused", timeout=PATIENCE_MS)
+        card.get_by_role("button", name="Resume").click()
+        expect(phone.get_by_role("region", name="Echo to 1.1.0")).to_contain_text("In progress", timeout=PATIENCE_MS)
+        card.get_by_role("button", name="Roll back").click()
+        expect(page).to_have_url(re.compile("rollback=Echo"))
+        dialog = page.get_by_role("dialog", name="Roll back Echo")
+        expect(dialog).to_contain_text("Now: 1.0.0, with 1.1.0 on its way, which is taken back", timeout=PATIENCE_MS)
+        accessible(page, "rolling back what is under way")
+        dialog.get_by_text("Error rate", exact=True).click()
+        dialog.get_by_role("button", name="Roll back to 1.0.0").click()
+        page.get_by_role("heading", name=re.compile("1.1.0 → 1.0.0")).wait_for()
+    assert server.outcome(name)["status"] == "rolled_back"
+    assert server.get("/agents/Echo")["current_version"] == "1.0.0"
+    for each_later in later:
+        server.post(f"/agents/Other/upgrades/{each_later}/cancel", {"reason": "seen"})
+
+
+def test_who_may_not_steer_sees_on_the_cards_why_not(browser: Browser, server: Server) -> None:
+    server.post("/users", {"name": "looks", "role": "viewer", "password": "a long enough password"}, expect=201)
+    name = server.upgrade("1.1.0", blue_green=LONG)
+    server.stage(name, "monitor_metrics_25")
+    with watched(browser, server, but="status of 401") as page:
+        page.goto(server.info["api_url"])
+        page.get_by_role("textbox", name="Name").fill("looks")
+        page.locator("input[name=password]").fill("a long enough password")
+        page.get_by_role("button", name="Sign in").click()
+        card = page.get_by_role("region", name="Echo to 1.1.0")
+        for act in ("Pause", "Roll back"):
+            button = card.get_by_role("button", name=act)
+            expect(button).to_have_attribute("aria-disabled", "true", timeout=PATIENCE_MS)
+            button.hover()
+            expect(page.get_by_role("tooltip", name="Needs the role operator")).to_be_visible(timeout=PATIENCE_MS)
+            page.mouse.move(0, 0)
+            expect(page.get_by_role("tooltip")).to_have_count(0)
+        card.get_by_role("link", name="Open").click()
+        expect(page).to_have_url(re.compile(name))
+    server.post(f"/agents/Echo/upgrades/{name}/cancel", {"reason": "seen"})
+    server.outcome(name)

@@ -1,20 +1,20 @@
 /** Is anything wrong, what runs, what could be upgraded, what was done. */
-import { Code, Group, SimpleGrid, Stack, Text, Title } from "@mantine/core";
+import { Code, Group, Stack, Text, Title } from "@mantine/core";
 import { getRouteApi } from "@tanstack/react-router";
 import { api, type Schemas } from "../../api/client";
 import { usePolling } from "../../app/polling";
 import { useTitle } from "../../app/title";
 import { ButtonLink } from "../../components/links";
 import { Asked, Empty, Panel } from "../../components/panel";
-import { DeploymentStatus, Status } from "../../components/status";
+import { Status } from "../../components/status";
 import { Time } from "../../components/time";
-import { Traffic } from "../../components/traffic";
-import { count, duration, stageName } from "../../lib/format";
+import { count } from "../../lib/format";
 import { AuditList } from "../audit/audit-list";
-import { useOpen } from "../operations/open";
-import { underWay } from "../operations/under-way";
+import { useAllOpen } from "../operations/open";
+import { comingUp, underWay } from "../operations/under-way";
 import { RollbackDialog } from "../rollback/lazy";
 import { AgentsTable } from "./agents-table";
+import { ComingUp, Running } from "./running";
 
 const route = getRouteApi("/");
 const RECENT = 8;
@@ -22,6 +22,7 @@ const RECENT = 8;
 const AGENTS = 20;
 const URGENT = 6;
 const RUNNING = 6;
+const NEXT = 5;
 /** More are asked for than are shown, because those who came and went are left to the audit. */
 const ASKED = 40;
 
@@ -42,7 +43,6 @@ export function Dashboard() {
     { params: { query: { limit: URGENT, attention: true, sort: "health" } } },
     { refetchInterval },
   );
-  const open = useOpen();
   const fleet = api.useQuery("get", "/api/platform/fleet", {}, { refetchInterval });
   const recent = api.useQuery(
     "get",
@@ -50,8 +50,8 @@ export function Dashboard() {
     { params: { query: { limit: ASKED } } },
     { refetchInterval },
   );
-  const running = underWay(open.data?.upgrades ?? []).slice(0, RUNNING);
-  const openCount = (open.data?.counts.running ?? 0) + (open.data?.counts.waiting ?? 0);
+  const { all, counts } = useAllOpen();
+  const running = underWay(all).slice(0, RUNNING);
   const total = agents.data?.total ?? 0;
   const done = (recent.data?.events ?? []).filter((event) => !event.type.startsWith("sign"));
   const onRollback = (agent: string | undefined) => void navigate({ search: { rollback: agent } });
@@ -62,24 +62,8 @@ export function Dashboard() {
         {fleet.data && <Totals fleet={fleet.data} />}
       </Group>
       {urgent.data && <Attention agents={urgent.data.agents} total={urgent.data.total} />}
-      {running.length > 0 && (
-        <Panel
-          title="Running now"
-          aside={
-            openCount > running.length && (
-              <ButtonLink to="/deployments" variant="default" size="compact-md">
-                {`All ${count(openCount)}`}
-              </ButtonLink>
-            )
-          }
-        >
-          <SimpleGrid cols={{ base: 1, md: Math.min(running.length, 2) }}>
-            {running.map((deployment) => (
-              <RunningCard key={deployment.upgrade_id} deployment={deployment} />
-            ))}
-          </SimpleGrid>
-        </Panel>
-      )}
+      <Running deployments={running} total={counts.running + counts.waiting} onRollback={onRollback} />
+      <ComingUp deployments={comingUp(all, NEXT)} total={counts.upcoming} />
       <Panel
         title="Agents"
         aside={
@@ -95,9 +79,7 @@ export function Dashboard() {
           {agents.data?.agents.length ? (
             <AgentsTable agents={agents.data.agents} onRollback={onRollback} />
           ) : (
-            <Empty title="No agent yet">
-              Take on the first one: <Code>servicing agent add path/to/agent.toml --wait</Code>
-            </Empty>
+            <NoAgent />
           )}
         </Asked>
       </Panel>
@@ -116,6 +98,27 @@ export function Dashboard() {
       </Panel>
       {search.rollback && <RollbackDialog agent={search.rollback} onClose={() => onRollback(undefined)} />}
     </Stack>
+  );
+}
+
+/** The first thing that anybody sees of the product. */
+function NoAgent() {
+  return (
+    <Empty title="No agent yet">
+      <Stack gap="xs" align="center">
+        <Text maw={560}>
+          An agent is a service that answers at one address and is upgraded without a gap: it is described by a file,
+          agent.toml, which says where its versions come from and how one is run.
+        </Text>
+        <Text>
+          Take on the first one: <Code>servicing agent add path/to/agent.toml --wait</Code>
+        </Text>
+        <Text>
+          Or look around among four sample agents under traffic: <Code>servicing demo</Code>, from a checkout{" "}
+          <Code>make demo</Code>
+        </Text>
+      </Stack>
+    </Empty>
   );
 }
 
@@ -227,39 +230,5 @@ function Back({ agent: { deployment } }: { agent: Schemas["AgentSummary"] }) {
         See why
       </ButtonLink>
     </Group>
-  );
-}
-
-function RunningCard({ deployment }: { deployment: Schemas["DeploymentView"] }) {
-  const { agent_id: agentId, upgrade_id: upgradeId } = deployment;
-  return (
-    <div className="tile">
-      <Stack gap="sm">
-        <Group justify="space-between">
-          <Text fw={650}>
-            {agentId}{" "}
-            <span className="mono">
-              {deployment.from_version ?? ""} → {deployment.to_version}
-            </span>
-          </Text>
-          <DeploymentStatus status={deployment.status} />
-        </Group>
-        <Traffic blue={deployment.metrics.blue} green={deployment.metrics.green} words={false} />
-        <Group justify="space-between">
-          <Text size="sm" c="dimmed">
-            {deployment.current_stage ? stageName(deployment.current_stage) : deployment.message || deployment.strategy}
-            , {duration(deployment.duration_seconds)}
-          </Text>
-          <ButtonLink
-            to="/agents/$agentId/deployments/$upgradeId"
-            params={{ agentId, upgradeId }}
-            size="compact-md"
-            variant="default"
-          >
-            Open
-          </ButtonLink>
-        </Group>
-      </Stack>
-    </div>
   );
 }

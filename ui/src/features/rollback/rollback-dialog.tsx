@@ -11,6 +11,7 @@ import { Asked, Empty, Failed } from "../../components/panel";
 import { Reason } from "../../components/reason";
 import { Time } from "../../components/time";
 import { VersionDifferences } from "../agent/version-differences";
+import { backTo } from "./back-to";
 import { asked, type Kept, lost, outcome } from "./lost";
 
 type Plan = Schemas["RollbackPlanView"];
@@ -19,17 +20,29 @@ export function RollbackDialog({ agent, onClose }: { agent: string; onClose: () 
   const versions = api.useQuery("get", "/api/platform/agents/{agent_id}/versions", {
     params: { path: { agent_id: agent } },
   });
-  const points = (versions.data?.rollback_points ?? []).filter(
-    (point) => point.version !== versions.data?.current_version,
+  // While an upgrade is under way, going back is first of all to what serves beside it.
+  const moving = api.useQuery("get", "/api/platform/deployments", {
+    params: { query: { agent, state: "running", limit: 1 } },
+  });
+  const current = versions.data?.current_version ?? "";
+  const leaving = moving.data?.upgrades.find((each) => each.kind === "upgrade" && each.to_version !== current);
+  const points = backTo(
+    versions.data?.rollback_points ?? [],
+    current,
+    versions.data?.current_deployed_at ?? null,
+    leaving !== undefined,
   );
   const [sure, setSure] = useState(false);
   return (
     <Dialog title={`Roll back ${agent}`} onClose={onClose} covered={sure}>
       <Asked question={versions}>
-        {points.length && versions.data ? (
+        {moving.isPending ? (
+          <Asked question={moving}>{null}</Asked>
+        ) : points.length ? (
           <Choice
             agent={agent}
-            current={versions.data.current_version ?? ""}
+            current={current}
+            leaving={leaving?.to_version}
             points={points}
             onClose={onClose}
             sure={sure}
@@ -47,14 +60,17 @@ export function RollbackDialog({ agent, onClose }: { agent: string; onClose: () 
 
 interface ChoiceProps {
   agent: string;
+  /** The version that serves. */
   current: string;
+  /** The one that an upgrade under way brings. */
+  leaving?: string;
   points: Schemas["RollbackPointView"][];
   onClose: () => void;
   sure: boolean;
   onSure: (sure: boolean) => void;
 }
 
-function Choice({ agent, current, points, onClose, sure, onSure }: ChoiceProps) {
+function Choice({ agent, current, leaving, points, onClose, sure, onSure }: ChoiceProps) {
   const navigate = useNavigate();
   const [target, setTarget] = useState(points.find((point) => point.can_rollback)?.version ?? "");
   const [state, setState] = useState<Kept | null>(null);
@@ -89,11 +105,17 @@ function Choice({ agent, current, points, onClose, sure, onSure }: ChoiceProps) 
 
   const loss = plan.data ? lost(plan.data, state) : "";
   const [comparing, setComparing] = useState(false);
+  const from = leaving ?? current;
   const needsChoice = Boolean(plan.data?.choice_needed) && state === null;
   return (
     <Stack gap="md" ref={form}>
       <Text>
         Now: <strong className="mono">{current}</strong>
+        {leaving && (
+          <>
+            , with <strong className="mono">{leaving}</strong> on its way, which is taken back
+          </>
+        )}
       </Text>
       <Radio.Group label="Back to" value={target} onChange={setTarget}>
         <Stack gap="xs" mt={6}>
@@ -102,7 +124,7 @@ function Choice({ agent, current, points, onClose, sure, onSure }: ChoiceProps) 
               key={point.version}
               value={point.version}
               disabled={!point.can_rollback}
-              label={<Point point={point} place={place} />}
+              label={<Point point={point} place={leaving ? place - 1 : place} />}
             />
           ))}
         </Stack>
@@ -112,7 +134,7 @@ function Choice({ agent, current, points, onClose, sure, onSure }: ChoiceProps) 
       </Asked>
       <details onToggle={(event) => setComparing(event.currentTarget.open)}>
         <summary>What {target} says differently about configuration and manifest</summary>
-        {comparing && <VersionDifferences agent={agent} from={current} to={target} />}
+        {comparing && <VersionDifferences agent={agent} from={from} to={target} />}
       </details>
       <Reason value={reason} onChange={setReason} />
       {problem !== null && <Failed error={problem} />}
@@ -122,7 +144,7 @@ function Choice({ agent, current, points, onClose, sure, onSure }: ChoiceProps) 
       </Text>
       <Group justify="flex-end">
         <Button variant="default" onClick={onClose}>
-          Keep {current}
+          {leaving ? `Keep ${leaving} going` : `Keep ${current}`}
         </Button>
         <Button
           color="danger"
@@ -139,7 +161,7 @@ function Choice({ agent, current, points, onClose, sure, onSure }: ChoiceProps) 
           title={`Roll back ${agent} to ${target}`}
           words={`${loss} Your reason: ${reason}`}
           act={`Roll back to ${target}`}
-          keep={`Keep ${current}`}
+          keep={leaving ? `Keep ${leaving} going` : `Keep ${current}`}
           onAct={rollBack}
           onClose={() => onSure(false)}
         />
@@ -164,7 +186,8 @@ function Point({ point, place }: { point: Schemas["RollbackPointView"]; place: n
   return (
     <>
       <span className="mono">{point.version}</span>,{" "}
-      {place === 0 ? "the previous version" : `${place + 1} versions ago`}, deployed <Time at={point.deployed_at} />
+      {place < 0 ? "which serves now" : place === 0 ? "the previous version" : `${place + 1} versions ago`}, deployed{" "}
+      <Time at={point.deployed_at} />
     </>
   );
 }
