@@ -137,3 +137,21 @@ def test_who_may_not_steer_sees_on_the_cards_why_not(browser: Browser, server: S
         expect(page).to_have_url(re.compile(name))
     server.post(f"/agents/Echo/upgrades/{name}/cancel", {"reason": "seen"})
     server.outcome(name)
+
+
+def test_the_sign_of_the_tab_has_a_dot_while_an_agent_needs_attention(browser: Browser, server: Server) -> None:
+    with watched(browser, server) as page:
+        sign_in(page, server)
+        page.goto(f"{server.info['api_url']}/audit")
+        sign = page.locator("link[rel=icon]")
+        expect(sign).to_have_attribute("href", "/favicon.svg", timeout=PATIENCE_MS)
+        name = server.upgrade("1.1.0", blue_green=LONG)
+        server.stage(name, "monitor_metrics_25")
+        server.post(f"/agents/Echo/upgrades/{name}/pause", {"reason": "for a while"})
+        expect(sign).to_have_attribute("href", re.compile(r"^/assets/favicon-attention-.+\.svg$"), timeout=PATIENCE_MS)
+        drawn = page.request.get(server.info["api_url"] + str(sign.get_attribute("href")))
+        assert (drawn.status, drawn.headers["content-type"]) == (200, "image/svg+xml")
+        assert page.title() == "Audit · Agent Servicing", "no number there"
+        server.post(f"/agents/Echo/upgrades/{name}/cancel", {"reason": "seen"})
+        expect(sign).to_have_attribute("href", "/favicon.svg", timeout=PATIENCE_MS)
+    server.outcome(name)

@@ -11,6 +11,7 @@ import { Operations } from "../features/operations/operations";
 import { Keys } from "../features/palette/keys";
 import { duration } from "../lib/format";
 import type { Tone } from "../theme/tokens";
+import { useSign } from "./attention";
 import { useLinkState, useLive } from "./live";
 import { useReadOnly, useSession } from "./session";
 import { useReplaced } from "./version";
@@ -35,6 +36,7 @@ const LINKS: Record<LinkState, [Tone, string, string]> = {
 const NARROW = "(max-width: 40em)";
 
 export function Shell() {
+  useSign();
   const narrow = useMediaQuery(NARROW, window.matchMedia(NARROW).matches);
   return (
     <>

@@ -2,6 +2,7 @@
 import { Code, Group, Stack, Text, Title } from "@mantine/core";
 import { getRouteApi } from "@tanstack/react-router";
 import { api, type Schemas } from "../../api/client";
+import { useAttention } from "../../app/attention";
 import { usePolling } from "../../app/polling";
 import { useTitle } from "../../app/title";
 import { ButtonLink } from "../../components/links";
@@ -20,7 +21,6 @@ const route = getRouteApi("/");
 const RECENT = 8;
 /** What is shown of each here; the rest is a click away. */
 const AGENTS = 20;
-const URGENT = 6;
 const RUNNING = 6;
 const NEXT = 5;
 /** More are asked for than are shown, because those who came and went are left to the audit. */
@@ -37,12 +37,7 @@ export function Dashboard() {
     { params: { query: { limit: AGENTS } } },
     { refetchInterval },
   );
-  const urgent = api.useQuery(
-    "get",
-    "/api/platform/agents",
-    { params: { query: { limit: URGENT, attention: true, sort: "health" } } },
-    { refetchInterval },
-  );
+  const urgent = useAttention();
   const fleet = api.useQuery("get", "/api/platform/fleet", {}, { refetchInterval });
   const recent = api.useQuery(
     "get",
