@@ -442,3 +442,19 @@ def test_an_agent_is_removed_by_who_types_its_name(browser: Browser, server: Ser
         page.get_by_role("button", name="Remove it").click()
         page.get_by_role("heading", name="Agents", exact=True, level=1).wait_for()
         expect(page.get_by_role("row", name=re.compile("Echo"))).to_have_count(0, timeout=PATIENCE_MS)
+
+
+def test_times_are_those_of_the_browser_or_utc_as_chosen(browser: Browser, server: Server) -> None:
+    with watched(browser, server, zone="Asia/Tokyo") as page:
+        sign_in(page, server)
+        page.goto(f"{server.info['api_url']}/settings?part=mine")
+        begun = page.get_by_role("table", name="Your sessions").locator("time").first
+        begun.hover()
+        expect(page.get_by_role("tooltip", name=re.compile(r"\d\d:\d\d GMT\+9$"))).to_be_visible(timeout=PATIENCE_MS)
+        page.get_by_text("UTC", exact=True).click()
+        expect(page.get_by_role("radio", name="UTC")).to_be_checked(timeout=PATIENCE_MS)
+        begun.hover()
+        expect(page.get_by_role("tooltip", name=re.compile(r"\d\d:\d\d UTC$"))).to_be_visible(timeout=PATIENCE_MS)
+        page.get_by_text("As this browser (Asia/Tokyo)").click()
+        begun.hover()
+        expect(page.get_by_role("tooltip", name=re.compile(r"GMT\+9$"))).to_be_visible(timeout=PATIENCE_MS)

@@ -1,7 +1,26 @@
 /** The only place that turns numbers and times into text. */
 const number1 = new Intl.NumberFormat("en", { maximumFractionDigits: 1 });
 const number0 = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
+/** Times are those of this browser, or UTC for all who look: kept in this browser, read once, so that everything on a page agrees. */
+export type Zone = "local" | "utc";
+const ZONE_KEY = "time-zone";
+
+export function chosenZone(): Zone {
+  try {
+    return localStorage.getItem(ZONE_KEY) === "utc" ? "utc" : "local";
+  } catch {
+    return "local";
+  }
+}
+
+/** For the next time the page is loaded. */
+export function chooseZone(zone: Zone): void {
+  localStorage.setItem(ZONE_KEY, zone);
+}
+
+const zone = { timeZone: chosenZone() === "utc" ? "UTC" : undefined };
 const moment = new Intl.DateTimeFormat("en", {
+  ...zone,
   year: "numeric",
   month: "short",
   day: "numeric",
@@ -11,12 +30,13 @@ const moment = new Intl.DateTimeFormat("en", {
   timeZoneName: "short",
 });
 const time = new Intl.DateTimeFormat("en", {
+  ...zone,
   hour: "2-digit",
   minute: "2-digit",
   second: "2-digit",
   hourCycle: "h23",
 });
-const day = new Intl.DateTimeFormat("en", { dateStyle: "medium" });
+const day = new Intl.DateTimeFormat("en", { ...zone, dateStyle: "medium" });
 
 export const NONE = "–";
 

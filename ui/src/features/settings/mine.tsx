@@ -9,6 +9,7 @@ import { Action } from "../../components/action";
 import { Asked, Failed, Panel } from "../../components/panel";
 import { Status } from "../../components/status";
 import { Time } from "../../components/time";
+import { chooseZone, chosenZone, type Zone } from "../../lib/format";
 import { SingleKeys } from "../palette/single-keys";
 import { Grid } from "./grid";
 
@@ -28,6 +29,24 @@ export function Mine() {
             { value: "auto", label: "As the system" },
           ]}
         />
+      </Panel>
+      <Panel title="Times">
+        <SegmentedControl
+          aria-label="Times"
+          value={chosenZone()}
+          onChange={(value) => {
+            chooseZone(value as Zone);
+            window.location.reload();
+          }}
+          data={[
+            { value: "local", label: `As this browser (${Intl.DateTimeFormat().resolvedOptions().timeZone})` },
+            { value: "utc", label: "UTC" },
+          ]}
+        />
+        <Text size="sm" c="dimmed" mt="xs">
+          How times are shown in this browser. A time of day that you type is always that of this browser, as it says
+          beside it.
+        </Text>
       </Panel>
       <Panel title="Keys">
         <SingleKeys />
