@@ -55,7 +55,9 @@ def test_the_head_of_every_page_tells_live_what_is_under_way_and_waits_and_leads
             expect(each.get_by_role("menuitem", name="1.0.0 → 1.2.0")).to_contain_text("Queued")
             accessible(each, "what is under way")
             last = each.get_by_role("banner").get_by_role("button").last
-            assert each.evaluate("button => button.getBoundingClientRect().right <= innerWidth", last.element_handle()), "all of it is in sight"
+            assert each.evaluate("button => button.getBoundingClientRect().right <= innerWidth", last.element_handle()), (
+                "all of it is in sight"
+            )
             assert each.evaluate("document.documentElement.scrollWidth <= innerWidth"), "no scrolling sideways"
         page.get_by_role("menuitem", name="1.0.0 → 1.1.0").click()
         expect(page).to_have_url(re.compile(f"/agents/Echo/deployments/{first}"))
@@ -94,7 +96,9 @@ def test_the_dashboard_says_what_comes_up_next_and_what_runs_is_paused_resumed_a
             sign_in(each, server)
             lines = each.get_by_role("list", name="Coming up").get_by_role("listitem")
             expect(lines).to_have_count(5, timeout=PATIENCE_MS)
-            expect(lines.first).to_contain_text(re.compile(rf"Other to 1\.2\.0.*{(now + timedelta(days=2)).year}, \d\d:\d\d \S+, in (1 d|4\d h)"))
+            expect(lines.first).to_contain_text(
+                re.compile(rf"Other to 1\.2\.0.*{(now + timedelta(days=2)).year}, \d\d:\d\d \S+, in (1 d|4\d h)")
+            )
             expect(each.get_by_role("region", name="Coming up").get_by_role("link", name="All 6")).to_be_visible()
             accessible(each, "dashboard with what runs and what comes")
         card = page.get_by_role("region", name="Echo to 1.1.0")

@@ -206,3 +206,49 @@ def test_every_kind_can_be_made_by_an_event_and_is_in_the_guide() -> None:
     guide = (Path(__file__).resolve().parents[2] / "docs/guides/notifications.md").read_text()
     assert [kind for kind in KINDS if f"`{kind}`" not in guide] == []
     assert len(told_types()) > 15
+
+
+async def test_what_happens_again_after_it_was_read_is_not_read_any_more(api_world: ApiWorld) -> None:
+    follow = api_world.services.telling.notifications.follow
+
+    async def again() -> None:
+        api_world.clock.advance(2)
+        await api_world.tell(unhealthy(api_world))
+        await follow()
+
+    await again()
+    await api_world.tell(available(api_world))
+    await follow()
+    async with api_world.client(api_world.admin_token) as admin, api_world.client(await api_world.token("viewer")) as viewer:
+        (first,) = await listed(admin, kind="agent_unhealthy")
+        assert (await admin.post(f"{PATH}/{first['notification_id']}/read")).json()["read"]
+        await again()
+        (second,) = await listed(admin, kind="agent_unhealthy")
+        assert (second["notification_id"], second["read"], second["count"]) == (first["notification_id"], False, 2)
+        assert (second["at"], second["last_at"] > first["last_at"]) == (first["at"], True)
+        assert (await listed(admin))[0] == second, "it is on top again"
+        assert len(await listed(viewer)) == 2, "it is one thing for those, too, who have not read it"
+        await admin.post(f"{PATH}/read-all")
+        assert (await admin.get(PATH)).json()["unread_count"] == 0
+        await again()
+        assert [one["count"] for one in await listed(admin, unread=True)] == [3]
+        await again()
+        assert [one["count"] for one in await listed(admin, unread=True)] == [4]
+
+
+async def test_who_comes_later_begins_with_nothing_unread(api_world: ApiWorld) -> None:
+    await api_world.tell(available(api_world, "1.3.0"))
+    await api_world.services.telling.notifications.follow()
+    async with api_world.client(api_world.admin_token) as admin:
+        made = await admin.post(f"{PREFIX}/users", json={"name": "ada", "role": "viewer", "password": "a long enough password"})
+        assert made.status_code == 201, made.text
+        assert (await admin.get(PATH)).json()["unread_count"] == 1
+    api_world.clock.advance(1)
+    await api_world.tell(available(api_world, "1.4.0"))
+    await api_world.services.telling.notifications.follow()
+    found = await api_world.services.telling.notifications.list("ada", NotificationFilters())
+    assert [(one.title, one.read) for one in found.notifications] == [
+        (f"{AGENT} v1.4.0 available", False),
+        (f"{AGENT} v1.3.0 available", True),
+    ]
+    assert found.unread == 1

@@ -319,3 +319,15 @@ async def test_the_loop_serves_a_quick_target_while_a_slow_one_is_busy(tmp_path:
                 while len(sender.keys("slow")) < 3:
                     await anyio.lowlevel.checkpoint()
             tasks.cancel_scope.cancel()
+
+
+async def test_what_happens_again_after_somebody_read_it_is_still_sent_once(api_world: ApiWorld) -> None:
+    async with api_world.client(api_world.admin_token) as client:
+        await put(client, settings("ops"))
+        await happen(api_world)
+        await client.post(f"{PREFIX}/notifications/read-all")
+        await happen(api_world)
+        (told,) = (await client.get(f"{PREFIX}/notifications")).json()["notifications"]
+        assert (told["count"], told["read"]) == (2, False)
+        await deliver(api_world)
+        assert api_world.sender.keys("ops") == [told["notification_id"]], "it waited when it was put on top"

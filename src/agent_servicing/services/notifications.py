@@ -6,7 +6,7 @@ none comes twice, whenever the server ends. What is sent outward is queued in th
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final, Protocol
 
 import structlog
@@ -152,7 +152,7 @@ class Notifications:
         return made, more
 
     async def _tell(self, connection: AsyncConnection, stored: StoredEvent) -> bool:
-        """Whether it became a notification of its own; the same thing within a while is counted instead."""
+        """Whether there is something new to read; the same thing within a while is counted on what nobody has read yet."""
         event = stored.event
         try:
             told = notice(event)
@@ -165,7 +165,12 @@ class Notifications:
         window = await self._outward.same_for(connection) if self._outward is not None else SAME_FOR
         if before is not None and event.at - before.at < window:
             await rows.count_again(connection, before.number, message=told.message, at=max(event.at, before.last_at))
-            return False
+            if not await rows.anybody_read(connection, before.number):
+                return False
+            # Counted on what somebody has read already it would be seen by nobody. It is not sent on again.
+            again = await rows.put_on_top(connection, before.number)
+            await record(connection, self._ids, self._settings, _live(again, told, at=event.at))
+            return True
         if before is not None and before.count > 1 and event.at - before.last_at < window:
             told = replace(told, message=f"{told.message} It happened {before.count} times before, since {before.at:%H:%M:%S} UTC.")
         made = await rows.insert_notification(
@@ -177,7 +182,7 @@ class Notifications:
         return True
 
 
-def _live(made: Notification, told: Notice) -> Event:
+def _live(made: Notification, told: Notice, *, at: datetime | None = None) -> Event:
     """For the live view: the notification as the list has it."""
     data = {
         "notification_id": made.notification,
@@ -187,7 +192,7 @@ def _live(made: Notification, told: Notice) -> Event:
         "message": told.message,
         "link": told.link,
     }
-    return Event(type=NOTIFICATION, at=made.at, agent=made.agent, deployment=made.deployment, data=data)
+    return Event(type=NOTIFICATION, at=at or made.at, agent=made.agent, deployment=made.deployment, data=data)
 
 
 def _visible(agents: Collection[str] | None) -> Sequence[ColumnElement[bool]]:

@@ -24,6 +24,7 @@ from agent_servicing.settings import Settings
 from agent_servicing.store import access as table
 from agent_servicing.store.access import UserRow
 from agent_servicing.store.database import Database
+from agent_servicing.store.notifications import mark_all
 
 NAME_CHARACTERS_MAX: Final = 100
 USERS_MAX: Final = 10_000
@@ -215,6 +216,7 @@ class Users:
             **rights.columns(),  # type: ignore[arg-type]
         )
         await table.insert_user(connection, row)
+        await mark_all(connection, name)  # what was told before they came is history
         await self._tell(connection, "user_created", row, actor, **rights.told(), external=identity is not None)
         return row
 

@@ -12,7 +12,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from agent_servicing.core.audit import StoredEvent
 from agent_servicing.core.notices import Notice, Severity
 from agent_servicing.store.event_log import stored_event
-from agent_servicing.store.notification_tables import notification_marks, notification_reads, notification_settings, notifications
+from agent_servicing.store.notification_tables import (
+    notification_deliveries,
+    notification_marks,
+    notification_reads,
+    notification_settings,
+    notifications,
+)
 from agent_servicing.store.tables import events
 
 
@@ -84,6 +90,27 @@ async def count_again(connection: AsyncConnection, number: int, *, message: str,
     """It happened once more; the newest words count."""
     again = {"count": notifications.c.count + 1, "last_at": at, "message": message}
     await connection.execute(update(notifications).where(notifications.c.number == number).values(again))
+
+
+async def anybody_read(connection: AsyncConnection, number: int) -> bool:
+    """Whether at least one person has read it."""
+    marked = select(notification_marks.c.principal).where(notification_marks.c.upto >= number).exists()
+    one = select(notification_reads.c.principal).where(notification_reads.c.number == number).exists()
+    return bool((await connection.execute(select(or_(marked, one)))).scalar_one())
+
+
+async def put_on_top(connection: AsyncConnection, number: int) -> Notification:
+    """As if it were new, and so read by nobody: it goes on under another number. What is still to be sent of it is sent."""
+    columns = [column for column in notifications.c if column.name != "number"]
+    row = (await connection.execute(select(*columns).where(notifications.c.number == number))).one()
+    values = dict(row._mapping)  # noqa: SLF001  (public)
+    # The name is unique, and the old row has to stay until nothing refers to it any more.
+    await connection.execute(update(notifications).where(notifications.c.number == number).values(notification=f"{row.notification}-old"))
+    fresh = _made((await connection.execute(insert(notifications).values(values).returning(notifications))).one())
+    moved = notification_deliveries.c.notification == number
+    await connection.execute(update(notification_deliveries).where(moved).values(notification=fresh.number))
+    await connection.execute(delete(notifications).where(notifications.c.number == number))
+    return fresh
 
 
 async def prune(connection: AsyncConnection, *, keep: int) -> None:
