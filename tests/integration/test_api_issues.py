@@ -6,6 +6,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+import anyio
 import httpx
 import pytest
 
@@ -293,3 +294,22 @@ async def test_the_tracker_is_tested_for_every_project_without_opening_anything(
         assert tracker.opened == []
     async with api_world.client(await api_world.token("operator")) as operator:
         assert (await operator.post(path)).status_code == 403
+
+
+async def test_testing_many_projects_of_a_slow_tracker_ends_in_time_and_names_what_was_not_tried(api_world: ApiWorld) -> None:
+    async def slow(project: str) -> None:
+        api_world.clock.advance(9.99)  # just within the limit of one question
+        if project == "wow/p3":
+            await anyio.sleep_forever()
+
+    async with api_world.client(api_world.admin_token) as client:
+        await with_tracker(client, projects={f"Agent{number}": f"wow/p{number}" for number in range(1, 8)})
+        api_world.tracker.thinks = slow
+        api_world.clock.advance(1)
+        tested = (await client.post(f"{SETTINGS}/test")).json()
+        assert tested["reached"] is False
+        assert (
+            tested["problem"]
+            == "wow/p3: no answer within the 30 s that there are for all projects; not tried: wow/p4, wow/p5, wow/p6, wow/p7"
+        )
+        assert [project for _, _, project in api_world.tracker.checked] == ["wow/memory", "wow/p1", "wow/p2", "wow/p3"]

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Final
 
+import anyio
 import structlog
 from anyio import to_thread
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -43,6 +44,9 @@ GIVE_UP_SECONDS: Final = 6 * 3_600.0
 AT_ONCE: Final = 20
 PROJECTS_TRIED: Final = 20
 """Of those that agents have of their own, when the tracker is tested: each is a question of up to ten seconds."""
+
+TEST_SECONDS: Final = 30.0
+"""For all of them together: whoever pressed the button waits for the answer, a page for no more than a minute."""
 
 PAGE_MAX: Final = 200
 LOOK_SECONDS: Final = 2.0
@@ -155,20 +159,28 @@ class Issues:
         settings = await self._where.get()
         _require_tracker(settings)
         began = self._clock.monotonic()
-        problem = ""
         own = () if settings.kind == "webhook" else settings.projects.values()
-        for project in [*dict.fromkeys([settings.project, *own])][:PROJECTS_TRIED]:
-            try:
-                await self._tracker.check(settings, await self._where.token(settings), project)
-            except (TemporaryError, PermanentError, ServicingError) as error:
-                problem = self._masker.mask(KEEPER, f"{project}: {error}" if project else str(error))
-                break
+        problem = await self._tried(settings, [*dict.fromkeys([settings.project, *own])][:PROJECTS_TRIED])
         took_ms = round((self._clock.monotonic() - began) * 1000, 1)
         async with self._database.write() as connection:
             data = {"status": "failed" if problem else "success", "kind": settings.kind, "project": settings.project, "problem": problem}
             event = Event(type="issue_tracker_tested", at=self._clock.now(), actor=actor, audit=True, data=data)
             await record(connection, self._ids, self._settings, event)
         return TrackerTest(kind=settings.kind, reached=not problem, problem=problem, duration_ms=took_ms)
+
+    async def _tried(self, settings: TrackerSettings, projects: Sequence[str]) -> str:
+        """The first problem, empty where there is none. What there was no time for is said not to have been tried."""
+        until = self._clock.monotonic() + TEST_SECONDS
+        for place, project in enumerate(projects):
+            try:
+                with anyio.fail_after(until - self._clock.monotonic()):
+                    await self._tracker.check(settings, await self._where.token(settings), project)
+            except TimeoutError:
+                rest = f"; not tried: {', '.join(projects[place + 1 :])}" if projects[place + 1 :] else ""
+                return f"{project or settings.kind}: no answer within the {TEST_SECONDS:g} s that there are for all projects{rest}"
+            except (TemporaryError, PermanentError, ServicingError) as error:
+                return self._masker.mask(KEEPER, f"{project}: {error}" if project else str(error))
+        return ""
 
     async def run(self) -> None:
         """Send what is due until cancelled."""

@@ -1,6 +1,7 @@
 """Somebody outside who is told things, in memory: takes messages and reports, fails as the test says."""
 # ruff: noqa: ARG002  (addresses and tokens are for real ones)
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from agent_servicing.core.errors import PermanentError, TemporaryError
@@ -40,6 +41,8 @@ class MemoryTracker:
     checked: list[tuple[str, str | None, str]] = field(default_factory=list)
     failing: Exception | None = None
     loses_answers: bool = False
+    thinks: Callable[[str], Awaitable[None]] | None = None
+    """What happens before a project is said to be there."""
 
     async def open(self, settings: TrackerSettings, token: str | None, filing: Filing) -> str:
         if self.failing is not None:
@@ -55,5 +58,7 @@ class MemoryTracker:
 
     async def check(self, settings: TrackerSettings, token: str | None, project: str) -> None:
         self.checked.append((settings.kind, token, project))
+        if self.thinks is not None:
+            await self.thinks(project)
         if self.failing is not None:
             raise self.failing
