@@ -191,7 +191,9 @@ def test_what_the_judge_cannot_know_is_decided_by_an_operator_who_types_the_name
         expect(judge.get_by_role("button", name="Override")).to_have_attribute("aria-disabled", "true")
         completed(page)
         history = page.get_by_role("region", name="History")
-        expect(history.get_by_role("button", name=re.compile("Analysis overridden"))).to_contain_text("night-shift: Too little traffic to judge")
+        expect(history.get_by_role("button", name=re.compile("Analysis overridden"))).to_contain_text(
+            "night-shift: Too little traffic to judge"
+        )
         expect(page.get_by_role("region", name="Events since you look")).to_have_count(0)  # none will come
     assert server.deployment(name)["overridden_by"] == "night-shift"
     (entry,) = server.get("/audit", agent="Echo", operator="night-shift", type="analysis_overridden")["events"]
