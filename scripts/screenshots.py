@@ -142,7 +142,7 @@ def main() -> int:
         ):
             canary = f"/agents/WowDomain/deployments/{demo.newest('WowDomain/upgrades', strategy='canary')}"
             for page in (light, dark, phone):
-                show(page, demo, canary, until="The judge")
+                show(page, demo, canary, until="Requests compared")
             light.wait_for_timeout(CHARTS_MS)
             for name, page in (("monitor", light), ("monitor-dark", dark), ("monitor-phone", phone)):
                 keep(page, name)

@@ -46,6 +46,8 @@ MONITOR = r"""
       - listitem
   - region "What users noticed"
   - region "Events since you look"
+  - region "History":
+    - heading "History" [level=2]
   - region "Instances"
 """
 ROLLBACK = r"""
@@ -146,7 +148,7 @@ def test_a_canary_that_fails_goes_back_by_itself_and_the_open_page_says_why_at_o
         name = started(page, server, "1.3.0", "Canary", Part_of_the_instances="25", Watch_each_step="300")
         expect(page).to_have_title(re.compile(r"^Echo 1\.2\.0 → 1\.3\.0 · 25 %"))
         # It comes while the page is open: it is read out at once.
-        verdict = page.get_by_role("region", name="Taken back").get_by_role("alert")
+        verdict = page.get_by_role("region", name="Rolled back").get_by_role("alert")
         expect(verdict).to_contain_text(re.compile(r"Error rate threshold exceeded \([\d.]+% > 5%\)"), timeout=3 * PATIENCE_MS)
         expect(verdict).to_contain_text(re.compile(r"By the engine, while: .+, seen in \d+ requests within \d+ s"))
         expect(verdict.locator("time:not([aria-live=off])")).to_have_count(0)
@@ -170,21 +172,29 @@ def test_what_the_judge_cannot_know_is_decided_by_an_operator_who_types_the_name
         page.goto(server.post("/users/night-shift/link", expect=201)["url"])
         page.get_by_role("heading", name="Dashboard").wait_for()
         name = started(page, server, "1.3.0", "Canary", Part_of_the_instances="25", Watch_each_step="1")
-        judge = page.get_by_role("region", name="The judge")
-        expect(judge).to_contain_text("No requests yet")  # and so a canary waits
-        judge.get_by_role("button", name="Override it").click()
+        judge = page.get_by_role("region", name="Analysis")
+        waits = judge.get_by_role("list", name="What it waits for")
+        expect(waits.get_by_role("listitem").filter(has_text="Verdict")).to_contain_text("No requests yet")  # and so a canary waits
+        expect(waits.get_by_role("listitem").filter(has_text="Errors")).to_contain_text("on below 2 %, back above 5 %")
+        expect(waits.get_by_role("listitem").filter(has_text="Watch")).to_contain_text("on as soon as the rest allows", timeout=PATIENCE_MS)
+        judge.get_by_role("button", name="Override").click()
         dialog = page.get_by_role("dialog")
         expect(dialog.get_by_role("button", name="Leave it as it is")).to_be_focused()
         expect(dialog).to_contain_text("decides nothing any more in this deployment")
         accessible(page, "override")
-        act = dialog.get_by_role("button", name="Override it")
+        act = dialog.get_by_role("button", name="Override")
         dialog.get_by_role("textbox", name="Type Echo to confirm").fill("Echo")
         expect(act).to_be_disabled()
         dialog.get_by_text("Too little traffic to judge", exact=True).click()
         act.click()
         expect(judge).to_contain_text("night-shift has overridden it")
-        expect(judge.get_by_role("button", name="Override it")).to_have_attribute("aria-disabled", "true")
+        expect(judge.get_by_role("button", name="Override")).to_have_attribute("aria-disabled", "true")
         completed(page)
+        history = page.get_by_role("region", name="History")
+        expect(history.get_by_role("button", name=re.compile("Analysis overridden"))).to_contain_text(
+            "night-shift: Too little traffic to judge"
+        )
+        expect(page.get_by_role("region", name="Events since you look")).to_have_count(0)  # none will come
     assert server.deployment(name)["overridden_by"] == "night-shift"
     (entry,) = server.get("/audit", agent="Echo", operator="night-shift", type="analysis_overridden")["events"]
     assert entry["reason"] == "Too little traffic to judge"

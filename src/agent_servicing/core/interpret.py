@@ -262,7 +262,7 @@ def _watched(draft: Draft, deployment: Deployment, record: StageRecord, stage: A
         until = f" at {record.deadline_at:%Y-%m-%d %H:%M:%S} UTC" if record.deadline_at else ""
         return Progress(done=False, note=f"waits for somebody to confirm it by a promote; goes back{until} otherwise")
     judgement = deployment.judgement or Judgement(verdict=Verdict.NO_DATA, sentence="no requests yet")
-    left = _left(draft, record, stage)
+    left = record.watch_seconds_left(draft.now) or 0.0
     if not up_to_date(draft, deployment):
         return Progress(done=False, note="the counters cannot be read")
     if judgement.verdict is Verdict.PASSING and (left <= 0 or deployment.spec.promote_early):
@@ -274,12 +274,6 @@ def _watched(draft: Draft, deployment: Deployment, record: StageRecord, stage: A
     if undecided(deployment) and deployment.spec.on_inconclusive == "promote":
         return Progress(done=True, note=judgement.sentence)
     return Progress(done=False, note=f"holding: {judgement.sentence}")
-
-
-def _left(draft: Draft, record: StageRecord, stage: Analyse) -> float:
-    """Seconds: what is still to be watched, and to the moment up to which it is to be watched."""
-    seen = draft.since(record.started_at) - record.unseen_seconds
-    return max(stage.seconds - seen, (stage.until - draft.now).total_seconds() if stage.until is not None else 0.0)
 
 
 def _verified(draft: Draft, deployment: Deployment) -> Progress:

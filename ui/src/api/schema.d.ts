@@ -7898,6 +7898,11 @@ export interface components {
             duration_seconds: number | null;
             /** Note */
             note: string;
+            /**
+             * Seconds Left
+             * @description Of a watch under way; 0: over, and only a verdict is missing. null of everything else
+             */
+            seconds_left: number | null;
             /** Stage */
             stage: string;
             /** Started At */

@@ -1,6 +1,6 @@
 /** Two lines over time, drawn outside React: a figure a second costs about four milliseconds here, not a render of the page. */
 import { useComputedColorScheme } from "@mantine/core";
-import { useEffect, useRef } from "react";
+import { memo, useEffect, useRef } from "react";
 import uPlot from "uplot";
 import { clock } from "../lib/format";
 
@@ -13,20 +13,24 @@ export interface Series {
 
 const HEIGHT = 120;
 
-export function Chart({
-  series,
-  threshold,
-  mark = null,
-  subscribe,
-  label,
-}: {
+interface Drawn {
   series: Series;
   threshold: number | null;
   /** Seconds: a moment that a line across marks. */
   mark?: number | null;
   subscribe: (redraw: () => void) => () => void;
-  label: string;
-}) {
+}
+
+/** Its label says the newest figures, so it changes each second; what is drawn is told by `subscribe` and stays. */
+export function Chart({ label, ...drawn }: Drawn & { label: string }) {
+  return (
+    <div role="img" aria-label={label}>
+      <Plot {...drawn} />
+    </div>
+  );
+}
+
+const Plot = memo(({ series, threshold, mark = null, subscribe }: Drawn) => {
   const place = useRef<HTMLDivElement>(null);
   const colorScheme = useComputedColorScheme("light"); // with "as the system" the system may change it
   // biome-ignore lint/correctness/useExhaustiveDependencies: the colours come from the style sheet, which the scheme changes
@@ -84,8 +88,8 @@ export function Chart({
       plot.destroy();
     };
   }, [series, threshold, mark, subscribe, colorScheme]);
-  return <div ref={place} role="img" aria-label={label} />;
-}
+  return <div ref={place} />;
+});
 
 function lastMinute(): [number, number] {
   const now = Math.floor(Date.now() / 1000);

@@ -54,6 +54,7 @@ class StageView(View):
     started_at: datetime | None
     completed_at: datetime | None
     duration_seconds: float | None
+    seconds_left: float | None = Field(description="Of a watch under way; 0: over, and only a verdict is missing. null of everything else")
     note: str
 
 
@@ -152,7 +153,7 @@ _EXAMPLE = example(
     from_version="1.2.5",
     to_version="1.3.0",
     current_stage="route_traffic_25",
-    stages=[{**_STAGE, "duration_seconds": None, "note": ""}],
+    stages=[{**_STAGE, "duration_seconds": None, "seconds_left": None, "note": ""}],
     metrics={
         "blue": {"version": "1.2.5", "traffic_percent": 75, "throughput": 37.5, **_SIDE},
         "green": {"version": "1.3.0", "traffic_percent": 25, "throughput": 12.5, **_SIDE},

@@ -51,7 +51,7 @@ def deployment_view(deployment: Deployment, *, now: datetime, state: AgentState 
         from_version=deployment.from_version,
         to_version=deployment.to_version,
         current_stage=_current_stage(deployment.stages),
-        stages=[_stage(record) for record in deployment.stages],
+        stages=[_stage(record, now) for record in deployment.stages],
         metrics=_metrics(deployment, state),
         auto_rollback=policy_view(deployment.spec.policy),
         judgement=JudgementView.model_validate(deployment.judgement) if deployment.judgement else None,
@@ -165,13 +165,14 @@ def _current_stage(stages: Sequence[StageRecord]) -> str | None:
     return chosen[-1].stage.name if chosen else None
 
 
-def _stage(record: StageRecord) -> StageView:
+def _stage(record: StageRecord, now: datetime) -> StageView:
     return StageView(
         stage=record.stage.name,
         status=record.status,
         started_at=record.started_at,
         completed_at=record.completed_at,
         duration_seconds=record.duration_seconds,
+        seconds_left=_rounded(record.watch_seconds_left(now)),
         note=record.note,
     )
 

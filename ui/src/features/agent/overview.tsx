@@ -1,5 +1,6 @@
 /** Who answers with which share and how well, and every instance. */
 import { SimpleGrid, Stack, Table, Text } from "@mantine/core";
+import { memo } from "react";
 import { api, type Schemas } from "../../api/client";
 import { usePolling } from "../../app/polling";
 import { Heads } from "../../components/heads";
@@ -111,30 +112,35 @@ export function Instances({ instances }: { instances: Schemas["InstanceView"][] 
       <Heads of={HEADS} />
       <Table.Tbody>
         {instances.map((instance) => (
-          <Table.Tr key={instance.instance}>
-            <Table.Th scope="row" className="mono">
-              {instance.instance}
-            </Table.Th>
-            <Table.Td className="mono">{instance.version}</Table.Td>
-            <Table.Td>
-              <InstanceStatus status={instance.status} />
-              {instance.reason && (
-                <Text size="sm" c="dimmed" className="cut">
-                  {instance.reason}
-                </Text>
-              )}
-            </Table.Td>
-            <Table.Td>{busy(instance)}</Table.Td>
-            <Table.Td className="mono">{instance.pid ?? "–"}</Table.Td>
-            <Table.Td>
-              <Time at={instance.started_at} />
-            </Table.Td>
-          </Table.Tr>
+          <Row key={instance.instance} instance={instance} />
         ))}
       </Table.Tbody>
     </Table>
   );
 }
+
+/** Asked for every few seconds, most of them the same. */
+const Row = memo(({ instance }: { instance: Schemas["InstanceView"] }) => (
+  <Table.Tr>
+    <Table.Th scope="row" className="mono">
+      {instance.instance}
+    </Table.Th>
+    <Table.Td className="mono">{instance.version}</Table.Td>
+    <Table.Td>
+      <InstanceStatus status={instance.status} />
+      {instance.reason && (
+        <Text size="sm" c="dimmed" className="cut">
+          {instance.reason}
+        </Text>
+      )}
+    </Table.Td>
+    <Table.Td>{busy(instance)}</Table.Td>
+    <Table.Td className="mono">{instance.pid ?? "–"}</Table.Td>
+    <Table.Td>
+      <Time at={instance.started_at} />
+    </Table.Td>
+  </Table.Tr>
+));
 
 /** What the newest version is, and that one of those there are closes a hole. */
 function kinds(agent: Schemas["AgentDetail"]): string | undefined {

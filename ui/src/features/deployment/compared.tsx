@@ -1,5 +1,6 @@
 /** Both sides beside one another: three figures, how they differ in words, and a chart of each: the last minutes, or all of what has ended. */
 import { Group, Text } from "@mantine/core";
+import { memo } from "react";
 import type { Schemas } from "../../api/client";
 import { useLinkState } from "../../app/live";
 import { Chart } from "../../components/chart";
@@ -94,17 +95,15 @@ export function Compared({ blue, green, figures, policy, live, mark = null }: Pr
 }
 
 /** The line beside the name is the one in the chart. */
-function Value({ side, name, value }: { side: "blue" | "green"; name: string; value: string }) {
-  return (
-    <div>
-      <Text size="xs" c="dimmed">
-        <span className={`side side-${side}`} />
-        {name}
-      </Text>
-      <div className="tile-big">{value}</div>
-    </div>
-  );
-}
+const Value = memo(({ side, name, value }: { side: "blue" | "green"; name: string; value: string }) => (
+  <div>
+    <Text size="xs" c="dimmed">
+      <span className={`side side-${side}`} />
+      {name}
+    </Text>
+    <div className="tile-big">{value}</div>
+  </div>
+));
 
 function Comparison({
   blue,
