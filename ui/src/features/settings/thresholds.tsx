@@ -9,7 +9,7 @@ import { Dialog } from "../../components/dialog";
 import { Ends } from "../../components/ends";
 import { Asked, Panel } from "../../components/panel";
 import { Reason } from "../../components/reason";
-import { LIMITS, limitWords, type Said } from "../../lib/thresholds";
+import { LIMITS, limitWords, ownWords, type Said } from "../../lib/thresholds";
 import { Grid } from "./grid";
 
 /** Whose are being changed: null is everybody's; an empty name is still to be chosen. */
@@ -41,7 +41,7 @@ export function Thresholds() {
         flush
         aside={act("Change", "Change those for all agents", { agent: null, said: all, below: built_in })}
       >
-        <Text c="dimmed" px="md" pb="sm">
+        <Text c="dimmed" px="md" py="sm">
           What an upgrade takes where its request says nothing; a change here concerns only upgrades that are asked for
           later.
         </Text>
@@ -71,8 +71,8 @@ export function Thresholds() {
               key: agent,
               cells: [
                 agent,
-                ...LIMITS.map(({ name }) => (name in own ? limitWords(name, own[name]) : "As for all")),
-                <Group key="acts" gap="xs">
+                ...LIMITS.map((limit) => ownWords(limit, own)),
+                <Group key="acts" gap="xs" wrap="nowrap">
                   {act("Change", `Change those of ${agent}`, { agent, said: own, below: general })}
                   {act("Remove", `Remove those of ${agent}`, { agent, said: {}, below: general, taken: true })}
                 </Group>,
@@ -84,6 +84,7 @@ export function Thresholds() {
       {changing && (
         <Change
           from={changing}
+          differing={Object.keys(agents)}
           onClose={() => {
             setChanging(null);
             void found.refetch();
@@ -94,11 +95,12 @@ export function Thresholds() {
   );
 }
 
-function Change({ from, onClose }: { from: Changing; onClose: () => void }) {
+function Change({ from, differing, onClose }: { from: Changing; differing: string[]; onClose: () => void }) {
   const names = useNames();
   const [agent, setAgent] = useState(from.agent);
   const [said, setSaid] = useState<Said>(from.said);
   const [reason, setReason] = useState("");
+  const twice = from.agent === "" && differing.includes(agent ?? "");
   const keep = async () => {
     const body = { thresholds: said, reason };
     const { error } =
@@ -114,7 +116,14 @@ function Change({ from, onClose }: { from: Changing; onClose: () => void }) {
     <Dialog title={whose ? `Thresholds of ${whose}` : "Thresholds of an agent"} onClose={onClose} size="md">
       <Stack gap="md">
         {from.agent === "" && (
-          <Autocomplete label="Agent" data={names} limit={OFFERED} value={agent ?? ""} onChange={setAgent} />
+          <Autocomplete
+            label="Agent"
+            data={names.filter((name) => !differing.includes(name))}
+            error={twice && "It has its own already: change those."}
+            limit={OFFERED}
+            value={agent ?? ""}
+            onChange={setAgent}
+          />
         )}
         {from.taken ? (
           <Text>Its upgrades then take those for all agents.</Text>
@@ -147,7 +156,7 @@ function Change({ from, onClose }: { from: Changing; onClose: () => void }) {
         <Reason value={reason} onChange={setReason} reasons={["Policy", "Agreed with its users"]} focused={false} />
         <Ends
           act={from.taken ? "Remove them" : "Change them"}
-          missing={!reason.trim() || agent === ""}
+          missing={!reason.trim() || agent === "" || twice}
           onAct={keep}
           onClose={onClose}
         />
