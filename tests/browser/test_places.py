@@ -18,7 +18,7 @@ pytestmark = pytest.mark.timeout(600)
 
 SOON = SystemClock().now() + timedelta(days=30)
 KEEPS = '[state]\ndirectory = "state"\nwrites = 1\nreads = [1]\n'
-PARTS = ("mine", "users", "tokens", "notifications", "freezes", "gates", "integrations", "secrets")
+PARTS = ("mine", "users", "tokens", "notifications", "thresholds", "freezes", "gates", "integrations", "secrets")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -280,6 +280,48 @@ def test_a_target_of_notifications_that_nobody_answers_is_said_to_fail(browser: 
             ("nobody", None, None, ["nobody"]),
             ("echo-goes-back", ["Echo"], ["deployment_rolled_back"], ["nobody"]),
         ]
+
+
+def test_thresholds_are_set_for_all_and_for_one_agent_and_fill_in_the_limits_of_its_upgrade(browser: Browser, server: Server) -> None:
+    with watched(browser, server) as page, watched(browser, server, scheme="dark", width=390) as phone:
+        sign_in(page, server)
+        page.goto(f"{server.info['api_url']}/settings?part=thresholds")
+        page.get_by_role("button", name="Change those for all agents").click()
+        page.get_by_role("textbox", name="Roll back above errors of").fill("3")
+        page.get_by_role("textbox", name="Reason").fill("promised")
+        accessible(page, "thresholds of all agents")
+        page.get_by_role("button", name="Change them").click()
+        expect(page.get_by_role("row", name="Roll back above errors of").get_by_text("3 %")).to_be_visible()
+        page.get_by_role("button", name="Add an agent").click()
+        page.get_by_role("textbox", name="Agent").or_(page.get_by_role("combobox", name="Agent")).first.fill("Echo")
+        page.get_by_role("textbox", name="Roll back above p95 of").fill("300")
+        page.get_by_role("textbox", name="Reason").fill("its users wait")
+        page.get_by_role("button", name="Change them").click()
+        expect(page.get_by_role("row", name="Echo").get_by_text("300 ms")).to_be_visible()
+        assert server.get("/settings/thresholds")["all"] == {"error_rate_threshold": 3}
+        accessible(page, "thresholds")
+
+        sign_in(phone, server)
+        phone.goto(f"{server.info['api_url']}/agents/Echo/upgrade?version=1.1.0&step=schedule")
+        errors, latency = (phone.get_by_role("textbox", name=name) for name in ("Errors above", "95 % slower than"))
+        expect(errors).to_have_value("3 %")
+        expect(latency).to_have_value("300 ms")
+        expect(phone.get_by_text("Default of all agents; now")).to_be_visible()
+        expect(phone.get_by_text("Goes back by itself above 3 % errors, or above 300 ms")).to_be_visible()
+        errors.fill("2")
+        phone.reload()
+        expect(errors).to_have_value("2 %", timeout=PATIENCE_MS)
+        expect(latency).to_have_value("300 ms")
+        accessible(phone, "limits of an upgrade")
+        phone.get_by_role("button", name="Take the default limits").click()
+        expect(errors).to_have_value("3 %")
+
+        page.get_by_role("button", name="Remove those of Echo").click()
+        page.get_by_role("textbox", name="Reason").fill("as all others")
+        page.get_by_role("button", name="Remove them").click()
+        expect(page.get_by_text("Every agent has those for all")).to_be_visible()
+        with server.api() as api:
+            assert api.put("/settings/thresholds", json={"thresholds": {}}).status_code == 200
 
 
 def test_the_issue_tracker_that_is_set_up_is_tested_before_anybody_needs_it(browser: Browser, server: Server) -> None:

@@ -163,6 +163,8 @@ async def the_server(walk: Walk, client: httpx.AsyncClient) -> None:
     await walk.does(client, "PUT", "/settings/issues", tracker)
     await walk.does(client, "POST", "/settings/issues/test")
     await walk.does(client, "POST", f"{OF}/issues/{{issue_id}}/send", issue_id=issue["issue_id"])
+    await walk.does(client, "PUT", "/settings/thresholds", {"thresholds": {"error_rate_threshold": 2.0}})
+    await walk.does(client, "PUT", f"{OF}/thresholds", {"thresholds": {"latency_threshold_ms": 300}, "reason": "promised"})
     rule = {"kind": "window", "name": "nights", "cron": "0 22 * * *", "duration_seconds": 28_800, "reason": "least traffic"}
     made = await walk.does(client, "POST", "/schedule/rules", rule)
     await walk.does(client, "DELETE", "/schedule/rules/{rule_id}", rule_id=made["rule_id"])

@@ -39,10 +39,8 @@ async def refused(world: World, version: str = "1.1.0", **changes: object) -> Se
 
 async def test_an_accepted_upgrade_is_queued_with_everything_that_was_asked(world: World) -> None:
     await world.add("1.0.0", "1.1.0")
-    limits = AutoRollback(error_rate_threshold=2.5, latency_threshold_ms=300)
-    deployment = await world.upgrade(
-        "v1.1.0", steps=(10.0, 100.0), monitor_seconds=5, auto_rollback=limits, min_requests=7, hold_seconds=60
-    )
+    limits = AutoRollback(thresholds={"error_rate_threshold": 2.5, "latency_threshold_ms": 300, "min_requests": 7})
+    deployment = await world.upgrade("v1.1.0", steps=(10.0, 100.0), monitor_seconds=5, auto_rollback=limits, hold_seconds=60)
     assert (deployment.kind, deployment.from_version, deployment.to_version) == (DeploymentKind.UPGRADE, "1.0.0", "1.1.0")
     assert (deployment.status, deployment.reason, deployment.actor) == (DeploymentStatus.QUEUED, "faster", ADA)
     spec = deployment.spec
@@ -100,9 +98,9 @@ async def test_a_dry_run_says_what_would_be_done_and_writes_nothing(world: World
         ("1.1.0", {"steps": ()}, Invalid, "bad_value"),
         ("1.1.0", {"monitor_seconds": -1}, Invalid, "bad_value"),
         ("1.1.0", {"bake_seconds": float("nan")}, Invalid, "bad_value"),
-        ("1.1.0", {"min_requests": 0}, Invalid, "bad_value"),
-        ("1.1.0", {"auto_rollback": AutoRollback(error_rate_threshold=101)}, Invalid, "bad_value"),
-        ("1.1.0", {"auto_rollback": AutoRollback(latency_threshold_ms=0)}, Invalid, "bad_value"),
+        ("1.1.0", {"auto_rollback": AutoRollback(thresholds={"min_requests": 0})}, Invalid, "bad_value"),
+        ("1.1.0", {"auto_rollback": AutoRollback(thresholds={"error_rate_threshold": 101})}, Invalid, "bad_value"),
+        ("1.1.0", {"auto_rollback": AutoRollback(thresholds={"latency_threshold_ms": 0})}, Invalid, "bad_value"),
         ("1.1.0", {"schedule": START - timedelta(days=1)}, Invalid, "schedule_in_past"),
         ("1.1.0", {"schedule": START + timedelta(days=999)}, Invalid, "bad_value"),
         ("1.1.0", {"schedule": datetime(2026, 1, 2)}, Invalid, "bad_value"),  # noqa: DTZ001 (that is the point)

@@ -25,6 +25,7 @@ from agent_servicing.cli import (
     staging,
     states,
     status,
+    thresholds,
     tokens,
     turns,
     upgrade,
@@ -129,6 +130,11 @@ def _issue(_: typer.Context) -> None:
 
 
 @group
+def _thresholds(_: typer.Context) -> None:
+    """The limits that upgrades take which name none: show, set, clear; for all agents, or for one."""
+
+
+@group
 def _target(_: typer.Context) -> None:
     """Where notifications are sent: add, list, remove, test."""
 
@@ -169,6 +175,7 @@ def _build() -> typer.Typer:
     made.add_typer(_group(_staging, STAGING), name="staging", rich_help_panel=ACT)
     _add(made, CONFIGURE, {"patch": config.patch})
     made.add_typer(_group(_config, CONFIG), name="config", rich_help_panel=CONFIGURE)
+    made.add_typer(_group(_thresholds, THRESHOLDS), name="thresholds", rich_help_panel=CONFIGURE)
     made.add_typer(_group(_state, STATE), name="state", rich_help_panel=CONFIGURE)
     made.add_typer(_schedule(), name="schedule", rich_help_panel=TURN)
     _add(made, TURN, {"queue": turns.queue, "move": turns.move, "reschedule": turns.reschedule, "lock": turns.lock, "unlock": turns.unlock})
@@ -242,6 +249,7 @@ ISSUE: dict[str, Callable[..., None]] = {
     "send": issues.send,
     "test": issues.test,
 }
+THRESHOLDS: dict[str, Callable[..., None]] = {"show": thresholds.show, "set": thresholds.set_thresholds, "clear": thresholds.clear}
 TARGET: dict[str, Callable[..., None]] = {
     "add": notifications.target_add,
     "list": notifications.target_list,

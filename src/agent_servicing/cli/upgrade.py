@@ -12,6 +12,7 @@ from agent_servicing.cli.exits import ExitCode, Usage
 from agent_servicing.cli.output import clean, facts, table
 from agent_servicing.cli.progress import headline
 from agent_servicing.cli.session import Session
+from agent_servicing.cli.thresholds import ORIGINS, limit
 from agent_servicing.cli.when import upcoming
 from agent_servicing.cli.words import moment, number, with_zone
 
@@ -56,10 +57,8 @@ Control = Annotated[float | None, _option("--control-percent", TRAFFIC, "Stays w
 KeepWarm = Annotated[
     float | None, _option("--keep-warm-seconds", TRAFFIC, "How long the old version stays ready to take over", metavar="S", min=0)
 ]
-ErrorRate = Annotated[
-    float | None, _option("--error-rate-threshold", SAFETY, "Roll back above so many percent errors", metavar="%", min=0, max=100)
-]
-Latency = Annotated[float | None, _option("--latency-threshold-ms", SAFETY, "Roll back when latency is above", metavar="MS")]
+ErrorRate = Annotated[str | None, _option("--error-rate-threshold", SAFETY, "Roll back above so many percent errors", metavar="%|none")]
+Latency = Annotated[str | None, _option("--latency-threshold-ms", SAFETY, "Roll back when latency is above", metavar="MS|none")]
 Quantile = Annotated[float | None, _option("--latency-quantile", SAFETY, "Which latency: 0.95 is p95", metavar="Q")]
 PromoteErrorRate = Annotated[float | None, _option("--promote-error-rate", SAFETY, "Below so many percent errors it is fine", metavar="%")]
 PromoteLatency = Annotated[float | None, _option("--promote-latency-ms", SAFETY, "Below this latency it is fine", metavar="MS")]
@@ -133,9 +132,8 @@ def upgrade(
         pause_seconds=pause_seconds,
         monitor_seconds=monitor_seconds,
     )
+    thresholds = given(error_rate_threshold=error_rate_threshold, latency_threshold_ms=latency_threshold_ms)
     limits = given(
-        error_rate_threshold=error_rate_threshold,
-        latency_threshold_ms=latency_threshold_ms,
         latency_quantile=latency_quantile,
         promote_error_rate=promote_error_rate,
         promote_latency_ms=promote_latency_ms,
@@ -145,7 +143,7 @@ def upgrade(
         "target_version": version,
         "strategy": strategy,
         "reason": reason,
-        "auto_rollback": {"enabled": not no_auto_rollback, **limits},
+        "auto_rollback": {"enabled": not no_auto_rollback, **{n: limit(n, text) for n, text in thresholds.items()}, **limits},
         "acknowledge_breaking": acknowledge_breaking,
         "when_busy": when_busy.replace("-", "_"),
         **({strategy.replace("-", "_"): shape} if shape else {}),
@@ -220,6 +218,15 @@ def _begins(plan: Json) -> str | None:
     return with_zone(found) if found and (plan.get("scheduled_at") or plan.get("warnings")) else None
 
 
+def _limits(plan: Json) -> str | None:
+    """The roll-back limits that will be in force, with where they come from."""
+    policy, origins = plan.get("auto_rollback") or {}, plan.get("thresholds") or {}
+    names = (("error_rate_threshold", "errors", "%"), ("latency_threshold_ms", "latency", "ms"))
+    whence = {name: ORIGINS.get(each.get("origin"), "") for name, each in origins.items()}
+    said = [f"{word} above {policy[name]:g} {unit} ({whence.get(name, '')})" for name, word, unit in names if policy.get(name) is not None]
+    return ", ".join(said) if said and policy.get("enabled") else None
+
+
 def _show_plan(session: Session, plan: Json) -> None:
     """Exit code 1 when the upgrade would be refused, so that a script may ask first."""
     refusals = [r for r in plan.get("refusals") or () if isinstance(r, dict)]
@@ -230,6 +237,7 @@ def _show_plan(session: Session, plan: Json) -> None:
             ("strategy", plan.get("strategy")),
             ("begins", _begins(plan)),
             ("takes about", number(plan.get("estimated_duration_minutes"), " min")),
+            ("limits", _limits(plan)),
             ("state", str(plan.get("state_door") or "").replace("_", " ")),
         )
     )

@@ -29,6 +29,7 @@ from agent_servicing.store.database import Database
 from agent_servicing.store.deployments import cancelled, insert_deployment, save_deployment
 from agent_servicing.store.line import load_line, load_lock
 from agent_servicing.store.queries import ListState
+from agent_servicing.store.thresholds import load_thresholds
 
 __all__ = ["AgentUpgrade", "AutoRollback", "UpgradeRequest"]
 
@@ -186,7 +187,8 @@ class AgentUpgrade:
         rows, line = await queries.version_rows(connection, state.agent.agent), await load_line(connection)
         warm, now = self._settings.keep_warm_seconds, self._clock.now()
         shut = await why_shut(connection, state.agent.agent, request.target_version, now)
-        return make_plan(state, rows, request, now=now, keep_warm_seconds=warm, asker=asker, line=line, shut=shut)
+        defaults = await load_thresholds(connection, state.agent.agent)
+        return make_plan(state, rows, request, now=now, keep_warm_seconds=warm, asker=asker, line=line, shut=shut, defaults=defaults)
 
     async def _insert(self, connection: AsyncConnection, deployment: Deployment, kind: str, **more: object) -> None:
         await insert_deployment(connection, deployment)

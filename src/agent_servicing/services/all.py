@@ -40,6 +40,7 @@ from agent_servicing.services.sign_in import SignIn
 from agent_servicing.services.staging import Staging
 from agent_servicing.services.states import AgentStates
 from agent_servicing.services.telling import Telling, build_telling
+from agent_servicing.services.thresholds import Thresholds
 from agent_servicing.services.upcoming import Preview
 from agent_servicing.services.users import Users
 from agent_servicing.services.version_manager import VersionManager
@@ -84,6 +85,7 @@ class Services:
     states: AgentStates
     telling: Telling
     staging: Staging
+    thresholds: Thresholds
     backups: Backups
     mark: Callable[[], int | None]
     """See `Database.mark`."""
@@ -151,6 +153,7 @@ def build_services(
         secrets=secrets,
         telling=telling,
         staging=Staging(database=database, clock=clock, ids=ids, bus=bus, settings=settings),
+        thresholds=Thresholds(database=database, clock=clock, ids=ids, settings=settings),
         backups=Backups(database=database, clock=clock, ids=ids, settings=settings, kept=kept),
         secret_delivery=SecretDelivery(database=database, secrets=secrets, hotpatch=hotpatch, fleet=fleet),
         mark=lambda: database.mark,

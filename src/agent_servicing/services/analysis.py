@@ -17,7 +17,6 @@ from agent_servicing.core.model import Deployment
 from agent_servicing.core.status import Verdict
 from agent_servicing.services.audit_logger import number_of
 from agent_servicing.services.course import Course, course
-from agent_servicing.services.requests import AutoRollback
 from agent_servicing.services.specs import limit_problems
 from agent_servicing.store import queries
 from agent_servicing.store.blocks import StoredBlock, block_page, last_evidence
@@ -145,13 +144,6 @@ def _tried(policy: Policy, warmup: float, blocks: Sequence[Block]) -> Trial:
 
 
 def _checked(policy: Policy) -> None:
-    limits = AutoRollback(
-        error_rate_threshold=policy.error_rate_threshold,
-        latency_threshold_ms=policy.latency_threshold_ms,
-        latency_quantile=policy.latency_quantile,
-        promote_error_rate=policy.promote_error_rate,
-        promote_latency_ms=policy.promote_latency_ms,
-    )
-    wrong = tuple(FieldError(path=path.removeprefix("auto_rollback."), message=message) for path, message in limit_problems(limits))
+    wrong = tuple(FieldError(path=path, message=message) for path, message in limit_problems(policy))
     if wrong:
         raise Invalid(f"{wrong[0].path} {wrong[0].message}.", errors=wrong, code="bad_value")

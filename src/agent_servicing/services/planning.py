@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from agent_servicing.calendars import CALENDAR
+from agent_servicing.core.analysis import Policy
 from agent_servicing.core.config.layers import effective
 from agent_servicing.core.errors import Conflict, Denied, FieldError, Invalid, NotFound, ServicingError
 from agent_servicing.core.manifest import StateSpec, Tests
@@ -15,6 +16,7 @@ from agent_servicing.core.standing import Standing
 from agent_servicing.core.state import door
 from agent_servicing.core.status import DeploymentKind, DeploymentStatus
 from agent_servicing.core.strategies import STRATEGIES, UPGRADES
+from agent_servicing.core.thresholds import NOTHING_SET, Defaults, in_force
 from agent_servicing.core.versions import check_upgrade, try_parse
 from agent_servicing.services import catalogue
 from agent_servicing.services.config_checks import problems as problems_of
@@ -57,8 +59,10 @@ def make_plan(
     asker: Asker,
     line: Line,
     shut: str | None = None,
+    defaults: Defaults = NOTHING_SET,
 ) -> Planned:
-    """What `request` would do to the agent as it is now, with the line's calendar as it is. `shut`: why the staging gate is."""
+    """What `request` would do to the agent as it is now, with the line's calendar as it is. `shut`: why the staging gate is; `defaults`:
+    the thresholds that are set."""
     parsed = try_parse(request.target_version)
     target = str(parsed) if parsed else request.target_version
     row = next((row for row in rows if row.version == target), None)
@@ -66,9 +70,10 @@ def make_plan(
     tests = row.manifest.tests if row is not None else Tests()
     current = next((row for row in rows if row.version == state.agent.version), None)
     before, after = (found.manifest.state if found is not None else StateSpec() for found in (current, row))
-    spec = spec_of(request, keep_warm_seconds=keep_warm_seconds, tests=tests, before=before, after=after)
+    thresholds = in_force(defaults, request.auto_rollback.thresholds)
+    spec = spec_of(request, thresholds=thresholds, keep_warm_seconds=keep_warm_seconds, tests=tests, before=before, after=after)
     refusals = (
-        *_input_refusals(request, now),
+        *_input_refusals(request, spec.policy, now),
         *right_refusals(state, request, asker, now),
         *_version_refusals(state, rows, row, target, request),
         *_config_refusals(state, row),
@@ -95,6 +100,8 @@ def make_plan(
         scheduled_at=start,
         expected_start=opening,
         state_door=door(current.manifest.state, row.manifest.state)[0] if current and row else "unknown",
+        policy=spec.policy,
+        thresholds=thresholds,
     )
     return Planned(plan=plan, spec=spec)
 
@@ -128,7 +135,7 @@ def describe_holder(holder: Deployment) -> str:
     return f"{holder.deployment} to {holder.to_version} by {holder.actor}, {holder.status} since {since:%Y-%m-%d %H:%M:%S} UTC"
 
 
-def _input_refusals(request: UpgradeRequest, now: datetime) -> Iterator[Refusal]:
+def _input_refusals(request: UpgradeRequest, policy: Policy, now: datetime) -> Iterator[Refusal]:
     if request.strategy not in UPGRADES:
         message = f"There is no strategy {request.strategy!r}; available: {', '.join(sorted(UPGRADES))}."
         yield _invalid("unknown_strategy", message, "strategy")
@@ -139,7 +146,7 @@ def _input_refusals(request: UpgradeRequest, now: datetime) -> Iterator[Refusal]
         checked_reason(request.reason, needed=True)
     except Invalid as error:
         yield _invalid(error.code, error.message, "reason")
-    for path, message in problems(request):
+    for path, message in problems(request, policy):
         yield _invalid("bad_value", message, path)
     if request.schedule is not None:
         yield from schedule_refusals(request.schedule, now)

@@ -6,18 +6,16 @@ from typing import Literal
 
 from agent_servicing.core.analysis import CustomMetric
 from agent_servicing.core.model import IfBusy, OnInconclusive
+from agent_servicing.core.thresholds import Said
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AutoRollback:
-    """The operator's limits: error rate in percent of the candidate's requests, latency in ms at p95; None switches a limit off."""
+    """The operator's limits. `thresholds`: those that were said; the others come from the agent's own, those for all, the built-in ones."""
 
     enabled: bool = True
-    error_rate_threshold: float | None = 5.0
-    latency_threshold_ms: float | None = None
+    thresholds: Said = field(default_factory=dict)
     latency_quantile: float | None = None
-    promote_error_rate: float | None = None
-    promote_latency_ms: float | None = None
     regression: Literal["rollback", "hold"] = "rollback"
     common_cause: Literal["hold", "rollback"] = "hold"
     metrics: tuple[CustomMetric, ...] = ()
@@ -54,7 +52,6 @@ class UpgradeRequest:
     snapshot: bool = True
     hold_seconds: float | None = None
     keep_warm_seconds: float | None = None
-    min_requests: int | None = None
     acknowledge_breaking: bool = False
     when_busy: IfBusy = "queue"
     start_grace_seconds: float | None = None

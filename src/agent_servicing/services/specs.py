@@ -1,6 +1,7 @@
 """From an operator's numbers to a `DeploymentSpec`, and what is wrong with them; pure. Used by `planning`."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import datetime
 from itertools import pairwise
 from math import isfinite
@@ -11,7 +12,8 @@ from agent_servicing.core.manifest import StateSpec, Tests
 from agent_servicing.core.model import DeploymentSpec
 from agent_servicing.core.reports import METRIC_NAME
 from agent_servicing.core.state import conversion
-from agent_servicing.services.requests import AutoRollback, UpgradeRequest
+from agent_servicing.core.thresholds import PROMOTE_OF, Name, Threshold
+from agent_servicing.services.requests import UpgradeRequest
 
 _T = TypeVar("_T")
 
@@ -31,8 +33,16 @@ MONITOR_SECONDS: Final = {"blue-green": 180.0, "canary": 900.0, "rolling": 0.0}
 """How long a step is watched when nobody says: rolling looks on while it replaces."""
 
 
-def spec_of(request: UpgradeRequest, *, keep_warm_seconds: float, tests: Tests, before: StateSpec, after: StateSpec) -> DeploymentSpec:
-    """The complete spec; what the request leaves open takes its default.
+def spec_of(
+    request: UpgradeRequest,
+    *,
+    thresholds: Mapping[Name, Threshold],
+    keep_warm_seconds: float,
+    tests: Tests,
+    before: StateSpec,
+    after: StateSpec,
+) -> DeploymentSpec:
+    """The complete spec; what the request leaves open takes its default. `thresholds`: the limits in force.
 
     `tests` are the target version's own: without any there is nothing to verify. `before` and `after` say how the version that serves and
     the target keep their state: what there is to copy, and what has to be converted when it is taken back.
@@ -60,20 +70,16 @@ def spec_of(request: UpgradeRequest, *, keep_warm_seconds: float, tests: Tests, 
         verify=request.verify and bool(tests.smoke or tests.requests),
         snapshot=request.snapshot and before.directory is not None,
         convert=conversion(before, after),
-        policy=_policy(request, monitor_seconds or _or(request.pause_seconds, default.pause_seconds)),
+        policy=_policy(request, thresholds, monitor_seconds or _or(request.pause_seconds, default.pause_seconds)),
     )
 
 
-def _policy(request: UpgradeRequest, monitor_seconds: float) -> Policy:
+def _policy(request: UpgradeRequest, thresholds: Mapping[Name, Threshold], monitor_seconds: float) -> Policy:
     limits, default = request.auto_rollback, Policy()
-    return Policy(
+    return replace(
+        with_thresholds(default, thresholds),
         enabled=limits.enabled,
-        error_rate_threshold=limits.error_rate_threshold,
-        latency_threshold_ms=limits.latency_threshold_ms,
         latency_quantile=_or(limits.latency_quantile, default.latency_quantile),
-        min_requests=_or(request.min_requests, default.min_requests),
-        promote_error_rate=limits.promote_error_rate,
-        promote_latency_ms=limits.promote_latency_ms,
         regression=limits.regression,
         common_cause=limits.common_cause,
         custom=limits.metrics,
@@ -81,14 +87,17 @@ def _policy(request: UpgradeRequest, monitor_seconds: float) -> Policy:
     )
 
 
-def problems(request: UpgradeRequest) -> Iterator[tuple[str, str]]:
-    """What is wrong with the numbers: (path, what is allowed)."""
+def with_thresholds(policy: Policy, thresholds: Mapping[Name, Threshold]) -> Policy:
+    """The policy with these limits."""
+    return replace(policy, **{name: threshold.value for name, threshold in thresholds.items()})  # type: ignore[arg-type]
+
+
+def problems(request: UpgradeRequest, policy: Policy) -> Iterator[tuple[str, str]]:
+    """What is wrong with the numbers: (path, what is allowed). `policy` is what they come to with the defaults."""
     yield from _steps(request.steps)
     yield from _parts(request)
     yield from _spans(request)
-    yield from limit_problems(request.auto_rollback)
-    if request.min_requests is not None and not 1 <= request.min_requests <= MIN_REQUESTS_MAX:
-        yield "min_requests", f"must be from 1 to {MIN_REQUESTS_MAX}"
+    yield from ((f"auto_rollback.{path}", message) for path, message in limit_problems(policy))
 
 
 def _parts(request: UpgradeRequest) -> Iterator[tuple[str, str]]:
@@ -125,32 +134,34 @@ def _spans(request: UpgradeRequest) -> Iterator[tuple[str, str]]:
             yield f"{what}_until", "needs a time zone: end it with Z or an offset"
 
 
-def limit_problems(limits: AutoRollback) -> Iterator[tuple[str, str]]:
+def limit_problems(policy: Policy) -> Iterator[tuple[str, str]]:
     """The operator's limits alone and against one another: what may be promoted must be better than what is rolled back."""
     for name in ("error_rate_threshold", "promote_error_rate"):
-        rate: float | None = getattr(limits, name)
+        rate: float | None = getattr(policy, name)
         if rate is not None and not 0 < rate <= 100:
-            yield f"auto_rollback.{name}", "must be above 0 and at most 100 percent; null switches it off"
+            yield name, "must be above 0 and at most 100 percent; null switches it off"
     for name in ("latency_threshold_ms", "promote_latency_ms"):
-        latency_ms: float | None = getattr(limits, name)
+        latency_ms: float | None = getattr(policy, name)
         if latency_ms is not None and not (isfinite(latency_ms) and latency_ms > 0):
-            yield f"auto_rollback.{name}", "must be more than 0 ms"
-    if limits.latency_quantile is not None and not 0.5 <= limits.latency_quantile <= 0.999:
-        yield "auto_rollback.latency_quantile", "must be from 0.5 to 0.999, for example 0.95"
-    yield from _custom(limits.metrics)
-    for promote, back in (("promote_error_rate", "error_rate_threshold"), ("promote_latency_ms", "latency_threshold_ms")):
-        low, high = getattr(limits, promote), getattr(limits, back)
+            yield name, "must be more than 0 ms"
+    if not 0.5 <= policy.latency_quantile <= 0.999:
+        yield "latency_quantile", "must be from 0.5 to 0.999, for example 0.95"
+    if not 1 <= policy.min_requests <= MIN_REQUESTS_MAX:
+        yield "min_requests", f"must be from 1 to {MIN_REQUESTS_MAX}"
+    yield from _custom(policy.custom)
+    for promote, back in PROMOTE_OF.items():
+        low, high = getattr(policy, promote), getattr(policy, back)
         if low is not None and high is not None and low > high:
-            yield f"auto_rollback.{promote}", f"{promote} contradicts {back}: {low:g} would be promoted, above {high:g} is rolled back"
+            yield promote, f"{promote} contradicts {back}: {low:g} would be promoted, above {high:g} is rolled back"
 
 
 def _custom(metrics: tuple[CustomMetric, ...]) -> Iterator[tuple[str, str]]:
     if len(metrics) > METRICS_MAX:
-        yield "auto_rollback.metrics", f"at most {METRICS_MAX} metrics"
+        yield "metrics", f"at most {METRICS_MAX} metrics"
     if len({m.name for m in metrics}) < len(metrics):
-        yield "auto_rollback.metrics", "names one metric twice"
+        yield "metrics", "names one metric twice"
     for place, metric in enumerate(metrics):
-        path = f"auto_rollback.metrics.{place}"
+        path = f"metrics.{place}"
         if not METRIC_NAME.fullmatch(metric.name):
             yield f"{path}.name", "must be lower-case letters, digits and _, beginning with a letter"
         if metric.above is None and metric.below is None:

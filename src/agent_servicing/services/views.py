@@ -6,9 +6,11 @@ from datetime import datetime
 from typing import Literal
 
 from agent_servicing.core import audit
+from agent_servicing.core.analysis import Policy
 from agent_servicing.core.model import AgentState, Deployment
 from agent_servicing.core.standing import Hints, Standing, Urgency
 from agent_servicing.core.state import Choice, Door, Written
+from agent_servicing.core.thresholds import Name, Threshold
 from agent_servicing.store.codec import Upload
 
 StoredEvent = audit.StoredEvent
@@ -240,7 +242,7 @@ class Refusal:
 class Plan:
     """What a request would do; nothing was written. With any `refusals` the request itself would raise the first of them.
 
-    `expected_start`: when the calendar lets it begin, None while nobody knows.
+    `expected_start`: when the calendar lets it begin, None while nobody knows. `thresholds`: where each limit of `policy` comes from.
     """
 
     agent: str
@@ -254,6 +256,8 @@ class Plan:
     scheduled_at: datetime | None = None
     expected_start: datetime | None = None
     state_door: Door = "unknown"
+    policy: Policy
+    thresholds: Mapping[Name, Threshold]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,7 +1,9 @@
 """From the body of an upgrade to what the service takes: the options of the chosen strategy, the limits wherever they were written."""
 
 from agent_servicing.core.analysis import CustomMetric
+from agent_servicing.core.thresholds import Said
 from agent_servicing.services.requests import AutoRollback, UpgradeRequest
+from agent_servicing.web.schemas.thresholds import said
 from agent_servicing.web.schemas.upgrade import (
     AutoRollbackBody,
     BlueGreenBody,
@@ -46,7 +48,6 @@ def upgrade_request(body: UpgradeBody) -> UpgradeRequest:
         snapshot=body.snapshot,
         hold_seconds=body.hold_seconds,
         keep_warm_seconds=body.keep_warm_seconds,
-        min_requests=body.auto_rollback.min_requests,
         acknowledge_breaking=body.acknowledge_breaking,
         when_busy=body.when_busy,
         start_grace_seconds=body.start_grace_seconds,
@@ -59,13 +60,16 @@ def upgrade_request(body: UpgradeBody) -> UpgradeRequest:
 
 def _limits(limits: AutoRollbackBody, rollback_if: Conditions, promote_if: Conditions) -> AutoRollback:
     """A canary's own conditions win over the general ones."""
+    conditions: Said = {
+        "error_rate_threshold": rollback_if.error_rate,
+        "latency_threshold_ms": rollback_if.latency_ms,
+        "promote_error_rate": promote_if.error_rate,
+        "promote_latency_ms": promote_if.latency_ms,
+    }
     return AutoRollback(
         enabled=limits.enabled,
-        error_rate_threshold=rollback_if.error_rate or limits.error_rate_threshold,
-        latency_threshold_ms=rollback_if.latency_ms or limits.latency_threshold_ms,
+        thresholds={**said(limits), **{name: value for name, value in conditions.items() if value is not None}},
         latency_quantile=limits.latency_quantile,
-        promote_error_rate=promote_if.error_rate or limits.promote_error_rate,
-        promote_latency_ms=promote_if.latency_ms or limits.promote_latency_ms,
         regression=limits.regression,
         common_cause=limits.common_cause,
         metrics=tuple(_metric(metric) for metric in limits.metrics),

@@ -833,6 +833,30 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/platform/agents/{agent_id}/thresholds": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Show an agent's thresholds
+         * @description What an upgrade takes whose request names no limit, and where each comes from.
+         */
+        get: operations["show_agent_thresholds_api_platform_agents__agent_id__thresholds_get"];
+        /**
+         * Set an agent's own thresholds
+         * @description They count more than those for all; what is left out is left to those. Nothing in it: the agent has none of its own.
+         */
+        put: operations["set_agent_thresholds_api_platform_agents__agent_id__thresholds_put"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/platform/agents/{agent_id}/upgrade": {
         parameters: {
             query?: never;
@@ -1896,6 +1920,30 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/platform/settings/thresholds": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Show the default thresholds
+         * @description The limits that upgrades take whose request names none: for all agents, and for those that differ.
+         */
+        get: operations["show_thresholds_api_platform_settings_thresholds_get"];
+        /**
+         * Set the default thresholds
+         * @description For all agents, and for upgrades that are asked for from now on. Refused where they contradict one another or what an agent has.
+         */
+        put: operations["set_thresholds_api_platform_settings_thresholds_put"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/platform/setup": {
         parameters: {
             query?: never;
@@ -2826,6 +2874,50 @@ export interface components {
             update_urgency: string | null;
         };
         /**
+         * AgentThresholdsView
+         * @description What an upgrade takes whose request says nothing.
+         * @example {
+         *       "agent_id": "WowMemory",
+         *       "in_force": {
+         *         "error_rate_threshold": {
+         *           "origin": "all",
+         *           "value": 2
+         *         },
+         *         "latency_threshold_ms": {
+         *           "origin": "agent",
+         *           "value": 300
+         *         },
+         *         "min_requests": {
+         *           "origin": "built_in",
+         *           "value": 50
+         *         },
+         *         "promote_error_rate": {
+         *           "origin": "derived",
+         *           "value": 0.8
+         *         },
+         *         "promote_latency_ms": {
+         *           "origin": "derived",
+         *           "value": 150
+         *         }
+         *       },
+         *       "own": {
+         *         "latency_threshold_ms": 300
+         *       }
+         *     }
+         */
+        AgentThresholdsView: {
+            /** Agent Id */
+            agent_id: string;
+            /** In Force */
+            in_force: {
+                [key: string]: components["schemas"]["ThresholdView"];
+            };
+            /** Own */
+            own: {
+                [key: string]: number | null;
+            };
+        };
+        /**
          * AllDeployments
          * @example {
          *       "counts": {
@@ -3255,7 +3347,7 @@ export interface components {
         };
         /**
          * AutoRollbackBody
-         * @description Limits on the candidate's own requests; null switches one off.
+         * @description Limits on the candidate's own requests. Left out: the default of the agent, or for all; null switches one off.
          */
         AutoRollbackBody: {
             /**
@@ -3272,10 +3364,9 @@ export interface components {
             enabled: boolean;
             /**
              * Error Rate Threshold
-             * @description Percent of the candidate's requests
-             * @default 5
+             * @description Percent of the candidate's requests; null: errors are not judged
              */
-            error_rate_threshold: number | null;
+            error_rate_threshold?: number | null;
             /**
              * Latency Quantile
              * @description Share of requests that must be faster, 0.95 unless given
@@ -3283,7 +3374,7 @@ export interface components {
             latency_quantile?: number | null;
             /**
              * Latency Threshold Ms
-             * @description Milliseconds at the latency quantile
+             * @description Milliseconds at the latency quantile; null: not judged
              */
             latency_threshold_ms?: number | null;
             /**
@@ -3294,12 +3385,12 @@ export interface components {
             metrics: components["schemas"]["MetricBody"][];
             /**
              * Min Requests
-             * @description Fewer requests are no verdict
+             * @description Fewer requests are no verdict; null is as left out
              */
             min_requests?: number | null;
             /**
              * Promote Error Rate
-             * @description Percent; below it a version is promotable whatever the old one does
+             * @description Percent; below it a version is promotable whatever the old one does; null: derived from the threshold
              */
             promote_error_rate?: number | null;
             /**
@@ -5281,6 +5372,37 @@ export interface components {
             waiting: number;
         };
         /**
+         * LimitsBody
+         * @description Left out: as it is set for the agent, for all agents, or built in. Null: no limit.
+         */
+        LimitsBody: {
+            /**
+             * Error Rate Threshold
+             * @description Percent of the candidate's requests; null: errors are not judged
+             */
+            error_rate_threshold?: number | null;
+            /**
+             * Latency Threshold Ms
+             * @description Milliseconds at the latency quantile; null: not judged
+             */
+            latency_threshold_ms?: number | null;
+            /**
+             * Min Requests
+             * @description Fewer requests are no verdict; null is as left out
+             */
+            min_requests?: number | null;
+            /**
+             * Promote Error Rate
+             * @description Percent; below it a version is promotable whatever the old one does; null: derived from the threshold
+             */
+            promote_error_rate?: number | null;
+            /**
+             * Promote Latency Ms
+             * @description Milliseconds; the same for latency
+             */
+            promote_latency_ms?: number | null;
+        };
+        /**
          * LinkProblem
          * @example {
          *       "message": "must be at least 1",
@@ -6071,6 +6193,15 @@ export interface components {
          * @description What an upgrade would do. With any `refusals` the request itself would be refused with the first of them.
          * @example {
          *       "agent_id": "WowOrchestrator",
+         *       "auto_rollback": {
+         *         "enabled": true,
+         *         "error_rate_threshold": 5,
+         *         "latency_quantile": 0.95,
+         *         "latency_threshold_ms": 300,
+         *         "min_requests": 50,
+         *         "promote_error_rate": 2,
+         *         "promote_latency_ms": 150
+         *       },
          *       "dry_run": true,
          *       "estimated_duration_minutes": 15,
          *       "expected_start": "2026-01-02T02:00:00Z",
@@ -6084,6 +6215,12 @@ export interface components {
          *       ],
          *       "state_door": "two_way",
          *       "strategy": "blue-green",
+         *       "thresholds": {
+         *         "error_rate_threshold": {
+         *           "origin": "built_in",
+         *           "value": 5
+         *         }
+         *       },
          *       "to_version": "1.3.0",
          *       "warnings": []
          *     }
@@ -6091,6 +6228,8 @@ export interface components {
         PlanView: {
             /** Agent Id */
             agent_id: string;
+            /** @description The limits that will be in force */
+            auto_rollback: components["schemas"]["PolicyView"];
             /**
              * Dry Run
              * @default true
@@ -6116,6 +6255,13 @@ export interface components {
             state_door: string;
             /** Strategy */
             strategy: string;
+            /**
+             * Thresholds
+             * @description Where each of them comes from
+             */
+            thresholds: {
+                [key: string]: components["schemas"]["ThresholdView"];
+            };
             /** To Version */
             to_version: string;
             /** Warnings */
@@ -8646,6 +8792,82 @@ export interface components {
             /** Target */
             target: string;
         };
+        /** ThresholdView */
+        ThresholdView: {
+            /**
+             * Origin
+             * @description Who said it; derived: a promote limit that follows from its threshold
+             * @enum {string}
+             */
+            origin: "request" | "agent" | "all" | "built_in" | "derived";
+            /**
+             * Value
+             * @description Null: no limit
+             */
+            value: number | null;
+        };
+        /**
+         * ThresholdsBody
+         * @description Replaces what was set, as a whole; an empty object takes it away.
+         * @example {
+         *       "reason": "What its users were promised",
+         *       "thresholds": {
+         *         "error_rate_threshold": 2,
+         *         "latency_threshold_ms": 300
+         *       }
+         *     }
+         */
+        ThresholdsBody: {
+            /**
+             * Reason
+             * @default
+             */
+            reason: string;
+            thresholds: components["schemas"]["LimitsBody"];
+        };
+        /**
+         * ThresholdsView
+         * @description What is set, without what is left out there.
+         * @example {
+         *       "agents": {
+         *         "WowMemory": {
+         *           "latency_threshold_ms": 300
+         *         }
+         *       },
+         *       "all": {
+         *         "error_rate_threshold": 2
+         *       },
+         *       "built_in": {
+         *         "error_rate_threshold": 5,
+         *         "min_requests": 50
+         *       }
+         *     }
+         */
+        ThresholdsView: {
+            /**
+             * Agents
+             * @description Of the agents that differ, those within reach, what is their own
+             */
+            agents: {
+                [key: string]: {
+                    [key: string]: number | null;
+                };
+            };
+            /**
+             * All
+             * @description For all agents
+             */
+            all: {
+                [key: string]: number | null;
+            };
+            /**
+             * Built In
+             * @description What holds where nothing is set
+             */
+            built_in: {
+                [key: string]: number | null;
+            };
+        };
         /**
          * TokenCreated
          * @description The secret is shown this once.
@@ -9080,7 +9302,6 @@ export interface components {
              * @default {
              *       "common_cause": "hold",
              *       "enabled": true,
-             *       "error_rate_threshold": 5,
              *       "metrics": [],
              *       "regression": "rollback"
              *     }
@@ -15330,6 +15551,219 @@ export interface operations {
             };
         };
     };
+    show_agent_thresholds_api_platform_agents__agent_id__thresholds_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                agent_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AgentThresholdsView"];
+                };
+            };
+            /** @description No token or session, or one that is unknown, expired or revoked */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Role or reach do not suffice, or a session's request does not show that it comes from our page */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It does not fit the present state; `current` holds the state where that helps */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The input is wrong; `errors` names every field */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Asked too often; see `Retry-After` */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A fault of ours; nothing of it leaks, the log has it under `request_id` */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not possible now; see `Retry-After` */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    set_agent_thresholds_api_platform_agents__agent_id__thresholds_put: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Any text of your own per act. A repetition within 24 hours gets the first answer with `Idempotency-Replayed: true`. */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                agent_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ThresholdsBody"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AgentThresholdsView"];
+                };
+            };
+            /** @description The body is no text that could be read, such as broken UTF-8 */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No token or session, or one that is unknown, expired or revoked */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Role or reach do not suffice, or a session's request does not show that it comes from our page */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It does not fit the present state; `current` holds the state where that helps */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The input is wrong; `errors` names every field */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Asked too often; see `Retry-After` */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A fault of ours; nothing of it leaks, the log has it under `request_id` */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not possible now; see `Retry-After` */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     upgrade_agent_api_platform_agents__agent_id__upgrade_post: {
         parameters: {
             query?: never;
@@ -21517,6 +21951,215 @@ export interface operations {
             };
             /** @description It does not fit the present state; `current` holds the state where that helps */
             409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The input is wrong; `errors` names every field */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Asked too often; see `Retry-After` */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A fault of ours; nothing of it leaks, the log has it under `request_id` */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not possible now; see `Retry-After` */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    show_thresholds_api_platform_settings_thresholds_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ThresholdsView"];
+                };
+            };
+            /** @description No token or session, or one that is unknown, expired or revoked */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Role or reach do not suffice, or a session's request does not show that it comes from our page */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It does not fit the present state; `current` holds the state where that helps */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The input is wrong; `errors` names every field */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Asked too often; see `Retry-After` */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A fault of ours; nothing of it leaks, the log has it under `request_id` */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not possible now; see `Retry-After` */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    set_thresholds_api_platform_settings_thresholds_put: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Any text of your own per act. A repetition within 24 hours gets the first answer with `Idempotency-Replayed: true`. */
+                "Idempotency-Key"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ThresholdsBody"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ThresholdsView"];
+                };
+            };
+            /** @description The body is no text that could be read, such as broken UTF-8 */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No token or session, or one that is unknown, expired or revoked */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Role or reach do not suffice, or a session's request does not show that it comes from our page */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It does not fit the present state; `current` holds the state where that helps */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is too large */
+            413: {
                 headers: {
                     [name: string]: unknown;
                 };

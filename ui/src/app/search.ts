@@ -18,6 +18,7 @@ export const SETTINGS = [
   "users",
   "tokens",
   "notifications",
+  "thresholds",
   "freezes",
   "gates",
   "integrations",

@@ -2,7 +2,7 @@
 
 from alembic import context
 
-from agent_servicing.store import audit_tables, notification_tables  # noqa: F401  (their tables belong to the metadata)
+from agent_servicing.store import audit_tables, notification_tables, threshold_tables  # noqa: F401  (their tables belong to the metadata)
 from agent_servicing.store.tables import metadata
 
 context.configure(

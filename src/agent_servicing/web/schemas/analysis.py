@@ -10,7 +10,7 @@ from agent_servicing.services.specs import MIN_REQUESTS_MAX
 from agent_servicing.web.schemas.common import Body, NextCursor, View, example
 from agent_servicing.web.schemas.deployments import FiguresView, JudgementView, PolicyView
 from agent_servicing.web.schemas.queries import Query
-from agent_servicing.web.schemas.upgrade import Limit
+from agent_servicing.web.schemas.thresholds import Limit
 
 
 class AnalysisQuery(Query):

@@ -6,7 +6,9 @@ from typing import Literal
 from pydantic import ConfigDict, Field
 
 from agent_servicing.core.status import WaitingFor
+from agent_servicing.core.thresholds import Name as ThresholdName
 from agent_servicing.web.schemas.common import Body, Name, NextCursor, SeenBody, Text, View, example
+from agent_servicing.web.schemas.thresholds import ThresholdView
 from agent_servicing.web.schemas.written import WrittenView
 
 
@@ -297,6 +299,8 @@ class PlanView(View):
             scheduled_at=None,
             expected_start="2026-01-02T02:00:00Z",
             state_door="two_way",
+            auto_rollback=_EXAMPLE["examples"][0]["auto_rollback"],
+            thresholds={"error_rate_threshold": {"value": 5.0, "origin": "built_in"}},
         )
     )
 
@@ -312,6 +316,8 @@ class PlanView(View):
     scheduled_at: datetime | None
     expected_start: datetime | None = Field(description="When the calendar lets it begin; null when nobody knows")
     state_door: str
+    auto_rollback: PolicyView = Field(description="The limits that will be in force")
+    thresholds: dict[ThresholdName, ThresholdView] = Field(description="Where each of them comes from")
 
 
 class StateChoiceView(View):

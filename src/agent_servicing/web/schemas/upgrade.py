@@ -5,10 +5,10 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, ConfigDict, Field
 
-from agent_servicing.services.specs import METRICS_MAX, MIN_REQUESTS_MAX, SPAN_SECONDS_MAX, STEPS_MAX
+from agent_servicing.services.specs import METRICS_MAX, SPAN_SECONDS_MAX, STEPS_MAX
 from agent_servicing.web.schemas.common import Body, Name, Reason, SeenBody, Time, example
+from agent_servicing.web.schemas.thresholds import Limit, LimitsBody
 
-Limit = Annotated[float, Field(gt=0, le=100)]
 Seconds = Annotated[float, Field(ge=0, le=SPAN_SECONDS_MAX)]
 
 _PART = re.compile(r"\d{1,3}(\.\d{1,2})?\s?%")
@@ -34,18 +34,11 @@ class MetricBody(Body):
     promote_percent: float | None = Field(default=None, gt=0, lt=100, description="Fine below; 0.4 of the other unless given")
 
 
-class AutoRollbackBody(Body):
-    """Limits on the candidate's own requests; null switches one off."""
+class AutoRollbackBody(LimitsBody):
+    """Limits on the candidate's own requests. Left out: the default of the agent, or for all; null switches one off."""
 
     enabled: bool = True
-    error_rate_threshold: Limit | None = Field(default=5.0, description="Percent of the candidate's requests")
-    latency_threshold_ms: float | None = Field(default=None, gt=0, description="Milliseconds at the latency quantile")
     latency_quantile: float | None = Field(default=None, description="Share of requests that must be faster, 0.95 unless given")
-    promote_error_rate: Limit | None = Field(
-        default=None, description="Percent; below it a version is promotable whatever the old one does"
-    )
-    promote_latency_ms: float | None = Field(default=None, gt=0, description="Milliseconds; the same for latency")
-    min_requests: int | None = Field(default=None, ge=1, le=MIN_REQUESTS_MAX, description="Fewer requests are no verdict")
     regression: Literal["rollback", "hold"] = Field(default="rollback", description="hold: only the limits roll back, no comparison does")
     common_cause: Literal["hold", "rollback"] = Field(
         default="hold", description="rollback: the limits count although the old version fails too"

@@ -1,6 +1,6 @@
 """Deployments as the API shows them: core values in, response models out; pure. Used by the routes, the live view and problem documents."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import datetime
 
@@ -12,6 +12,8 @@ from agent_servicing.core.queue import position, waiting_for
 from agent_servicing.core.stages import Replace, SetTraffic, StageRecord
 from agent_servicing.core.status import DeploymentKind, DeploymentStatus, StageStatus
 from agent_servicing.core.strategies import STRATEGIES
+from agent_servicing.core.thresholds import Name, Threshold
+from agent_servicing.services.specs import with_thresholds
 from agent_servicing.services.stage_words import estimated_minutes
 from agent_servicing.services.views import DeploymentPage, Plan, RollbackPlan
 from agent_servicing.web.schemas.deployments import (
@@ -28,6 +30,7 @@ from agent_servicing.web.schemas.deployments import (
     SideView,
     StageView,
 )
+from agent_servicing.web.schemas.thresholds import ThresholdView
 from agent_servicing.web.views.written import written_fields
 
 READINGS_SECONDS = 10.0
@@ -100,6 +103,8 @@ def plan_view(plan: Plan) -> PlanView:
             "agent_id": plan.agent,
             "stages": list(plan.stages),
             "refusals": [replace(refusal, field=body_path(refusal.field, plan.strategy)) for refusal in plan.refusals],
+            "auto_rollback": policy_view(plan.policy),
+            "thresholds": thresholds_view(plan.thresholds),
             **{name: getattr(plan, name) for name in fields},
         }
     )
@@ -120,8 +125,6 @@ def rollback_plan_view(plan: RollbackPlan) -> RollbackPlanView:
 
 def body_path(field: str, strategy: str) -> str:
     """Where a field of the service's request stands in the body of ours."""
-    if field == "min_requests":
-        return "auto_rollback.min_requests"
     return f"{strategy.replace('-', '_')}.{field}" if field in _OF_STRATEGY else field
 
 
@@ -155,6 +158,16 @@ def policy_view(policy: Policy) -> PolicyView:
         promote_error_rate=policy.error_promote_limit,
         promote_latency_ms=policy.latency_promote_limit_ms,
     )
+
+
+def thresholds_view(found: Mapping[Name, Threshold]) -> dict[Name, ThresholdView]:
+    """Each limit in force with where it comes from, derived ones with the value that follows."""
+    policy = with_thresholds(Policy(), found)
+    derived: Mapping[Name, float | None] = {
+        "promote_error_rate": policy.error_promote_limit,
+        "promote_latency_ms": policy.latency_promote_limit_ms,
+    }
+    return {name: ThresholdView(value=derived.get(name, each.value), origin=each.origin) for name, each in found.items()}
 
 
 def _current_stage(stages: Sequence[StageRecord]) -> str | None:

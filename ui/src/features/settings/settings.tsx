@@ -10,6 +10,7 @@ import { Gates } from "./gates";
 import { Mine } from "./mine";
 import { NotificationRules } from "./notification-rules";
 import { Secrets } from "./secrets";
+import { Thresholds } from "./thresholds";
 import { Tokens } from "./tokens";
 import { Tracker } from "./tracker";
 import { Users } from "./users";
@@ -21,6 +22,7 @@ const NAMES: Record<Setting, string> = {
   users: "Users",
   tokens: "API tokens",
   notifications: "Notifications",
+  thresholds: "Thresholds",
   freezes: "Freezes",
   gates: "Staging gates",
   integrations: "Integrations",
@@ -73,6 +75,8 @@ function Part({ part }: { part: Setting }) {
       return <Tokens />;
     case "notifications":
       return <NotificationRules />;
+    case "thresholds":
+      return <Thresholds />;
     case "freezes":
       return <Rules />;
     case "gates":

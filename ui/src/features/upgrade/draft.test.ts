@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { bodyOf, commandOf, FRESH, missing, passes, sharesOf } from "./draft";
+import { backWhen, bodyOf, commandOf, FRESH, missing, passes, sharesOf } from "./draft";
 
 describe("shares", () => {
   it.each([
@@ -37,6 +37,25 @@ describe("the request", () => {
     expect(line).toBe(
       "servicing upgrade Echo 1.1.0 --strategy blue-green --steps 10,100 --latency-threshold-ms 300 --reason 'it'\\''s urgent' --watch",
     );
+  });
+});
+
+describe("limits", () => {
+  const limits = (draft: Partial<typeof FRESH>) => bodyOf({ ...FRESH, ...draft }, "2.0.0", null).auto_rollback;
+  it("are left to what is set, unless they were typed; emptied is no limit", () => {
+    expect(limits({})).toEqual({ enabled: true });
+    expect(limits({ errors: 2, latency: "" })).toEqual({
+      enabled: true,
+      error_rate_threshold: 2,
+      latency_threshold_ms: null,
+    });
+    expect(limits({ errors: 2, rollback: false })).toEqual({ enabled: false });
+    expect(commandOf({ ...FRESH, errors: "" }, "Echo", "1.1.0")).toContain("--error-rate-threshold none");
+    expect(commandOf(FRESH, "Echo", "1.1.0")).not.toContain("threshold");
+  });
+  it("are said as they will be in force", () => {
+    const policy = { error_rate_threshold: 5, latency_threshold_ms: null } as Parameters<typeof backWhen>[0];
+    expect(backWhen(policy)).toBe("above 5 % errors, or when it is proved worse");
   });
 });
 

@@ -16,8 +16,9 @@ export interface Draft {
   override: boolean;
   at: string;
   rollback: boolean;
-  errors: number | "";
-  latency: number | "";
+  /** Null: as it is set for the agent; empty: no limit. */
+  errors: number | "" | null;
+  latency: number | "" | null;
   bake: number | "";
   whenBusy: "queue" | "reject" | "take_over";
   overrideFreeze: boolean;
@@ -34,8 +35,8 @@ export const FRESH: Draft = {
   override: false,
   at: "",
   rollback: true,
-  errors: 5,
-  latency: "",
+  errors: null,
+  latency: null,
   bake: "",
   whenBusy: "queue",
   overrideFreeze: false,
@@ -94,8 +95,8 @@ export function bodyOf(draft: Draft, version: string, current: string | null): S
     reason: draft.reason.trim(),
     auto_rollback: {
       enabled: draft.rollback,
-      ...(draft.rollback ? { error_rate_threshold: number(draft.errors) ?? null } : {}),
-      ...(draft.rollback && draft.latency !== "" ? { latency_threshold_ms: draft.latency } : {}),
+      ...(draft.rollback && draft.errors !== null ? { error_rate_threshold: number(draft.errors) ?? null } : {}),
+      ...(draft.rollback && draft.latency !== null ? { latency_threshold_ms: number(draft.latency) ?? null } : {}),
     },
     acknowledge_breaking: draft.read,
     override_staging: draft.override,
@@ -106,6 +107,15 @@ export function bodyOf(draft: Draft, version: string, current: string | null): S
     ...(draft.bake !== "" ? { bake_seconds: draft.bake } : {}),
     ...ways[draft.strategy],
   } as unknown as Schemas["UpgradeBody"];
+}
+
+const limit = (value: number | "" | null) => (value === null ? undefined : value === "" ? "none" : value);
+
+/** When it goes back by itself, from what the server says will be in force. */
+export function backWhen(limits: Schemas["PolicyView"]): string {
+  const { error_rate_threshold: errors, latency_threshold_ms: latency } = limits;
+  const said = [errors === null ? "" : `above ${errors} % errors`, latency === null ? "" : `above ${latency} ms`];
+  return [...said, "when it is proved worse"].filter(Boolean).join(", or ");
 }
 
 /** The same upgrade for the command line. Only what differs from the defaults is named. */
@@ -119,8 +129,8 @@ export function commandOf(draft: Draft, agent: string, version: string): string 
   if (draft.strategy !== "blue-green") add("--batch-size", draft.batch.trim());
   add(draft.strategy === "rolling" ? "--pause-seconds" : "--monitor-seconds", draft.watch);
   if (draft.rollback) {
-    if (draft.errors !== FRESH.errors) add("--error-rate-threshold", draft.errors);
-    add("--latency-threshold-ms", draft.latency);
+    add("--error-rate-threshold", limit(draft.errors));
+    add("--latency-threshold-ms", limit(draft.latency));
   } else words.push("--no-auto-rollback");
   add("--bake-seconds", draft.bake);
   if (draft.at) add("--at", new Date(draft.at).toISOString());

@@ -1,12 +1,14 @@
 /** Fourth step: when, and under which limits it goes back by itself; and why it is done. */
-import { Checkbox, Group, NumberInput, Radio, Stack, Switch, Text, TextInput } from "@mantine/core";
+import { Button, Checkbox, Group, NumberInput, Radio, Stack, Switch, Text, TextInput } from "@mantine/core";
 import { useState } from "react";
-import { api } from "../../api/client";
+import { api, type Schemas } from "../../api/client";
 import { useMay } from "../../app/session";
 import { Panel } from "../../components/panel";
 import { Reason } from "../../components/reason";
 import { useNow } from "../../components/time";
 import { ago, milliseconds, percent } from "../../lib/format";
+import { whence } from "../../lib/thresholds";
+import type { Draft } from "./draft";
 import type { StepProps } from "./wizard";
 
 const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
@@ -94,6 +96,11 @@ function Safety({ agent, draft, change }: Pick<StepProps, "agent" | "draft" | "c
     params: { path: { agent_id: agent }, query: { window: 300 } },
   });
   const now = metrics.data?.generations.find((each) => each.requests > 0);
+  const defaults = api.useQuery("get", "/api/platform/agents/{agent_id}/thresholds", {
+    params: { path: { agent_id: agent } },
+  });
+  const errors = limit(draft.errors, defaults.data?.in_force.error_rate_threshold, agent);
+  const latency = limit(draft.latency, defaults.data?.in_force.latency_threshold_ms, agent);
   return (
     <Panel title="Safety">
       <Stack gap="sm">
@@ -110,9 +117,10 @@ function Safety({ agent, draft, change }: Pick<StepProps, "agent" | "draft" | "c
             min={0.1}
             max={100}
             disabled={!draft.rollback}
-            description={`Now ${percent(now?.error_rate)}`}
-            value={draft.errors}
-            onChange={(value) => change({ errors: numeric(value) })}
+            placeholder="no limit"
+            description={`${errors.from}; now ${percent(now?.error_rate)}`}
+            value={errors.value}
+            onChange={(value) => typed(value, errors.value) && change({ errors: numeric(value) })}
           />
           <NumberInput
             label="95 % slower than"
@@ -120,9 +128,9 @@ function Safety({ agent, draft, change }: Pick<StepProps, "agent" | "draft" | "c
             placeholder="no limit"
             min={1}
             disabled={!draft.rollback}
-            description={`Now ${milliseconds(now?.p95_latency_ms)}`}
-            value={draft.latency}
-            onChange={(value) => change({ latency: numeric(value) })}
+            description={`${latency.from}; now ${milliseconds(now?.p95_latency_ms)}`}
+            value={latency.value}
+            onChange={(value) => typed(value, latency.value) && change({ latency: numeric(value) })}
           />
           <NumberInput
             label="Watch after 100 %"
@@ -135,7 +143,27 @@ function Safety({ agent, draft, change }: Pick<StepProps, "agent" | "draft" | "c
             onChange={(value) => change({ bake: numeric(value) })}
           />
         </Group>
+        {draft.rollback && (draft.errors !== null || draft.latency !== null) && (
+          <Button
+            variant="subtle"
+            size="compact-md"
+            w="fit-content"
+            onClick={() => change({ errors: null, latency: null })}
+          >
+            Take the default limits
+          </Button>
+        )}
       </Stack>
     </Panel>
   );
+}
+
+/** A field that is only filled in with what is set says so too; that is nobody's wish. */
+const typed = (value: number | string, shown: number | "") => numeric(value) !== shown;
+
+/** What a field shows: what was typed, else what will be in force, and who says so. */
+function limit(typed: Draft["errors"], set: Schemas["ThresholdView"] | undefined, agent: string) {
+  if (typed !== null) return { value: typed, from: "For this upgrade" };
+  const words = set ? whence(set.origin, agent) : "default";
+  return { value: set?.value ?? ("" as const), from: words.charAt(0).toUpperCase() + words.slice(1) };
 }

@@ -9,7 +9,7 @@ import { Confirm } from "../../components/confirm";
 import { Failed, Panel } from "../../components/panel";
 import { absolute } from "../../lib/format";
 import { useLockedOut } from "../agent/lock";
-import { bodyOf, passes } from "./draft";
+import { backWhen, bodyOf, passes } from "./draft";
 import { PlanView } from "./strategy";
 import type { StepProps } from "./wizard";
 
@@ -66,7 +66,7 @@ export function Start({ agent, version, current, draft, plan, unanswered, may, f
             {draft.at ? `beginning ${absolute(new Date(draft.at).toISOString())}` : "beginning at once"}
             {plan.data ? `, in about ${Math.max(1, Math.round(plan.data.estimated_duration_minutes))} min` : ""};{" "}
             {draft.rollback
-              ? `back by itself when errors exceed ${draft.errors || "a limit"} %${draft.latency === "" ? "" : ` or latency ${draft.latency} ms`}, or when it is proved worse`
+              ? `back by itself ${plan.data ? backWhen(plan.data.auto_rollback) : "when it is proved worse"}`
               : "it does not go back by itself"}
             .
           </Text>

@@ -15,7 +15,7 @@ import { absolute } from "../../lib/format";
 import { keep, kept } from "../../lib/store";
 import { Busy, place, useQueue } from "../agent/busy";
 import { LockBanner } from "../agent/lock";
-import { bodyOf, commandOf, type Draft, FRESH, missing, STEPS, type Step } from "./draft";
+import { backWhen, bodyOf, commandOf, type Draft, FRESH, missing, STEPS, type Step } from "./draft";
 import { Review } from "./review";
 import { Schedule } from "./schedule";
 import { Start } from "./start";
@@ -241,7 +241,7 @@ function Summary({ agent, version, current, draft, plan }: StepProps) {
         <Text size="sm">{draft.at ? `Begins ${absolute(new Date(draft.at).toISOString())}` : "Begins at once"}</Text>
         <Text size="sm">
           {draft.rollback
-            ? `Goes back by itself above ${draft.errors || "any limit of"} % errors${draft.latency === "" ? "" : ` or ${draft.latency} ms`}, and when it is proved worse`
+            ? `Goes back by itself ${plan.data ? backWhen(plan.data.auto_rollback) : "when it is proved worse"}`
             : "Does not go back by itself"}
         </Text>
         {plan.data && (
