@@ -109,7 +109,7 @@ def test_the_dashboard_says_what_comes_up_next_and_what_runs_is_paused_resumed_a
         card.get_by_role("button", name="Roll back").click()
         expect(page).to_have_url(re.compile("rollback=Echo"))
         dialog = page.get_by_role("dialog", name="Roll back Echo")
-        expect(dialog).to_contain_text("Now: 1.0.0, with 1.1.0 on its way, which is taken back", timeout=PATIENCE_MS)
+        expect(dialog).to_contain_text("Now: 1.0.0, with 1.1.0 on its way, which is rolled back", timeout=PATIENCE_MS)
         accessible(page, "rolling back what is under way")
         dialog.get_by_text("Error rate", exact=True).click()
         dialog.get_by_role("button", name="Roll back to 1.0.0").click()

@@ -43,6 +43,8 @@ def at(server: Server, step: str, version: str = "1.1.0") -> str:
 def test_every_step_can_be_opened_by_its_address_and_is_accessible(page: Page, server: Server, step: str) -> None:
     page.goto(at(server, step))
     page.get_by_role("heading", name=re.compile(r"^\d\. ")).wait_for()
+    (now,) = page.get_by_role("navigation", name="Steps").locator("[aria-current]").all()
+    expect(now).to_have_css("box-shadow", re.compile("inset"))
     accessible(page, f"wizard, {step}")
 
 

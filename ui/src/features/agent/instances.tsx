@@ -111,7 +111,7 @@ function One({ agent, name, instance }: { agent: string; name: string; instance:
           ["Pool", `${POOLS[instance.role] ?? instance.role}, generation ${instance.generation}`],
           ["Address", instance.port ? `${instance.host}:${instance.port}` : "–"],
           ["Process", instance.pid == null ? "–" : String(instance.pid)],
-          ["Begun", <Time key="started" at={instance.started_at} />],
+          ["Started", <Time key="started" at={instance.started_at} />],
           ["First healthy", <Time key="ready" at={instance.ready_at} />],
           ["Up for", duration(uptime(instance, now))],
           ["Busy with", busy(instance)],

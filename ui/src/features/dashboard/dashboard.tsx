@@ -210,7 +210,7 @@ function Back({ agent: { deployment } }: { agent: Schemas["AgentSummary"] }) {
   return (
     <Group justify="space-between">
       <div>
-        <Status tone="bad">{`${agentId} ${version} ${status === "failed" ? "failed" : "was taken back by the engine"}`}</Status>
+        <Status tone="bad">{`${agentId} ${version} ${status === "failed" ? "failed" : "was rolled back by the engine"}`}</Status>
         <Text size="sm" c="dimmed" component="div" className="cut">
           <Time at={deployment.finished_at} />
           {rollback ? `: ${rollback.reason}` : ""}

@@ -42,9 +42,14 @@ export function Analysis({ deployment, green }: { deployment: Deployment; green:
 }
 
 function Watch({ left, paused }: { left: number; paused: boolean }) {
-  if (left <= 0) return <Row tone="good" name="Watch" value="is over" wanted="on as soon as the rest allows" />;
+  if (left <= 0) return <Row tone="good" name="Watch" value="is over" wanted="goes on as soon as the rest allows" />;
   return (
-    <Row tone="busy" name="Watch" value={`${duration(left)} left`} wanted={paused ? "on once it is resumed" : ""} />
+    <Row
+      tone="busy"
+      name="Watch"
+      value={`${duration(left)} left`}
+      wanted={paused ? "goes on once it is resumed" : ""}
+    />
   );
 }
 

@@ -18,7 +18,7 @@ export function Facts({ deployment, over }: { deployment: Deployment; over: bool
       {deployment.operator}: {deployment.reason}.{" "}
       {deployment.started_at ? (
         <>
-          Begun <Time at={deployment.started_at} />, {over ? "took" : "running for"}{" "}
+          Started <Time at={deployment.started_at} />, {over ? "took" : "running for"}{" "}
           {duration(deployment.duration_seconds)}
           {over ? "" : `, about ${Math.max(1, Math.round(deployment.estimated_duration_minutes))} min in all`}.
         </>
@@ -52,7 +52,7 @@ export function Held({ deployment }: { deployment: Deployment }) {
   );
 }
 
-/** Why it was taken back stays readable for ever: which rule, which value, which limit, when. */
+/** Why it was rolled back stays readable for ever: which rule, which value, which limit, when. */
 export const Cause = memo(({ cause }: { cause: Schemas["RollbackCauseView"] }) => {
   return (
     <Panel title="Rolled back">

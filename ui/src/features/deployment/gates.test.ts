@@ -33,10 +33,10 @@ test("a figure is good below the one limit, bad above the other, and a warning b
 });
 
 test("what was not measured is neither, and what has no limit is no gate", () => {
-  expect(of(null)[0]).toMatchObject({ tone: "quiet", value: "–", wanted: "on below 2 %, back above 5 %" });
+  expect(of(null)[0]).toMatchObject({ tone: "quiet", value: "–", wanted: "goes on below 2 %, rolls back above 5 %" });
   expect(of(0).map((gate) => gate.name)).toEqual(["Errors", "Requests compared", "Verdict"]);
   expect(of(0, { latency_threshold_ms: 300, promote_latency_ms: 150 })[1]?.wanted).toBe(
-    "on below 150 ms, back above 300 ms",
+    "goes on below 150 ms, rolls back above 300 ms",
   );
 });
 

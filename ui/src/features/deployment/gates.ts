@@ -62,6 +62,7 @@ function limited(
 ): Gate | null {
   if (back === null) return null;
   const tone = value == null ? "quiet" : value > back ? "bad" : on !== null && value > on ? "warn" : "good";
-  const wanted = on === null ? `back above ${show(back)}` : `on below ${show(on)}, back above ${show(back)}`;
+  const wanted =
+    on === null ? `rolls back above ${show(back)}` : `goes on below ${show(on)}, rolls back above ${show(back)}`;
   return { name, tone, value: show(value), wanted };
 }

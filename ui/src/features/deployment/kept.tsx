@@ -16,7 +16,7 @@ export function Kept({ deployment }: { deployment: Schemas["DeploymentView"] }) 
   );
   const { points = [], decided = null, decided_at: at = null } = asked.data ?? {};
   const figures = useMemo(() => (points.length ? Figures.of(points) : null), [points]);
-  const words = deployment.rollback ? "taken back" : "over";
+  const words = deployment.rollback ? "rolled back" : "over";
   const mark = at === null ? null : { seconds: Date.parse(at) / 1000, words };
   const each = points.reduce((sum, point) => sum + point.seconds, 0) / points.length;
   return (

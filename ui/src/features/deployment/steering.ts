@@ -54,7 +54,7 @@ export function useSteering(deployment: Schemas["DeploymentView"]): Steering {
   return {
     pending,
     under,
-    whyNot: may || (deployment.status === "rolling_back" ? "It is being taken back." : ""),
+    whyNot: may || (deployment.status === "rolling_back" ? "It is being rolled back." : ""),
     lockedOut,
     busy: pending ? "It was asked for; the server has not said yet that it is so." : "",
     send,

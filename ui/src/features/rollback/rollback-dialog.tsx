@@ -113,7 +113,7 @@ function Choice({ agent, current, leaving, points, onClose, sure, onSure }: Choi
         Now: <strong className="mono">{current}</strong>
         {leaving && (
           <>
-            , with <strong className="mono">{leaving}</strong> on its way, which is taken back
+            , with <strong className="mono">{leaving}</strong> on its way, which is rolled back
           </>
         )}
       </Text>

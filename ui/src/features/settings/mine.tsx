@@ -114,7 +114,7 @@ function Sessions() {
       <Asked question={sessions}>
         <Grid
           label="Your sessions"
-          heads={["Begun", "Last seen", "From", "Client", "Actions"]}
+          heads={["Started", "Last seen", "From", "Client", "Actions"]}
           none="There is none"
           rows={(sessions.data?.sessions ?? []).map((session) => ({
             key: session.session_id,

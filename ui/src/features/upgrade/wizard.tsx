@@ -152,6 +152,7 @@ function Steps({
                 to="/agents/$agentId/upgrade"
                 params={{ agentId: agent }}
                 search={{ ...search, version: version.version, step: each }}
+                // Without a step in the address no link is the active one; where there is one the router says "page".
                 aria-current={each === step ? "step" : undefined}
               >
                 <span>{index + 1}</span> <span className="wizard-name">{NAMES[each]}</span>
