@@ -148,7 +148,7 @@ def test_a_canary_that_fails_goes_back_by_itself_and_the_open_page_says_why_at_o
         name = started(page, server, "1.3.0", "Canary", Part_of_the_instances="25", Watch_each_step="300")
         expect(page).to_have_title(re.compile(r"^Echo 1\.2\.0 → 1\.3\.0 · 25 %"))
         # It comes while the page is open: it is read out at once.
-        verdict = page.get_by_role("region", name="Rolled back").get_by_role("alert")
+        verdict = page.get_by_role("region", name="Rollback").get_by_role("alert")
         expect(verdict).to_contain_text(re.compile(r"Error rate threshold exceeded \([\d.]+% > 5%\)"), timeout=3 * PATIENCE_MS)
         expect(verdict).to_contain_text(re.compile(r"By the engine, while: .+, seen in \d+ requests within \d+ s"))
         expect(verdict.locator("time:not([aria-live=off])")).to_have_count(0)
@@ -194,6 +194,8 @@ def test_what_the_judge_cannot_know_is_decided_by_an_operator_who_types_the_name
         expect(history.get_by_role("button", name=re.compile("Analysis overridden"))).to_contain_text(
             "night-shift: Too little traffic to judge"
         )
+        page.reload()
+        history.get_by_role("button").first.wait_for()
         expect(page.get_by_role("region", name="Events since you look")).to_have_count(0)  # none will come
     assert server.deployment(name)["overridden_by"] == "night-shift"
     (entry,) = server.get("/audit", agent="Echo", operator="night-shift", type="analysis_overridden")["events"]

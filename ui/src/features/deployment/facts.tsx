@@ -55,7 +55,7 @@ export function Held({ deployment }: { deployment: Deployment }) {
 /** Why it was rolled back stays readable for ever: which rule, which value, which limit, when. */
 export const Cause = memo(({ cause }: { cause: Schemas["RollbackCauseView"] }) => {
   return (
-    <Panel title="Rolled back">
+    <Panel title="Rollback">
       <Stack gap={4} role="alert">
         <Status tone="bad">{cause.reason}</Status>
         <Text size="sm" c="dimmed" component="div">

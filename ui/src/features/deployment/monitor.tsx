@@ -69,6 +69,8 @@ function Whole({ deployment, onRollback }: { deployment: Deployment; onRollback:
   const over = isOver(deployment.status);
   const may = useMay("operator", deployment.agent_id);
   const [reporting, setReporting] = useState(false);
+  // What was told while it went on stays when it ends; of one that is over already nothing will be told.
+  const [watched] = useState(!over);
   return (
     <Stack gap="lg">
       {reporting && <ReportIssue deployment={deployment} onClose={() => setReporting(false)} />}
@@ -113,7 +115,7 @@ function Whole({ deployment, onRollback }: { deployment: Deployment; onRollback:
         <Stages stages={deployment.stages} />
         <Stack gap="lg">
           <Impact impact={deployment.impact} />
-          {!over && <Events agent={deployment.agent_id} />}
+          {watched && <Events agent={deployment.agent_id} />}
         </Stack>
       </SimpleGrid>
       <History
