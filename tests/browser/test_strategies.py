@@ -176,7 +176,9 @@ def test_what_the_judge_cannot_know_is_decided_by_an_operator_who_types_the_name
         waits = judge.get_by_role("list", name="What it waits for")
         expect(waits.get_by_role("listitem").filter(has_text="Verdict")).to_contain_text("No requests yet")  # and so a canary waits
         expect(waits.get_by_role("listitem").filter(has_text="Errors")).to_contain_text("goes on below 2 %, rolls back above 5 %")
-        expect(waits.get_by_role("listitem").filter(has_text="Watch")).to_contain_text("goes on as soon as the rest allows", timeout=PATIENCE_MS)
+        expect(waits.get_by_role("listitem").filter(has_text="Watch")).to_contain_text(
+            "goes on as soon as the rest allows", timeout=PATIENCE_MS
+        )
         judge.get_by_role("button", name="Override").click()
         dialog = page.get_by_role("dialog")
         expect(dialog.get_by_role("button", name="Leave it as it is")).to_be_focused()
