@@ -341,6 +341,7 @@ def test_figures_that_come_each_second_are_drawn_without_a_page_that_grows(brows
             tick(second)
         expect(requests).to_contain_text("58/s", timeout=PATIENCE_MS)
         expect(page.locator(".uplot")).to_have_count(3, timeout=PATIENCE_MS)
+        expect(page.locator("[aria-busy=true]")).to_have_count(0, timeout=PATIENCE_MS)
         before = nodes(page)
         for second in range(30, 700):
             tick(second)

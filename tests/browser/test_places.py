@@ -373,7 +373,12 @@ def test_a_hot_patch_is_one_document_as_form_and_as_text_and_its_secrets_are_in_
     write(page, "{")
     page.keyboard.press("Enter")
     page.keyboard.type("verb")
-    page.get_by_role("option", name=re.compile("verbose")).click()
+    choice = page.get_by_role("option", name=re.compile("verbose"))
+    choice.click()
+    for _ in range(20):  # in the moment in which its list was drawn the editor takes no click, and a slow machine draws it twice
+        if '"verbose": ' in editor.inner_text() or not choice.is_visible():
+            break
+        choice.click()
     expect(editor).to_contain_text('"verbose": ')
     write(page, '{"verbose": true, "limits": {"most_tokens": 5000')
     page.get_by_text("YAML", exact=True).click()
@@ -490,13 +495,10 @@ def test_times_are_those_of_the_browser_or_utc_as_chosen(browser: Browser, serve
     with watched(browser, server, zone="Asia/Tokyo") as page:
         sign_in(page, server)
         page.goto(f"{server.info['api_url']}/settings?part=mine")
-        begun = page.get_by_role("table", name="Your sessions").locator("time").first
-        begun.hover()
-        expect(page.get_by_role("tooltip", name=re.compile(r"\d\d:\d\d GMT\+9$"))).to_be_visible(timeout=PATIENCE_MS)
+        started = page.get_by_role("table", name="Your sessions").locator("time").first
+        expect(started).to_have_attribute("title", re.compile(r"\d\d:\d\d GMT\+9$"), timeout=PATIENCE_MS)
         page.get_by_text("UTC", exact=True).click()
         expect(page.get_by_role("radio", name="UTC")).to_be_checked(timeout=PATIENCE_MS)
-        begun.hover()
-        expect(page.get_by_role("tooltip", name=re.compile(r"\d\d:\d\d UTC$"))).to_be_visible(timeout=PATIENCE_MS)
+        expect(started).to_have_attribute("title", re.compile(r"\d\d:\d\d UTC$"), timeout=PATIENCE_MS)
         page.get_by_text("As this browser (Asia/Tokyo)").click()
-        begun.hover()
-        expect(page.get_by_role("tooltip", name=re.compile(r"GMT\+9$"))).to_be_visible(timeout=PATIENCE_MS)
+        expect(started).to_have_attribute("title", re.compile(r"GMT\+9$"), timeout=PATIENCE_MS)
