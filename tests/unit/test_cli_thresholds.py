@@ -55,7 +55,16 @@ def test_clearing_takes_everything_away(world: World) -> None:
     assert world.server.sent("PUT", "agents/WowMemory/thresholds") == [{"thresholds": {}, "reason": ""}]
 
 
-@pytest.mark.parametrize("options", [(), ("--error-rate-threshold", "few"), ("--min-requests", "none")])
+@pytest.mark.parametrize(
+    "options",
+    [
+        (),
+        ("--error-rate-threshold", "few"),
+        ("--min-requests", "none"),
+        ("--latency-threshold-ms", "nan"),
+        ("--error-rate-threshold", "1e999"),
+    ],
+)
 def test_what_is_no_limit_is_a_wrong_usage(world: World, options: tuple[str, ...]) -> None:
     assert world.run("thresholds", "set", *options).exit_code == 2
     assert world.server.sent("PUT", "settings/thresholds") == []

@@ -30,3 +30,4 @@ def test_only_a_watch_under_way_has_an_end_to_wait_for() -> None:
     assert after(1, CheckHealth(name="health_check")) is None
     assert after(1, status=StageStatus.COMPLETED) is None
     assert StageRecord(stage=WATCH).watch_seconds_left(BEGUN) is None
+    assert after(90, Analyse(name="confirm", seconds=60, confirm=True)) is None, "it goes back when its time is over, and never on"

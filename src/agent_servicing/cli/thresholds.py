@@ -1,5 +1,7 @@
 """Default thresholds on the command line: `servicing thresholds show|set|clear`. `upgrade` reads its own limits in the same words."""
 
+from contextlib import suppress
+from math import isfinite
 from typing import Annotated
 
 import typer
@@ -84,11 +86,12 @@ def limit(name: str, text: str) -> float | None:
     """`2.5` as a number, `none` as no limit; whether it makes sense is the server's to say. Raises `Usage`."""
     if text == NONE and name != "min_requests":
         return None
-    try:
-        return int(text) if name == "min_requests" else float(text.strip().removesuffix("%"))
-    except ValueError:
-        option = f"--{name.replace('_', '-')}"
-        raise Usage(f"{option} takes a number{'' if name == 'min_requests' else ' or none'}, not {text!r}.") from None
+    with suppress(ValueError):
+        value = int(text) if name == "min_requests" else float(text.strip().removesuffix("%"))
+        if isfinite(value):  # NaN is no number that JSON has
+            return value
+    option = f"--{name.replace('_', '-')}"
+    raise Usage(f"{option} takes a number{'' if name == 'min_requests' else ' or none'}, not {text!r}.")
 
 
 def _put(session: Session, agent: str | None, said: Json, reason: str) -> None:

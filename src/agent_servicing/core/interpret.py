@@ -262,13 +262,14 @@ def _watched(draft: Draft, deployment: Deployment, record: StageRecord, stage: A
         until = f" at {record.deadline_at:%Y-%m-%d %H:%M:%S} UTC" if record.deadline_at else ""
         return Progress(done=False, note=f"waits for somebody to confirm it by a promote; goes back{until} otherwise")
     judgement = deployment.judgement or Judgement(verdict=Verdict.NO_DATA, sentence="no requests yet")
-    left = record.watch_seconds_left(draft.now) or 0.0
+    left = record.watch_seconds_left(draft.now)
+    over = left == 0  # unknown is not over
     if not up_to_date(draft, deployment):
         return Progress(done=False, note="the counters cannot be read")
-    if judgement.verdict is Verdict.PASSING and (left <= 0 or deployment.spec.promote_early):
+    if judgement.verdict is Verdict.PASSING and (over or deployment.spec.promote_early):
         return Progress(done=True, note=judgement.sentence)
-    if left > 0:
-        return Progress(done=False, note=f"{judgement.sentence}; {in_words(left)} left")
+    if not over:
+        return Progress(done=False, note=f"{judgement.sentence}; {in_words(left or 0.0)} left")
     if deployment.overridden_by is not None:
         return Progress(done=True, note=f"{judgement.sentence}; overridden by {deployment.overridden_by}")
     if undecided(deployment) and deployment.spec.on_inconclusive == "promote":

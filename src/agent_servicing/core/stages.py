@@ -155,9 +155,14 @@ class StageRecord:
     def watch_seconds_left(self, now: datetime) -> float | None:
         """Of a watch under way: how long it is still to be watched, by its length and by its moment; 0 when only the verdict is missing.
 
-        None of everything else. A clock that was set back lets no time pass.
+        None of everything else, also of a confirmation, which no time lets go on. A clock that was set back lets no time pass.
         """
-        if not isinstance(self.stage, Analyse) or self.status is not StageStatus.IN_PROGRESS or self.started_at is None:
+        if (
+            not isinstance(self.stage, Analyse)
+            or self.stage.confirm
+            or self.status is not StageStatus.IN_PROGRESS
+            or self.started_at is None
+        ):
             return None
         seen = max(0.0, (now - self.started_at).total_seconds()) - self.unseen_seconds
         ahead = (self.stage.until - now).total_seconds() if self.stage.until is not None else 0.0

@@ -8046,7 +8046,7 @@ export interface components {
             note: string;
             /**
              * Seconds Left
-             * @description Of a watch under way; 0: over, and only a verdict is missing. null of everything else
+             * @description Of a watch under way; 0: over, and only a verdict is missing. null of everything else, a confirmation too
              */
             seconds_left: number | null;
             /** Stage */

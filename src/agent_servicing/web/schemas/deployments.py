@@ -56,7 +56,9 @@ class StageView(View):
     started_at: datetime | None
     completed_at: datetime | None
     duration_seconds: float | None
-    seconds_left: float | None = Field(description="Of a watch under way; 0: over, and only a verdict is missing. null of everything else")
+    seconds_left: float | None = Field(
+        description="Of a watch under way; 0: over, and only a verdict is missing. null of everything else, a confirmation too"
+    )
     note: str
 
 

@@ -10,8 +10,8 @@ import { Sign } from "../../components/status";
 import { duration } from "../../lib/format";
 import type { Tone } from "../../theme/tokens";
 import { useLockedOut } from "../agent/lock";
+import { type Condition, conditions } from "./conditions";
 import type { Side } from "./figures";
-import { type Gate, gates } from "./gates";
 
 type Deployment = Schemas["DeploymentView"];
 
@@ -28,9 +28,9 @@ export function Analysis({ deployment, green }: { deployment: Deployment; green:
           <Text className="tone-warn">{deployment.overridden_by} has overridden it: it only tells.</Text>
         )}
         {deployment.judgement && <Text className="cut">{deployment.judgement.sentence}</Text>}
-        <ul className="gates" aria-label="What it waits for">
-          {gates(deployment, green).map((gate) => (
-            <Row key={gate.name} {...gate} />
+        <ul className="conditions" aria-label="What it waits for">
+          {conditions(deployment, green).map((condition) => (
+            <Row key={condition.name} {...condition} />
           ))}
           {left != null && (
             <Watch left={left - (Date.now() - answered) / 1000} paused={deployment.status === "paused"} />
@@ -53,17 +53,17 @@ function Watch({ left, paused }: { left: number; paused: boolean }) {
   );
 }
 
-const Row = memo(({ name, tone, value, wanted }: Gate) => (
+const Row = memo(({ name, tone, value, wanted }: Condition) => (
   <li>
     <Head tone={tone} name={name} />
     <strong>{value}</strong>
-    <span className="gate-wanted">{wanted}</span>
+    <span className="condition-wanted">{wanted}</span>
   </li>
 ));
 
 function Head({ tone, name }: { tone: Tone; name: string }) {
   return (
-    <span className="gate-name">
+    <span className="condition-name">
       <Sign tone={tone} />
       {name}
     </span>

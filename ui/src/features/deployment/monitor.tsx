@@ -53,7 +53,7 @@ export function Monitor() {
   if (!deployment.data && isRefusal(deployment.error)) return <Refused error={deployment.error} />;
   return (
     <Asked question={deployment} lines={8}>
-      {found && <Whole deployment={found} onRollback={() => onRollback(true)} />}
+      {found && <Whole key={found.upgrade_id} deployment={found} onRollback={() => onRollback(true)} />}
       {search.rollback && <RollbackDialog agent={agentId} onClose={() => onRollback(false)} />}
     </Asked>
   );

@@ -6,7 +6,7 @@ import type { Side } from "./figures";
 
 type Deployment = Pick<Schemas["DeploymentView"], "auto_rollback" | "judgement" | "overridden_by">;
 
-export interface Gate {
+export interface Condition {
   name: string;
   tone: Tone;
   value: string;
@@ -20,8 +20,8 @@ export const VERDICTS: Record<string, [Tone, string]> = {
   no_data: ["quiet", "No requests yet"],
 };
 
-export function gates({ auto_rollback: policy, judgement }: Deployment, green: Side): Gate[] {
-  const found: (Gate | null)[] = [
+export function conditions({ auto_rollback: policy, judgement }: Deployment, green: Side): Condition[] {
+  const found: (Condition | null)[] = [
     limited("Errors", green.error_rate, policy.promote_error_rate, policy.error_rate_threshold, percent),
     limited(
       "Latency, 95 % are faster",
@@ -31,7 +31,7 @@ export function gates({ auto_rollback: policy, judgement }: Deployment, green: S
       milliseconds,
     ),
   ];
-  const kept = policy.enabled ? found.filter((gate) => gate !== null) : [];
+  const kept = policy.enabled ? found.filter((condition) => condition !== null) : [];
   if (!judgement) return kept;
   const enough = judgement.requests >= policy.min_requests;
   const [tone, word] = VERDICTS[judgement.verdict] ?? ["quiet", judgement.verdict];
@@ -59,7 +59,7 @@ function limited(
   on: number | null,
   back: number | null,
   show: (value: number | null | undefined) => string,
-): Gate | null {
+): Condition | null {
   if (back === null) return null;
   const tone = value == null ? "quiet" : value > back ? "bad" : on !== null && value > on ? "warn" : "good";
   const wanted =

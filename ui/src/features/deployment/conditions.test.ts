@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import type { Schemas } from "../../api/client";
-import { gates } from "./gates";
+import { conditions } from "./conditions";
 
 const policy: Schemas["PolicyView"] = {
   enabled: true,
@@ -26,15 +26,15 @@ const judgement: Schemas["JudgementView"] = {
   common_cause: false,
 };
 const of = (errors: number | null, change: Partial<Schemas["PolicyView"]> = {}) =>
-  gates({ auto_rollback: { ...policy, ...change }, judgement, overridden_by: null }, { error_rate: errors });
+  conditions({ auto_rollback: { ...policy, ...change }, judgement, overridden_by: null }, { error_rate: errors });
 
 test("a figure is good below the one limit, bad above the other, and a warning between them", () => {
   expect([0, 2, 3, 5, 6].map((errors) => of(errors)[0]?.tone)).toEqual(["good", "good", "warn", "warn", "bad"]);
 });
 
-test("what was not measured is neither, and what has no limit is no gate", () => {
+test("what was not measured is neither, and what has no limit is no condition", () => {
   expect(of(null)[0]).toMatchObject({ tone: "quiet", value: "–", wanted: "goes on below 2 %, rolls back above 5 %" });
-  expect(of(0).map((gate) => gate.name)).toEqual(["Errors", "Requests compared", "Verdict"]);
+  expect(of(0).map((condition) => condition.name)).toEqual(["Errors", "Requests compared", "Verdict"]);
   expect(of(0, { latency_threshold_ms: 300, promote_latency_ms: 150 })[1]?.wanted).toBe(
     "goes on below 150 ms, rolls back above 300 ms",
   );
@@ -47,9 +47,9 @@ test("requests are enough or not yet, and how many are missing is said", () => {
   expect(of(0, { min_requests: 30 })[1]?.tone).toBe("good");
 });
 
-test("limits that take nothing back are no gates, and before the first reading there is nothing to say", () => {
-  expect(of(9, { enabled: false }).map((gate) => gate.name)).toEqual(["Requests compared", "Verdict"]);
-  expect(gates({ auto_rollback: policy, judgement: null, overridden_by: null }, {}).map((gate) => gate.name)).toEqual([
-    "Errors",
-  ]);
+test("limits that take nothing back are no conditions, and before the first reading there is nothing to say", () => {
+  expect(of(9, { enabled: false }).map((condition) => condition.name)).toEqual(["Requests compared", "Verdict"]);
+  expect(
+    conditions({ auto_rollback: policy, judgement: null, overridden_by: null }, {}).map((condition) => condition.name),
+  ).toEqual(["Errors"]);
 });
