@@ -127,7 +127,10 @@ class Server:
             env={**environ, "SERVICING_VERSION_REFRESH_SECONDS": "0", **self.environ},
         )
         log.close()
-        wait_for("the server", self._ready)
+        try:
+            wait_for("the server", self._ready)
+        except AssertionError as late:
+            raise AssertionError(f"{late}; it said:\n{self.log()[-4000:]}") from None
         return self
 
     def _ready(self) -> bool:
