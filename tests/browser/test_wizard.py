@@ -148,6 +148,10 @@ def test_a_staging_run_is_started_in_the_wizard_watched_there_and_has_a_report_f
         accessible(page, "staging report")
         page.goto(f"{server.info['api_url']}/agents/Echo?tab=staging")
         expect(page.get_by_role("row", name=re.compile(version))).to_contain_text(verdict)
+        page.goto(f"{server.info['api_url']}/agents/Echo/compare?from=1.0.0&to={version}")
+        tests = page.get_by_role("row", name=re.compile("^Tests"))
+        expect(tests).to_contain_text(f"In staging: {verdict.lower()}")
+        expect(tests.get_by_role("link", name="See the report")).to_be_visible()
 
 
 def test_the_wizard_starts_the_upgrade_that_it_describes(browser: Browser, server: Server) -> None:

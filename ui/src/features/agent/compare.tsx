@@ -1,11 +1,13 @@
 /** Any two versions of an agent: what came between them, what breaks, and how each did. Both are in the address. */
 import { Button, Group, Select, Stack, Table, Text, Title } from "@mantine/core";
 import { getRouteApi } from "@tanstack/react-router";
+import type { ReactNode } from "react";
 import { api, isRefusal, type Schemas } from "../../api/client";
 import { useTitle } from "../../app/title";
 import { AnchorLink, ButtonLink } from "../../components/links";
 import { Asked, Empty, Panel } from "../../components/panel";
 import { Refused } from "../../components/refused";
+import { Tested } from "../../components/tested";
 import { date, NONE, percent } from "../../lib/format";
 import { between } from "./between";
 import { VersionDifferences } from "./version-differences";
@@ -82,7 +84,7 @@ export function Compare() {
 function Both({ agent, one, other, all }: { agent: string; one: Version; other: Version; all: Version[] }) {
   const { versions, back } = between(all, one.version, other.version);
   const breaking = versions.flatMap((each) => each.breaking_changes.map((note) => `${each.version}: ${note}`));
-  const rows: [string, (version: Version) => string][] = [
+  const rows: [string, (version: Version) => ReactNode][] = [
     ["Released", (version) => (version.release_date ? date(version.release_date) : NONE)],
     ["By", (version) => version.author || NONE],
     ["Kind", (version) => (version.security_patch ? `${version.type}, security` : version.type)],
@@ -91,19 +93,19 @@ function Both({ agent, one, other, all }: { agent: string; one: Version; other: 
     [
       "Tests",
       (version) =>
-        Object.entries(version.test_results)
-          .map((pair) => pair.join(" "))
-          .join(", ") || NONE,
+        Object.keys(version.test_results).length ? <Tested agent={agent} results={version.test_results} /> : NONE,
     ],
     ["Standing", (version) => version.standing],
   ];
   return (
     <>
       <Panel title="Side by side" flush>
-        <Table aria-label="Both versions" miw={520}>
+        <Table aria-label="Both versions" miw={520} layout="fixed">
           <Table.Thead>
             <Table.Tr>
-              <Table.Th scope="col">What</Table.Th>
+              <Table.Th scope="col" w={120}>
+                What
+              </Table.Th>
               <Table.Th scope="col">{one.version}</Table.Th>
               <Table.Th scope="col">{other.version}</Table.Th>
             </Table.Tr>
